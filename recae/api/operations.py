@@ -1,0 +1,30 @@
+"""Probes for whoever runs the server, and the description of everything it answers."""
+
+from flask import Blueprint
+from flask.typing import ResponseReturnValue
+
+from recae.api.context import current_recommender, state
+from recae.api.schemas import Live, Ready
+from recae.api.spec import document, documented
+
+bp = Blueprint("operations", __name__)
+
+
+@bp.get("/health/live")
+@documented("live", tag="operations", ok=Live)
+def live() -> Live:
+    """Whether the process answers at all; restart it if not."""
+    return Live()
+
+
+@bp.get("/health/ready")
+@documented("ready", tag="operations", ok=Ready, errors=(503,))
+def ready() -> Ready:
+    """Whether a model is loaded; send no requests before."""
+    return Ready(model_version=current_recommender().version, problem=state().served.problem)
+
+
+@bp.get("/openapi.json")
+def openapi() -> ResponseReturnValue:
+    """This description."""
+    return document()

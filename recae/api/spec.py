@@ -1,0 +1,61 @@
+"""The OpenAPI document, made from the routes and their schemas."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
+
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel
+from spectree import Response, SpecTree
+
+import recae
+from recae.api.errors import refuse_invalid
+from recae.api.schemas import ErrorBody
+
+ERRORS = {
+    400: "The body is no JSON",
+    404: "The model does not know what the path names",
+    413: "The body is larger than this server takes",
+    415: "The body is not declared as JSON",
+    422: "A part of the request, named by `field`, cannot be used",
+    500: "The server made a mistake; its log tells more under the `request_id`",
+    503: "No model is loaded yet; try again after `Retry-After` seconds",
+}
+"""In the document's words, not Python's phrases, which change between its versions."""
+
+View: TypeAlias = Callable[..., BaseModel]
+Route: TypeAlias = Callable[..., ResponseReturnValue]
+
+tree = SpecTree(
+    "flask",
+    title="recae",
+    version=recae.__version__,
+    description="Recommendations from an autoencoder: for known users, for any history, and by similarity.",
+    mode="strict",
+    before=refuse_invalid,
+    validation_error_model=ErrorBody,
+    naming_strategy=lambda model: model.__name__,
+    nested_naming_strategy=lambda _parent, child: child,
+)
+
+
+def documented(
+    operation_id: str, *, tag: str, ok: type[BaseModel], errors: tuple[int, ...] = ()
+) -> Callable[[View], Route]:
+    """Validate a view's ``query`` and ``json`` parameters, turn its schema into JSON, and document both.
+
+    Args:
+        operation_id: its name in the OpenAPI document.
+        tag: the group it is shown in.
+        ok: schema of the answer.
+        errors: statuses it may answer with, beside 422 and 500.
+    """
+    models: dict[str, Any] = {f"HTTP_{status}": (ErrorBody, ERRORS[status]) for status in (*errors, 422, 500)}
+    response = Response(HTTP_200=(ok, "The answer"), **models)
+    validated = tree.validate(resp=response, tags=[tag], operation_id=operation_id)
+    return cast("Callable[[View], Route]", validated)
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI document of the current application."""
+    found: dict[str, Any] = tree.spec
+    return found

@@ -1,0 +1,221 @@
+"""ModelStore: trained models on disk, versioned, hashed, without pickle.
+
+    <root>/current                   which version is served, and which were before it
+    <root>/<version>/manifest.json   what it is, with the hash of every other file
+                     weights.safetensors
+                     items.parquet           ids of the columns, with titles and categories
+                     users.parquet           ids of the rows, if they were given
+
+A version never changes after it appears. A crash at any instruction leaves the store readable and the version
+in service as it was; two writers at once do not disturb each other.
+"""
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from recae import durable
+from recae.data.catalogue import Catalogue
+from recae.data.idmap import IdMap
+from recae.errors import ArtifactError, name_some
+from recae.manifest import MANIFEST, Manifest, StoredFile
+from recae.models.registry import load_model
+
+if TYPE_CHECKING:
+    from recae.models.base import Model
+
+WEIGHTS: Final = "weights.safetensors"
+ITEMS: Final = "items.parquet"
+USERS: Final = "users.parquet"
+CURRENT: Final = "current"
+
+
+class _Current(BaseModel):
+    """The file ``current``: the version in service, and those before it, newest last."""
+
+    version: str
+    before: list[str] = []
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A version, read and checked."""
+
+    version: str
+    model: "Model"
+    items: IdMap
+    users: IdMap | None
+    catalogue: Catalogue
+    manifest: Manifest
+
+
+class ModelStore:
+    """All stored versions under one folder, which the first `save` makes."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def save(
+        self,
+        model: "Model",
+        items: IdMap,
+        *,
+        users: IdMap | None = None,
+        catalogue: Catalogue | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        watermark: int | None = None,
+    ) -> str:
+        """Store a fitted model as a new version, and return its name; `promote` puts it into service.
+
+        Args:
+            model: a fitted model.
+            items: its columns.
+            users: the rows it was fitted on, to recommend by user id.
+            catalogue: titles and categories to serve with it.
+            metrics: what it reached on held-out data.
+            watermark: time of the newest event it learned from, in seconds since 1970 (UTC).
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        durable.sweep(self.root)
+        created = datetime.now(UTC)
+        stamp = f"{created:%Y%m%d-%H%M%S-%f}"[:-3]  # to the millisecond: names sort by age
+        version = f"{stamp}-{model.name}-{uuid.uuid4().hex[:4]}"
+        with durable.new_folder(self.root / version) as folder:
+            model.save(folder / WEIGHTS)
+            (catalogue or Catalogue(())).select(list(items)).write(folder / ITEMS)
+            if users is not None:
+                pq.write_table(pa.table({"user_id": pa.array(users, type=pa.string())}), folder / USERS)
+            Manifest(
+                version=version,
+                model=model.name,
+                config=model.config.model_dump(mode="json"),
+                created=created,
+                n_users=model.n_users_,
+                n_items=model.n_items_,
+                watermark=watermark,
+                metrics=dict(metrics or {}),
+                files={file.name: StoredFile.of(file) for file in sorted(folder.iterdir())},
+            ).write(folder)
+        return version
+
+    def versions(self) -> list[str]:
+        """Names of all stored versions, oldest first."""
+        if not self.root.is_dir():
+            return []
+        return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{MANIFEST}"))
+
+    def current(self) -> str | None:
+        """The version in service, or None before the first `promote`."""
+        in_service = self._current()
+        return in_service.version if in_service else None
+
+    def promote(self, version: str) -> str | None:
+        """Put a version into service, and return the one it replaces.
+
+        Raises:
+            ArtifactError: if the version does not exist or one of its files is damaged.
+        """
+        self.check(version)
+        with durable.locked(self.root):  # reading and replacing `current` must be one step
+            old = self._current()
+            if old is None:
+                self._set_current(_Current(version=version))
+                return None
+            if old.version != version:
+                self._set_current(_Current(version=version, before=[*old.before, old.version]))
+            return old.version
+
+    def rollback(self) -> str:
+        """Put the version before the current one back into service, and return it.
+
+        Raises:
+            ArtifactError: if there is none that can be served.
+        """
+        if not self.root.is_dir():
+            raise ArtifactError(f"there are no models in {self.root}; run `recae train`")
+        with durable.locked(self.root):
+            now = self._current()
+            before = [version for version in (now.before if now else []) if (self.root / version).is_dir()]
+            if not before:
+                raise ArtifactError(
+                    f"no model was in service before this one in {self.root}; promote a version by name"
+                )
+            self.check(before[-1])
+            self._set_current(_Current(version=before[-1], before=before[:-1]))
+            return before[-1]
+
+    def manifest(self, version: str) -> Manifest:
+        """What a version is, without reading its weights.
+
+        Raises:
+            ArtifactError: if it does not exist, or its manifest is damaged or of another format.
+        """
+        return Manifest.read(self._folder(version))
+
+    def check(self, version: str) -> Manifest:
+        """The manifest, after every file has been compared with it.
+
+        Raises:
+            ArtifactError: naming the file that is missing or differs.
+        """
+        manifest = self.manifest(version)
+        manifest.verify(self.root / version)
+        return manifest
+
+    def load(self, version: str = CURRENT) -> StoredModel:
+        """Read a version, all of it checked against its hashes first.
+
+        Args:
+            version: its name, or "current" for the one in service.
+
+        Raises:
+            ArtifactError: if there is none, or a file is missing, damaged or of another format.
+        """
+        name = self.current() if version == CURRENT else version
+        if name is None:
+            raise ArtifactError(
+                f"no model is in service in {self.root}; run `recae train`, or promote a version"
+            )
+        manifest = self.check(name)
+        folder = self.root / name
+        catalogue = Catalogue.read(folder / ITEMS)
+        items = IdMap(item.item_id for item in catalogue)
+        if len(items) != manifest.n_items:
+            raise ArtifactError(
+                f"{folder / ITEMS} has {len(items):,} ids, the manifest says {manifest.n_items:,}; train again"
+            )
+        users = None
+        if USERS in manifest.files:
+            users = IdMap(pq.read_table(folder / USERS).column("user_id").to_pylist())
+        return StoredModel(name, load_model(folder / WEIGHTS), items, users, catalogue, manifest)
+
+    def _folder(self, version: str) -> Path:
+        folder = self.root / version
+        # A version comes from a command line or a URL: it must not lead out of the store.
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", version, re.ASCII) or not folder.is_dir():
+            known = self.versions()
+            there = (
+                f"there are: {name_some(reversed(known))}" if known else "there are none; run `recae train`"
+            )
+            raise ArtifactError(f"no version {version!r} in {self.root}; {there}")
+        return folder
+
+    def _current(self) -> _Current | None:
+        path = self.root / CURRENT
+        try:
+            return _Current.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise ArtifactError(f"{path} is damaged; remove it and promote a version by name") from error
+
+    def _set_current(self, current: _Current) -> None:
+        durable.write_file(self.root / CURRENT, current.model_dump_json() + "\n")

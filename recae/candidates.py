@@ -1,0 +1,58 @@
+"""Which items a request leaves to choose from."""
+
+from collections.abc import Iterable
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recae.data.catalogue import Catalogue
+from recae.data.idmap import IdMap, Positions
+
+Mask = NDArray[np.bool_]
+
+
+class Candidates:
+    """The whole catalogue, and what filters leave of it. Ids that are not in ``items`` have no effect."""
+
+    def __init__(self, items: IdMap, catalogue: Catalogue | None = None) -> None:
+        self.items = items
+        self.catalogue = catalogue
+
+    def allowed(
+        self,
+        include_items: Iterable[str] | None = None,
+        exclude_items: Iterable[str] = (),
+        categories: Iterable[str] = (),
+    ) -> Mask:
+        """Items that pass every filter, shape (n_items,).
+
+        Args:
+            include_items: the only candidates; None for all.
+            exclude_items: no candidates.
+            categories: candidates have at least one of these, whatever its case; none given for no such filter.
+        """
+        mask = np.full(len(self.items), include_items is None)
+        if include_items is not None:
+            mask[self.items.known(include_items)[0]] = True
+        mask[self.items.known(exclude_items)[0]] = False
+        wanted = {category.casefold() for category in categories}
+        if wanted:
+            mask &= self._in_any(wanted)
+        return mask
+
+    def _in_any(self, wanted: Iterable[str]) -> Mask:
+        mask = np.zeros(len(self.items), dtype=np.bool_)
+        for category in wanted:
+            mask[self._columns.get(category, [])] = True
+        return mask
+
+    @cached_property
+    def _columns(self) -> dict[str, Positions]:
+        """Columns of each category, by its casefolded name; built at the first request that asks for one."""
+        columns: dict[str, list[int]] = {}
+        if self.catalogue is not None:
+            for column, item_id in enumerate(self.items):
+                for category in self.catalogue.categories(item_id):
+                    columns.setdefault(category.casefold(), []).append(column)
+        return {category: np.array(listed, dtype=np.int32) for category, listed in columns.items()}

@@ -1,0 +1,80 @@
+"""`recae recommend` and `recae similar`: answers at the console."""
+
+from dataclasses import asdict
+
+import click
+
+from recae.cli.common import (
+    Context,
+    as_json,
+    item_ids,
+    n_items,
+    pass_context,
+    print_json,
+    print_ranking,
+    version_option,
+)
+
+
+@click.command(epilog='\b\nrecae recommend 42\nrecae recommend --items "Toy Story (1995)" --items 318')
+@click.argument("user_id", required=False)
+@click.option(
+    "--items",
+    "named",
+    multiple=True,
+    metavar="ITEM",
+    help="An item of the history, by id or title. May be repeated.",
+)
+@click.option("--category", "categories", multiple=True, help="Only items of any of these. May be repeated.")
+@click.option("--include-seen", is_flag=True, help="Recommend items of the history too.")
+@n_items
+@version_option
+@as_json
+@pass_context
+def recommend(
+    context: Context,
+    user_id: str | None,
+    named: tuple[str, ...],
+    categories: tuple[str, ...],
+    include_seen: bool,
+    n: int,
+    model_version: str,
+    as_json: bool,
+) -> None:
+    """Recommend items to USER_ID, or for a history of items."""
+    if user_id is None and not named:
+        raise click.UsageError("name a user, or items with --items")
+    recommender = context.recommender(model_version)
+    found = recommender.recommend(
+        item_ids(recommender, named),
+        n,
+        user_id=user_id,
+        exclude_seen=not include_seen,
+        categories=categories,
+    )
+    if as_json:
+        print_json({"model_version": recommender.version, "user_id": user_id, **asdict(found)})
+        return
+    whom = [f"user {user_id}"] if user_id is not None else []
+    whom += [f"{len(named)} item(s)"] if named else []
+    print_ranking(
+        found.items, f"for {' and '.join(whom)} ({found.strategy}, {recommender.version})", found.short
+    )
+
+
+@click.command(epilog='\b\nrecae similar "Toy Story (1995)"')
+@click.argument("item")
+@n_items
+@version_option
+@as_json
+@pass_context
+def similar(context: Context, item: str, n: int, model_version: str, as_json: bool) -> None:
+    """List the items most like ITEM, an id or a title."""
+    recommender = context.recommender(model_version)
+    (item_id,) = item_ids(recommender, [item])
+    found = recommender.similar(item_id, n)
+    if as_json:
+        print_json({"model_version": recommender.version, "item_id": item_id, **asdict(found)})
+        return
+    shown = recommender.title(item_id) or item_id
+    print_ranking(found.items, f"similar to {shown} ({recommender.version})", found.short)

@@ -1,0 +1,119 @@
+"""What the commands share: settings, the store, and how answers are shown."""
+
+import json
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from recae.artifacts import ModelStore
+    from recae.config import Settings
+    from recae.recommender import RankedItem, Recommender
+
+
+class Context:
+    """Settings and what follows from them, read when a command first asks."""
+
+    def __init__(self, home: str | None) -> None:
+        self._home = home
+
+    def settings_with(self, **options: Any) -> "Settings":
+        """The settings, with a command's own options over them."""
+        from recae.config import load_settings
+
+        return load_settings(home=self._home, **options)
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """The settings without further options."""
+        return self.settings_with()
+
+    @cached_property
+    def store(self) -> "ModelStore":
+        """Where models are."""
+        from recae.artifacts import ModelStore
+
+        return ModelStore(self.settings.models)
+
+    def limit_threads(self) -> None:
+        """Keep to the thread budget from here on."""
+        from recae.threads import limit_threads
+
+        limit_threads(self.settings.threads)
+
+    def recommender(self, version: str) -> "Recommender":
+        """A stored version, ready to recommend."""
+        from recae.recommender import Recommender
+
+        self.limit_threads()
+        stored = self.store.load(version)
+        return Recommender(
+            stored.model,
+            stored.items,
+            users=stored.users,
+            catalogue=stored.catalogue,
+            version=stored.version,
+        )
+
+
+pass_context = click.make_pass_decorator(Context)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+n_items = click.option(
+    "-n", "n", type=click.IntRange(min=1), default=10, show_default=True, help="How many items."
+)
+version_option = click.option(
+    "--model-version", default="current", show_default=True, metavar="VERSION", help="A stored version."
+)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_ranking(items: Iterable["RankedItem"], heading: str, short: str | None) -> None:
+    """A table of ranked items."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(heading), title_justify="left")
+    table.add_column("rank", justify="right")
+    table.add_column("item", overflow="fold")
+    table.add_column("title", overflow="fold")
+    table.add_column("score", justify="right")
+    for item in items:
+        # Text: a title like "[REC] (2007)" is no markup
+        table.add_row(str(item.rank), Text(item.item_id), Text(item.title or ""), f"{item.score:.4f}")
+    Console().print(table)
+    if short:
+        click.echo(f"short: {short}")
+
+
+def item_ids(recommender: "Recommender", named: Iterable[str]) -> list[str]:
+    """Ids of items that are named by id or by title.
+
+    Raises:
+        DataError: for a name that no item has, or several have.
+    """
+    return [_item_id(recommender, name) for name in named]
+
+
+def _item_id(recommender: "Recommender", name: str) -> str:
+    from recae.errors import DataError
+
+    catalogue = recommender.catalogue
+    if name in recommender.items:
+        return name
+    found = catalogue.find_title(name) if catalogue else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        choices = ", ".join(f"{item_id} ({recommender.title(item_id)})" for item_id in found)
+        raise DataError(f"{name!r} is the title of {len(found)} items; name one by its id: {choices}")
+    close = catalogue.suggest_titles(name) if catalogue else []
+    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+    raise DataError(f"no item has the id or title {name!r}{hint}")

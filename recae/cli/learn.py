@@ -1,0 +1,212 @@
+"""`recae train` and `recae evaluate`: from a log to a model in service, and from a protocol to numbers."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recae.cli.common import Context, as_json, pass_context, print_json
+
+if TYPE_CHECKING:
+    from recae.data.catalogue import Catalogue
+    from recae.data.interactions import Interactions
+    from recae.evaluation.results import Results
+
+
+@click.command(
+    epilog="\b\nrecae train clicks.csv --column user_id=visitor --column item_id=product --model ease --set l2=200"
+)
+@click.argument("source", required=False)
+@click.option("--model", "name", default="ease", show_default=True, help="Name of the model.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the model. May be repeated."
+)
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="OURS=THEIRS",
+    help="The log's name of a column. May be repeated.",
+)
+@click.option(
+    "--min-value", type=float, help="Drop events with a lower value. Default for the sample: 4 stars."
+)
+@click.option(
+    "--duplicates",
+    type=click.Choice(["last", "sum", "max", "count"]),
+    default="last",
+    show_default=True,
+    help="What several events of one user with one item become.",
+)
+@click.option(
+    "--catalogue",
+    "catalogue_file",
+    type=click.Path(dir_okay=False),
+    help="Parquet file with item_id, title, year, categories.",
+)
+@click.option(
+    "--quarantine", type=click.Path(dir_okay=False), help="File that unreadable rows are written to."
+)
+@click.option(
+    "--max-bad-share",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Stop if a larger share of the rows is unreadable.",
+)
+@click.option("--promote/--no-promote", default=True, show_default=True, help="Put the model into service.")
+@as_json
+@pass_context
+def train(
+    context: Context,
+    source: str | None,
+    name: str,
+    settings: tuple[str, ...],
+    columns: tuple[str, ...],
+    min_value: float | None,
+    duplicates: str,
+    catalogue_file: str | None,
+    quarantine: str | None,
+    max_bad_share: float,
+    promote: bool,
+    as_json: bool,
+) -> None:
+    """Train a model on SOURCE and put it into service.
+
+    SOURCE is a CSV, JSONL or Parquet file, or a folder of them, with the columns user_id and item_id, and
+    optionally timestamp and value. Without it, the bundled sample is used.
+    """
+    context.limit_threads()
+    chosen = _assignments(settings, "--set")
+    catalogue = None
+    if source is None:
+        interactions, catalogue, sample_min_value = load_sample_log()
+        min_value = sample_min_value if min_value is None else min_value
+    else:
+        from recae.data.interactions import Interactions
+        from recae.data.readers import read_events
+
+        names = {ours: str(theirs) for ours, theirs in _assignments(columns, "--column", parse=False).items()}
+        events = read_events(
+            source, columns=names or None, max_bad_share=max_bad_share, quarantine=quarantine
+        )
+        interactions = Interactions.from_events(events, duplicates=duplicates)  # type: ignore[arg-type] # click checked it
+        click.echo(str(events.report), err=True)
+    if catalogue_file is not None:
+        from recae.data.catalogue import Catalogue
+
+        catalogue = Catalogue.read(catalogue_file)
+    version = fit_and_store(context, interactions, catalogue, name, chosen, min_value=min_value)
+    replaced = context.store.promote(version) if promote else None
+    if as_json:
+        print_json(
+            context.store.manifest(version).model_dump(mode="json")
+            | {"promoted": promote, "replaced": replaced}
+        )
+        return
+    click.echo(f"saved {version}")
+    if promote:
+        click.echo(f"promoted {version}" + (f" (was {replaced})" if replaced else ""))
+
+
+def fit_and_store(
+    context: Context,
+    interactions: "Interactions",
+    catalogue: "Catalogue | None",
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    min_value: float | None,
+    metrics: Mapping[str, Any] | None = None,
+) -> str:
+    """Fit a model to what is left after ``min_value``, and return the name of the stored version."""
+    from recae.data.filters import keep
+    from recae.data.holdout import pattern
+    from recae.models import registry
+
+    model = registry.create(name, **settings)
+    kept = keep(interactions, min_value=min_value)
+    # As in a protocol: a model of likings takes every event that is left as one, whatever its value.
+    matrix = pattern(kept.matrix) if model.feedback == "implicit" else kept.matrix
+    click.echo(
+        f"training {model} on {len(kept):,} interactions of {kept.n_users:,} users with {kept.n_items:,} items",
+        err=True,
+    )
+    model.fit(matrix)
+    return context.store.save(
+        model,
+        kept.items,
+        users=kept.users,
+        catalogue=catalogue,
+        metrics=metrics,
+        watermark=int(kept.times.max()) if kept.times is not None else None,
+    )
+
+
+@click.command(
+    epilog="\b\nrecae evaluate evaluation/movielens-small.toml --output evaluation/results/movielens-small"
+)
+@click.argument("protocol", type=click.Path(dir_okay=False))
+@click.option("--output", metavar="FOLDER", help="Write results.json and results.md there.")
+@as_json
+@pass_context
+def evaluate(context: Context, protocol: str, output: str | None, as_json: bool) -> None:
+    """Fit, choose and test the models of PROTOCOL, a TOML file, and print the table."""
+    results = run_protocol(context, Path(protocol))
+    if output is not None:
+        from recae.evaluation.report import write
+
+        for path in write(results, output):
+            click.echo(f"wrote {path}", err=True)
+    if as_json:
+        print_json(results.model_dump(mode="json"))
+    else:
+        print_results(results)
+
+
+def run_protocol(context: Context, protocol: Path) -> "Results":
+    """Evaluate within the thread budget, with the benchmark data where the settings say."""
+    from recae.evaluation.runner import evaluate as run
+
+    context.limit_threads()
+    os.environ["RECAE_DATA"] = str(
+        context.settings.data
+    )  # where a protocol's public data sets are looked for
+    return run(protocol)
+
+
+def print_results(results: "Results") -> None:
+    """The table, and what its numbers mean."""
+    from rich.console import Console
+
+    from recae.evaluation.report import legend, table
+
+    Console().print(table(results))
+    for line in legend(results):
+        click.echo(line)
+
+
+def load_sample_log() -> "tuple[Interactions, Catalogue, float | None]":
+    """The bundled log and catalogue, and from which rating on its protocol counts a liking."""
+    from recae.data.sample import load_sample
+    from recae.evaluation.protocol import load_protocol, sample_protocol_path
+
+    interactions, catalogue = load_sample()
+    return interactions, catalogue, load_protocol(sample_protocol_path()).data.min_value
+
+
+def _assignments(given: tuple[str, ...], option: str, *, parse: bool = True) -> dict[str, Any]:
+    """``("l2=200", "by=time")`` -> ``{"l2": 200, "by": "time"}``: a value that is JSON is read as such."""
+    found: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise click.UsageError(f"{option} {text!r} is no assignment; write KEY=VALUE")
+        try:
+            found[key] = json.loads(value) if parse else value
+        except json.JSONDecodeError:
+            found[key] = value
+    return found

@@ -1,0 +1,95 @@
+"""`recae serve` and `recae models`: what an operator does with trained models."""
+
+import click
+
+from recae.cli.common import Context, as_json, pass_context, print_json
+
+
+@click.command()
+@click.option("--host", help="Address to serve on. Default: RECAE_HOST, or 127.0.0.1.")
+@click.option("--port", type=int, help="TCP port. Default: RECAE_PORT, or 8000.")
+@click.option("--workers", type=int, help="Processes, each with the model. Default: one per core.")
+@pass_context
+def serve(context: Context, host: str | None, port: int | None, workers: int | None) -> None:
+    """Answer requests over HTTP until Ctrl-C.
+
+    A model that is promoted later is picked up within a second, and so is a rollback.
+    """
+    from recae.api.server import serve as run
+
+    settings = context.settings_with(host=host, port=port, workers=workers)
+    if context.store.current() is None:
+        click.echo(f"no model is in service in {context.store.root} yet; `recae train` makes one", err=True)
+    run(settings)
+
+
+@click.group()
+def models() -> None:
+    """List, inspect and switch stored models."""
+
+
+@models.command("list")
+@as_json
+@pass_context
+def list_versions(context: Context, as_json: bool) -> None:
+    """List all versions, oldest first; the one in service is marked."""
+    current = context.store.current()
+    manifests = [context.store.manifest(version) for version in context.store.versions()]
+    if as_json:
+        rows = [manifest.model_dump(mode="json") for manifest in manifests]
+        print_json([{**row, "current": row["version"] == current} for row in rows])
+        return
+    if not manifests:
+        click.echo(f"no models in {context.store.root}; run `recae train`")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for heading in ("", "version", "model", "users", "items"):
+        table.add_column(
+            heading, justify="right" if heading in ("users", "items") else "left", overflow="fold"
+        )
+    for manifest in manifests:
+        table.add_row(
+            "*" if manifest.version == current else "",
+            manifest.version,
+            manifest.model,
+            f"{manifest.n_users:,}",
+            f"{manifest.n_items:,}",
+        )
+    Console().print(table)
+
+
+@models.command()
+@click.argument("version", required=False)
+@pass_context
+def show(context: Context, version: str | None) -> None:
+    """Print the manifest of VERSION, or of the one in service, after checking its files."""
+    from recae.errors import ArtifactError
+
+    version = version or context.store.current()
+    if version is None:
+        raise ArtifactError(f"no model is in service in {context.store.root}; run `recae train`")
+    print_json(context.store.check(version).model_dump(mode="json"))
+
+
+@models.command()
+@click.argument("version")
+@pass_context
+def promote(context: Context, version: str) -> None:
+    """Serve VERSION from now on.
+
+    Servers pick it up within a second; the model it replaces stays in the store, so `recae models rollback`
+    brings it back.
+    """
+    replaced = context.store.promote(version)
+    click.echo(f"promoted {version}" + (f" (was {replaced})" if replaced else ""))
+
+
+@models.command()
+@pass_context
+def rollback(context: Context) -> None:
+    """Serve the version again that was in service before the current one."""
+    replaced = context.store.current()
+    click.echo(f"serving {context.store.rollback()} again (was {replaced})")

@@ -1,0 +1,145 @@
+"""Settings: defaults, then `recae.toml`, then `RECAE_*` variables, then options of the command line.
+
+A key or variable that means nothing is an error: a misspelt limit must not silently stay at its default.
+"""
+
+import difflib
+import os
+import tomllib
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PositiveInt, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from recae.errors import ConfigError
+
+CONFIG_VARIABLE = "RECAE_CONFIG"
+DEFAULT_FILE = Path("recae.toml")
+
+
+class Settings(BaseSettings):
+    """What an operator can set. Read them with `load_settings`, which names the place of a mistake."""
+
+    model_config = SettingsConfigDict(env_prefix="RECAE_", extra="forbid", frozen=True)
+
+    home: Path = Path(".recae")
+    """Folder of all state: the model store and cached results. Relative to the working folder."""
+
+    data: Path = Path("../shared/data")
+    """Folder of the public benchmark data sets. Relative to the working folder."""
+
+    host: str = "127.0.0.1"
+    """Address to serve on."""
+
+    port: int = Field(8000, ge=1, le=65535)
+    """TCP port to serve on."""
+
+    workers: PositiveInt | None = None
+    """Serving processes; each holds the model. Default: one per processor core."""
+
+    threads: PositiveInt | None = None
+    """Threads for training and evaluation. Default: one per processor core. A serving process uses 1."""
+
+    max_body_bytes: PositiveInt = 2**20
+    """Largest request body, in bytes."""
+
+    max_history: PositiveInt = 10_000
+    """Most items in one request's history, and in each of its item filters."""
+
+    max_n: PositiveInt = 1_000
+    """Most items in one answer."""
+
+    reload_s: float = Field(1.0, gt=0)
+    """How often a server looks for a newly promoted model, in seconds."""
+
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, host: str) -> str:
+        return host.removeprefix("[").removesuffix("]")  # a URL's way to write an IPv6 address
+
+    @property
+    def models(self) -> Path:
+        """Folder of the model store."""
+        return self.home / "models"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings' signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options win over variables, variables over the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+
+
+def load_settings(**options: Any) -> Settings:
+    """Read all settings; options that are None count as not given.
+
+    Raises:
+        ConfigError: for a key that does not exist or a value that cannot be used, naming where it stands.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    file = config_file()
+    if CONFIG_VARIABLE in os.environ and not file.is_file():
+        raise ConfigError(f"{CONFIG_VARIABLE} names {str(file)!r}, which is no file; correct or unset it")
+    for variable in os.environ:
+        _refuse_unknown_variable(variable)
+    try:
+        return Settings(**given)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(
+            "; ".join(_explain(dict(found), given, file) for found in error.errors())
+        ) from error
+
+
+def config_file() -> Path:
+    """The settings file: what RECAE_CONFIG names, or `recae.toml` in the working folder (which may be absent)."""
+    return Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_FILE))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine can reach ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # any other name may resolve to anything
+        return False
+
+
+def _refuse_unknown_variable(variable: str) -> None:
+    name = variable.upper()
+    if not name.startswith("RECAE_") or name == CONFIG_VARIABLE:
+        return
+    known = [f"RECAE_{field.upper()}" for field in Settings.model_fields]
+    if name not in known:
+        raise ConfigError(
+            f"the variable {variable} means nothing to recae{_suggest(name, [*known, CONFIG_VARIABLE])}"
+        )
+
+
+def _explain(found: dict[str, Any], given: dict[str, Any], file: Path) -> str:
+    key = str(found["loc"][0]) if found["loc"] else "settings"
+    if found["type"] == "extra_forbidden":
+        return f"{file}: there is no setting {key!r}{_suggest(key, list(Settings.model_fields))}"
+    variable = f"RECAE_{key.upper()}"
+    in_environment = f"the variable {variable}" if variable in os.environ else f"{file}: {key}"
+    place = f"option {key}" if key in given else in_environment
+    return f"{place} is {found['input']!r}: {found['msg'][0].lower()}{found['msg'][1:]}"
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(sorted(known))}"

@@ -1,0 +1,125 @@
+"""Collect a stream of event tables into flat arrays, ids turned into numbers on the way.
+
+24 bytes an event are kept until the matrix is built, so memory follows from the number of events, never from
+users x items, and never from how long the ids are.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from recae.data.idmap import IdMap, Positions
+from recae.errors import DataError, UnknownIdError
+
+Duplicates = Literal["last", "sum", "max", "count"]
+"""What becomes of several events of one user with one item; the entry's time is always the latest of them.
+
+- ``last``: the value of the latest event; among equal times, and without times, the one that came last.
+- ``sum``: the sum of the values.
+- ``max``: the largest value.
+- ``count``: the number of events, whatever their values.
+"""
+
+Events = pd.DataFrame | Iterable[pd.DataFrame]
+"""A table, or a stream of tables, with the columns user_id, item_id, [value], [timestamp]."""
+
+Times = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """Events as parallel arrays, shape (n_events,), in the order they came."""
+
+    rows: Positions
+    columns: Positions
+    values: npt.NDArray[np.float64] | None
+    times: Times | None
+    users: IdMap
+    items: IdMap
+
+
+def gather(events: Events, *, users: IdMap | None = None, items: IdMap | None = None) -> Gathered:
+    """Read all events once.
+
+    Args:
+        events: see ``Events``; the same columns in every chunk.
+        users: a fixed vocabulary; None numbers the users as they first appear.
+        items: the same for items.
+
+    Raises:
+        DataError: for missing columns, missing ids, or values that are not finite numbers.
+        UnknownIdError: for an id outside a fixed vocabulary.
+    """
+    by_user, by_item = _Numbering("user", users), _Numbering("item", items)
+    chunks: dict[str, list[npt.NDArray[Any]]] = {"rows": [], "columns": []}
+    shared: list[str] | None = None
+    for chunk in chunks_of(events):
+        present = _columns_of(chunk)
+        if shared is not None and present != shared:
+            raise DataError(f"a chunk has the columns {present}, those before it {shared}; they must agree")
+        shared = present
+        chunks["rows"].append(by_user.number(chunk["user_id"]))
+        chunks["columns"].append(by_item.number(chunk["item_id"]))
+        if "value" in present:
+            chunks.setdefault("values", []).append(chunk["value"].to_numpy(dtype=np.float64))
+        if "timestamp" in present:
+            chunks.setdefault("times", []).append(chunk["timestamp"].to_numpy(dtype=np.int64))
+    nothing = [np.empty(0, dtype=np.int32)]
+    return Gathered(
+        rows=np.concatenate(chunks["rows"] or nothing),
+        columns=np.concatenate(chunks["columns"] or nothing),
+        values=np.concatenate(chunks["values"]) if "values" in chunks else None,
+        times=np.concatenate(chunks["times"]) if "times" in chunks else None,
+        users=by_user.idmap(),
+        items=by_item.idmap(),
+    )
+
+
+def chunks_of(events: Events) -> Iterable[pd.DataFrame]:
+    """A single table as a stream of one."""
+    return [events] if isinstance(events, pd.DataFrame) else events
+
+
+class _Numbering:
+    """Numbers ids as they appear, or looks them up in a fixed vocabulary."""
+
+    def __init__(self, kind: str, fixed: IdMap | None) -> None:
+        self._kind = kind
+        self._fixed = fixed
+        self._numbers: dict[Any, int] = {}
+
+    def number(self, ids: "pd.Series[Any]") -> Positions:
+        codes, uniques = pd.factorize(ids)  # hashes every string once, then only distinct ones are met
+        distinct = np.asarray(uniques, dtype=object).tolist()  # plain strings: iterating over Arrow's is slow
+        if (codes < 0).any():
+            raise DataError(f"{int((codes < 0).sum()):,} events have no {self._kind}_id")
+        if self._fixed is not None:
+            found, unknown = self._fixed.known(distinct)
+            if unknown:
+                raise UnknownIdError(self._kind, unknown, len(self._fixed))
+        else:
+            numbers = self._numbers
+            found = np.array([numbers.setdefault(id_, len(numbers)) for id_ in distinct], dtype=np.int32)
+        return found[codes]
+
+    def idmap(self) -> IdMap:
+        return self._fixed if self._fixed is not None else IdMap(self._numbers)
+
+
+def _columns_of(chunk: pd.DataFrame) -> list[str]:
+    missing = {"user_id", "item_id"} - set(chunk.columns)
+    if missing:
+        raise DataError(f"events need the columns user_id and item_id; found {list(chunk.columns)}")
+    present = [name for name in ("user_id", "item_id", "value", "timestamp") if name in chunk.columns]
+    if "timestamp" in present and not pd.api.types.is_integer_dtype(chunk["timestamp"]):
+        raise DataError(f"timestamp must be integer seconds, found {chunk['timestamp'].dtype}")
+    if "value" in present:
+        if not pd.api.types.is_numeric_dtype(chunk["value"]):
+            raise DataError(f"value must be numbers, found {chunk['value'].dtype}; the readers convert text")
+        if not np.isfinite(chunk["value"].to_numpy(dtype=np.float64)).all():
+            raise DataError("values must be finite; found NaN or infinity, which the readers quarantine")
+    return present

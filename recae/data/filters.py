@@ -1,0 +1,128 @@
+"""Which events count, and how much.
+
+Filters of events take a table or a stream of tables and give a stream, so a log of any size passes through.
+Filters of interactions need all of them at once.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from recae.data.events import Events, chunks_of
+from recae.data.interactions import Interactions
+from recae.errors import DataError, name_some
+
+
+def in_window(events: Events, *, start: int | None = None, end: int | None = None) -> Iterator[pd.DataFrame]:
+    """Only events in [start, end), in seconds since 1970; None leaves that side open.
+
+    Raises:
+        DataError: if the events have no timestamp.
+    """
+    if start is not None and end is not None and start >= end:
+        raise ValueError(f"a window starts before it ends, found {start} and {end}")
+    for chunk in chunks_of(events):
+        times = _column(chunk, "timestamp", "a time window")
+        kept = np.ones(len(chunk), dtype=bool)
+        if start is not None:
+            kept &= (times >= start).to_numpy()
+        if end is not None:
+            kept &= (times < end).to_numpy()
+        yield chunk[kept]
+
+
+def at_least(events: Events, value: float) -> Iterator[pd.DataFrame]:
+    """Only events whose value is ``value`` or more: ratings of 4 and 5, watched for a minute.
+
+    Raises:
+        DataError: if the events have no value.
+    """
+    for chunk in chunks_of(events):
+        yield chunk[(_column(chunk, "value", "a minimum value") >= value).to_numpy()]
+
+
+def weighted(
+    events: Events, weights: Mapping[str, float], *, other: float | None = None
+) -> Iterator[pd.DataFrame]:
+    """Weigh events by type: the value (1.0 if the events have none) times the weight of the event's type.
+
+    Args:
+        events: with event_type.
+        weights: finite weight of each type; events of weight 0 are left out.
+        other: weight of types that ``weights`` does not name, and of events without type; None refuses them.
+
+    Raises:
+        DataError: if the events have no event_type, or one has no weight.
+    """
+    if not np.isfinite([*weights.values(), 0.0 if other is None else other]).all():
+        raise ValueError(f"weights must be finite numbers, found {dict(weights)} and {other}")
+    for chunk in chunks_of(events):
+        types = _column(chunk, "event_type", "weights by type")
+        weight = types.map(weights).astype("float64")
+        if weight.isna().any() and other is None:
+            unnamed = types[weight.isna()].drop_duplicates()
+            raise DataError(
+                f"no weight for events of type {name_some(unnamed)}; there are {name_some(weights)}; "
+                "add them, with 0 to leave them out, or set a weight for all others"
+            )
+        weight = weight.fillna(other)
+        value = weight * chunk["value"] if "value" in chunk.columns else weight
+        yield chunk.assign(value=value)[(weight != 0).to_numpy()]
+
+
+def keep(
+    interactions: Interactions,
+    *,
+    min_value: float | None = None,
+    min_user_items: int = 0,
+    min_item_users: int = 0,
+) -> Interactions:
+    """A lower limit for values first, then the k-core; users and items that lose everything go.
+
+    Raises:
+        DataError: if nothing is left.
+    """
+    if min_value is not None:
+        interactions = interactions.where(interactions.matrix.data >= min_value)
+    return k_core(interactions, min_user_items=max(1, min_user_items), min_item_users=max(1, min_item_users))
+
+
+def k_core(interactions: Interactions, *, min_user_items: int, min_item_users: int) -> Interactions:
+    """The largest part in which every user has enough items and every item enough users.
+
+    Dropping an item can leave a user with too few, and so on: both are counted again until nothing more goes.
+
+    Args:
+        interactions: all of them.
+        min_user_items: fewest items of a user that stays; 0 keeps users without any.
+        min_item_users: fewest users of an item that stays; 0 keeps items without any.
+
+    Raises:
+        DataError: if nothing is left.
+    """
+    before = len(interactions)
+    while True:
+        matrix = interactions.matrix
+        per_user = np.diff(matrix.indptr)
+        per_item = np.bincount(matrix.indices, minlength=interactions.n_items)
+        users, items = np.flatnonzero(per_user >= min_user_items), np.flatnonzero(per_item >= min_item_users)
+        if not users.size or not items.size or not len(interactions):
+            raise DataError(
+                f"none of {before:,} interactions is left with at least {min_user_items} items a user and "
+                f"{min_item_users} users an item; lower the limits"
+            )
+        if users.size == interactions.n_users and items.size == interactions.n_items:
+            return interactions
+        if users.size < interactions.n_users:
+            interactions = interactions.select_users(users)
+        if items.size < interactions.n_items:
+            interactions = interactions.restrict_items(items)
+
+
+def _column(chunk: pd.DataFrame, name: str, purpose: str) -> "pd.Series[float]":
+    if name not in chunk.columns:
+        raise DataError(
+            f"{purpose} needs the column {name}; found {list(chunk.columns)}; map it when reading"
+        )
+    return chunk[name]

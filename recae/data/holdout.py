@@ -1,0 +1,125 @@
+"""What a split consists of: interactions to learn from, and questions with known answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from recae.data.events import Times
+from recae.data.idmap import IdMap
+from recae.data.interactions import Interactions
+from recae.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Holdout:
+    """Questions and their answers: score ``inputs``, leave out ``seen``, look for ``targets``."""
+
+    inputs: csr_array
+    """Histories given to the model, shape (n_rows, n_items); columns are those of the training matrix."""
+    targets: csr_array
+    """What was held out, same shape; at least one entry in every row."""
+    users: IdMap
+    """Who stands behind each row."""
+    seen: csr_array = None  # type: ignore[assignment]  # __post_init__ fills it in
+    """What may not be recommended, same shape; the inputs unless given."""
+    input_times: Times | None = None
+    """Seconds since 1970 of every input, aligned with ``inputs.data``; None if the log had no times."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seen", self.inputs if self.seen is None else self.seen)
+        shapes = {self.inputs.shape, self.targets.shape, self.seen.shape}
+        if len(shapes) > 1 or self.inputs.shape[0] != len(self.users):
+            raise DataError(
+                f"inputs, targets, seen and {len(self.users)} users must agree; found shapes {shapes}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def __repr__(self) -> str:
+        return f"Holdout({len(self):,} users, {self.inputs.nnz:,} inputs, {self.targets.nnz:,} targets)"
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Training interactions and what to evaluate on."""
+
+    name: str
+    """The kind of split with the settings that define it."""
+    seed: int | None
+    """The seed it was drawn with; None where nothing is random."""
+    train: Interactions
+    """What a model may learn from; its items are the vocabulary of both holdouts."""
+    validation: Holdout | None
+    """For choosing settings and for early stopping."""
+    test: Holdout
+    """To be scored once, with what was chosen."""
+    notes: Mapping[str, int] = field(default_factory=dict)
+    """What could not be used: a reason, and how many events or users it concerns."""
+
+
+def given(
+    train: Interactions,
+    validation: Interactions | None,
+    test: Interactions,
+    *,
+    name: str = "given",
+    seed: int | None = None,
+    validation_is_seen: bool = False,
+) -> Split:
+    """A split that somebody has already made. All parts share one vocabulary of users and of items.
+
+    The input of both holdouts is the training row; a holdout keeps the users that have targets.
+
+    Args:
+        train: what to learn from.
+        validation: targets for choosing settings, or None.
+        test: targets of the test.
+        name: what to call the split.
+        seed: the seed it was made with, if any.
+        validation_is_seen: whether the test may not recommend validation events. Published tables differ in
+            this, and it moves every number: do as the table did.
+
+    Raises:
+        DataError: if the vocabularies differ, parts overlap, or train or targets are empty.
+    """
+    parts = {"train": train, "test": test} | ({"validation": validation} if validation is not None else {})
+    if any(part.users != train.users or part.items != train.items for part in parts.values()):
+        raise DataError(
+            "the parts of a given split must share their user ids and item ids, in the same order"
+        )
+    for part, interactions in parts.items():
+        if not len(interactions):
+            raise DataError(f"the {part} part has no events; a split needs some in every part")
+    together = reduce(add, (pattern(part.matrix) for part in parts.values()))
+    overlap = int((together.data > 1).sum())
+    if overlap:
+        raise DataError(
+            f"{overlap:,} user-item pairs are in more than one part; a test on training data says nothing"
+        )
+    history = pattern(train.matrix)
+    if validation is not None and validation_is_seen:
+        history = history + pattern(validation.matrix)
+    return Split(
+        name,
+        seed,
+        train,
+        None if validation is None else after_training(train, validation, train.matrix),
+        after_training(train, test, history),
+    )
+
+
+def after_training(train: Interactions, targets: Interactions, seen: csr_array) -> Holdout:
+    """Ask for ``targets`` given the training rows; only users with targets stay."""
+    rows = np.flatnonzero(np.diff(targets.matrix.indptr))
+    inputs = train.select_users(rows)
+    return Holdout(inputs.matrix, targets.matrix[rows], inputs.users, seen[rows], inputs.times)
+
+
+def pattern(matrix: csr_array) -> csr_array:
+    """The pattern as float32 ones: a stored rating of 0.0 is an interaction, and sums would drop it."""
+    return csr_array((np.ones_like(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape)

@@ -1,0 +1,99 @@
+"""Files that survive a crash: what was written is on the disk before its name appears."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TEMPORARY = ".tmp-"
+"""Prefix of what is not finished: never read, and swept when its writer is gone."""
+
+SWEEP_AFTER_S = 3600.0
+"""A leftover this old, in seconds, is removed unless a live writer holds it."""
+
+
+def write_file(path: Path, text: str) -> None:
+    """Replace ``path`` in one step: after a crash it holds the old text or the new one."""
+    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        sync(temporary)
+        os.replace(temporary, path)  # noqa: PTH105 - the one call that makes the new text visible
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder to fill, which becomes ``path`` when the block ends, complete and on the disk.
+
+    If the block raises, nothing is left; if the process dies, only a leftover for `sweep`.
+
+    Raises:
+        FileExistsError: if ``path`` exists already.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+    temporary.mkdir()
+    try:
+        with locked(temporary):  # tells `sweep` that the writer lives; the kernel frees it if not
+            yield temporary
+            for file in sorted(temporary.iterdir()):
+                sync(file)
+            sync(temporary)
+            if path.exists():
+                raise FileExistsError(f"{path} exists already")
+            os.rename(temporary, path)  # noqa: PTH104 - the one call that makes the folder visible
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until the file's bytes, or the folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the folder against every other process that asks the same.
+
+    Raises:
+        BlockingIOError: if another one holds it and ``wait`` is False.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what crashed writers left in ``folder``: old, and held by nobody."""
+    for leftover in folder.glob(f"{TEMPORARY}*"):
+        try:
+            if time.time() - leftover.stat().st_mtime < SWEEP_AFTER_S:
+                continue
+            with locked(leftover, wait=False):
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
+                else:
+                    leftover.unlink()
+        except (FileNotFoundError, BlockingIOError):  # another sweeper was faster, or its writer lives
+            continue
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,87 @@
+"""Every error recae raises on purpose.
+
+    RecaeError
+    ├── ConfigError            a setting, a protocol file or an option that cannot be used
+    ├── DataError              a log, a table or a matrix that cannot be used
+    │   ├── UnknownIdError     ids outside the vocabulary; also a KeyError
+    │   └── TooManyBadRowsError  more rows were quarantined than the caller allows
+    ├── ModelError             a model that cannot do what was asked
+    │   ├── NotFittedError     scores were asked of a model that has learned nothing yet
+    │   └── FitError           training could not produce finite weights
+    ├── MemoryBudgetError      the work would not fit into memory; also a MemoryError
+    ├── EvaluationError        a protocol that cannot give an honest number
+    └── ArtifactError          a stored model that is missing, damaged or of another version
+
+A message says what was found, what was expected, and what to do. Wrong *arguments* to a Python call stay
+the built-in errors every Python programmer expects: ValueError, TypeError, IndexError.
+"""
+
+from collections.abc import Iterable, Sequence
+
+
+class RecaeError(Exception):
+    """Base of all errors above: catch it to catch them all."""
+
+
+class ConfigError(RecaeError, ValueError):
+    """A setting, a protocol file or an option that cannot be used."""
+
+
+class DataError(RecaeError, ValueError):
+    """A log, a table or a matrix that cannot be used."""
+
+
+class UnknownIdError(DataError, KeyError):
+    """Ids that the vocabulary does not hold.
+
+    Args:
+        kind: what the ids name, singular: ``"item"`` or ``"user"``.
+        unknown: the ids, in the order they came.
+        known: size of the vocabulary.
+    """
+
+    def __init__(self, kind: str, unknown: Sequence[str], known: int) -> None:
+        self.kind = kind
+        self.unknown = list(unknown)
+        super().__init__(
+            f"{len(self.unknown)} {kind} id(s) outside the {known:,} known: {name_some(self.unknown)}; "
+            "drop them, or retrain on a log that contains them"
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would show the repr
+
+
+class TooManyBadRowsError(DataError):
+    """More rows were quarantined than the caller allows."""
+
+
+class ModelError(RecaeError):
+    """A model that cannot do what was asked."""
+
+
+class NotFittedError(ModelError):
+    """Scores were asked of a model that has learned nothing yet."""
+
+
+class FitError(ModelError):
+    """Training could not produce finite weights."""
+
+
+class MemoryBudgetError(RecaeError, MemoryError):
+    """The work would not fit into memory; the message names the need, the budget and an alternative."""
+
+
+class EvaluationError(RecaeError):
+    """A protocol that cannot give an honest number."""
+
+
+class ArtifactError(RecaeError):
+    """A stored model that is missing, damaged or of another version."""
+
+
+def name_some(values: Iterable[object], at_most: int = 5) -> str:
+    """``'a', 'b', 'c' and 4 more``: enough to act on, short enough for one line."""
+    named = [repr(value) for value in values]
+    rest = f" and {len(named) - at_most:,} more" if len(named) > at_most else ""
+    return ", ".join(named[:at_most]) + rest

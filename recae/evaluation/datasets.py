@@ -1,0 +1,164 @@
+"""From the ``[data]`` and ``[split]`` tables of a protocol to matrices."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import coo_array, csr_array
+
+from recae.data import filters, splits
+from recae.data.benchmarks import load_benchmark
+from recae.data.holdout import Holdout, Split, pattern
+from recae.data.interactions import Interactions
+from recae.data.sample import load_sample
+from recae.errors import ConfigError, EvaluationError
+from recae.evaluation.protocol import Protocol
+from recae.evaluation.sections import (
+    DataSection,
+    HeldOutUsers,
+    LeaveLastOut,
+    RandomRatings,
+    SplitSection,
+    Temporal,
+)
+
+SAMPLE = "movielens-small"
+SPLIT_ALREADY = "{source!r} comes split, so that its numbers compare with published ones; leave out {keys}"
+
+
+def load_split(protocol: Protocol) -> Split:
+    """Load, filter and split the data of a protocol.
+
+    Raises:
+        ConfigError: if a public split were to be split or filtered again, or unsplit data lack a ``[split]``.
+        DataError: if the data cannot be read, or nothing is left of them.
+    """
+    data = protocol.data
+    loaded = _loaded(data, protocol.folder)
+    if isinstance(loaded, Split):
+        changes = [key for key in ("min_value", "min_user_items", "min_item_users") if getattr(data, key)]
+        changes = [f"data.{key}" for key in changes] + (["split"] if protocol.split is not None else [])
+        if changes:
+            raise ConfigError(SPLIT_ALREADY.format(source=data.source, keys=" and ".join(changes)))
+        return _implicit(loaded) if data.feedback == "implicit" else loaded
+    if protocol.split is None:
+        raise ConfigError(
+            f"{data.source or data.path} does not come split; add a [split] table with its kind"
+        )
+    kept = filters.keep(
+        loaded,
+        min_value=data.min_value,
+        min_user_items=data.min_user_items,
+        min_item_users=data.min_item_users,
+    )
+    if data.feedback == "implicit":
+        kept = replace(kept, matrix=pattern(kept.matrix))
+    split = _split(kept, protocol.split, protocol.seed)
+    filtered_out = len(loaded) - len(kept)
+    notes = {"interactions dropped by the filters": filtered_out} if filtered_out else {}
+    return replace(split, notes={**notes, **split.notes})
+
+
+def refitting_split(split: Split) -> tuple[csr_array, Holdout]:
+    """Train and validation as one matrix, and the test with histories from it.
+
+    Args:
+        split: with a validation part, whose users and test users are all users of train.
+
+    Returns:
+        The training matrix, shape (n_users, n_items), and the test part.
+
+    Raises:
+        EvaluationError: if a user is not in train: there is no one history to lengthen then.
+    """
+    validation = split.validation
+    if validation is None:
+        raise EvaluationError("there is no validation part to refit on")
+    for holdout in (validation, split.test):
+        if not all(user in split.train.users for user in holdout.users.ids):
+            raise EvaluationError("refit needs a split of ratings or events; this one holds out whole users")
+    parts = split.train.matrix.tocoo(), validation.targets.tocoo()
+    rows = split.train.users.positions(validation.users.ids, kind="user")
+    entries = (
+        np.concatenate([parts[0].coords[0], rows[parts[1].coords[0]]]),
+        np.concatenate([parts[0].coords[1], parts[1].coords[1]]),
+    )
+    values = np.concatenate([parts[0].data, parts[1].data])
+    together = csr_array(coo_array((values, entries), shape=split.train.matrix.shape))  # a 0.0 stays stored
+    test_rows = split.train.users.positions(split.test.users.ids, kind="user")
+    return together, replace(split.test, inputs=together[test_rows], input_times=None)
+
+
+def sha256_of(split: Split) -> str:
+    """Of every matrix that is learned from or judged on, their shapes included; independent of index types."""
+    digest = hashlib.sha256()
+    holdouts = [split.test] if split.validation is None else [split.validation, split.test]
+    matrices = [split.train.matrix] + [
+        matrix for holdout in holdouts for matrix in (holdout.inputs, holdout.targets, holdout.seen)
+    ]
+    for matrix in matrices:
+        for part in (matrix.shape, matrix.indptr, matrix.indices):
+            digest.update(np.asarray(part, dtype="<i8").tobytes())
+        digest.update(np.asarray(matrix.data, dtype="<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _loaded(data: DataSection, folder: Path) -> Interactions | Split:
+    if data.path is not None:
+        from recae.data.readers import read_events
+
+        events = read_events(folder / data.path, columns=data.columns or None)
+        return Interactions.from_events(events, duplicates=data.duplicates)
+    if data.source == SAMPLE:
+        return load_sample()[0]
+    return load_benchmark(str(data.source))
+
+
+def _split(interactions: Interactions, section: SplitSection, seed: int) -> Split:
+    match section:
+        case HeldOutUsers():
+            return splits.held_out_users(
+                interactions,
+                validation_users=section.validation_users,
+                test_users=section.test_users,
+                fold_in=section.fold_in,
+                by=section.by,
+                seed=seed,
+            )
+        case LeaveLastOut():
+            return splits.leave_last_out(interactions, with_validation=section.with_validation, seed=seed)
+        case Temporal():
+            return splits.temporal(
+                interactions,
+                validation_share=section.validation_share,
+                test_share=section.test_share,
+                validation_from=section.validation_from,
+                test_from=section.test_from,
+            )
+        case RandomRatings():
+            return splits.random_ratings(
+                interactions,
+                validation_share=section.validation_share,
+                test_share=section.test_share,
+                seed=seed,
+            )
+
+
+def _implicit(split: Split) -> Split:
+    """The same split with every stored value as 1."""
+
+    def ones(holdout: Holdout) -> Holdout:
+        return replace(
+            holdout,
+            inputs=pattern(holdout.inputs),
+            targets=pattern(holdout.targets),
+            seen=pattern(holdout.seen),
+        )
+
+    return replace(
+        split,
+        train=replace(split.train, matrix=pattern(split.train.matrix)),
+        validation=None if split.validation is None else ones(split.validation),
+        test=ones(split.test),
+    )

@@ -1,0 +1,230 @@
+"""What the numbers mean: one function a metric, each with formula, range and an example that a test runs.
+
+Ranking metrics take one batch of users:
+
+    hits        bool (n_rows, n_ranks): is the item at this rank one the user really took? Best rank first.
+    n_relevant  int (n_rows,): how many items of the user were held out, 1 or more; found or not.
+    k           how many ranks count, 1 to n_ranks.
+
+and give one float64 for each row; a report shows their mean over users. A list that ran out of items before rank
+k is filled up with False: a missing suggestion is a wrong one. Users without held-out items have no value at all
+and belong outside the batch.
+
+Which items stand at which rank is decided by `recae.models.ranking.top_n`: best score first, and of equal scores
+the lower column first.
+"""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from recae.models import ranking
+
+Hits: TypeAlias = NDArray[np.bool_]
+Counts: TypeAlias = NDArray[np.int_]
+Values: TypeAlias = NDArray[np.float64]
+
+
+def recall(hits: Hits, n_relevant: Counts, k: int) -> Values:
+    """Share of the held-out items that are found: ``hits in first k / n_relevant``.
+
+    From 0 to 1, and 1 is out of reach for a user with more than k held-out items. This is the Recall of NGCF,
+    LightGCN and BARS, and trec_eval's ``recall``.
+
+    >>> recall(np.array([[True, False, True]]), np.array([4]), k=3)
+    array([0.5])
+    """
+    return _found(hits, n_relevant, k) / n_relevant
+
+
+def recall_capped(hits: Hits, n_relevant: Counts, k: int) -> Values:
+    """Share of what could be found that is found: ``hits in first k / min(k, n_relevant)``.
+
+    From 0 to 1, and 1 is in reach of every user. This is the Recall of Mult-VAE and of most held-out-user tables;
+    it is never lower than `recall`, so the two must not be compared.
+
+    >>> recall_capped(np.array([[True, False, True]]), np.array([4]), k=3).round(4)
+    array([0.6667])
+    """
+    return _found(hits, n_relevant, k) / np.minimum(n_relevant, k)
+
+
+def precision(hits: Hits, n_relevant: Counts, k: int) -> Values:
+    """Share of the first k that is right: ``hits in first k / k``.
+
+    From 0 to 1, and never above ``n_relevant / k``. Short lists are divided by k too.
+
+    >>> precision(np.array([[True, False, True, False]]), np.array([4]), k=4)
+    array([0.5])
+    """
+    return _found(hits, n_relevant, k) / k
+
+
+def hit_rate(hits: Hits, n_relevant: Counts, k: int) -> Values:
+    """Whether anything is right: 1 if one of the first k is a hit, else 0.
+
+    The mean over users is the share of users who found something.
+
+    >>> hit_rate(np.array([[False, True], [False, False]]), np.array([1, 1]), k=2)
+    array([1., 0.])
+    """
+    return (_found(hits, n_relevant, k) > 0).astype(np.float64)
+
+
+def mrr(hits: Hits, n_relevant: Counts, k: int) -> Values:
+    """Reciprocal rank of the first hit: ``1 / its rank``, and 0 without a hit in the first k.
+
+    From 0 to 1; the mean over users is the mean reciprocal rank.
+
+    >>> mrr(np.array([[False, True, True], [False, False, False]]), np.array([2, 2]), k=3)
+    array([0.5, 0. ])
+    """
+    found = _found(hits, n_relevant, k)
+    first_rank = hits[:, :k].argmax(axis=1) + 1  # (n_rows,); rank 1 where there is no hit
+    return np.where(found > 0, 1.0 / first_rank, 0.0)
+
+
+def ndcg(hits: Hits, n_relevant: Counts, k: int) -> Values:
+    """Discounted gain over the best reachable one: ``sum over hits of 1/log2(rank + 1) / ideal``.
+
+    Gains are 0 or 1. The ideal list has its ``min(k, n_relevant)`` hits in front, so 1 is in reach of every user.
+    From 0 to 1; trec_eval's ``ndcg_cut`` with binary judgements.
+
+    Here hits at ranks 1 and 3 of 3, four items held out: (1 + 1/2) / (1 + 0.6309 + 1/2).
+
+    >>> ndcg(np.array([[True, False, True]]), np.array([4]), k=3).round(4)
+    array([0.7039])
+    """
+    _found(hits, n_relevant, k)  # its checks
+    return np.asarray(ranking.ndcg(hits, n_relevant, k), dtype=np.float64)
+
+
+def average_precision(hits: Hits, n_relevant: Counts, k: int) -> Values:
+    """Mean precision at the hits: ``sum over hits in first k of precision@rank / n_relevant``.
+
+    From 0 to 1, and 1 is out of reach for a user with more than k held-out items. This is trec_eval's ``map_cut``
+    and ir-measures' ``AP@k``; the mean over users is MAP@k.
+
+    Here (1/1 + 2/3) / 4.
+
+    >>> average_precision(np.array([[True, False, True]]), np.array([4]), k=3).round(4)
+    array([0.4167])
+    """
+    return _summed_precision(hits, n_relevant, k) / n_relevant
+
+
+def average_precision_capped(hits: Hits, n_relevant: Counts, k: int) -> Values:
+    """Mean precision at the hits, over those in reach: as `average_precision`, divided by ``min(k, n_relevant)``.
+
+    From 0 to 1, and 1 is in reach of every user. This is the MAP@k of the RecSys challenges.
+
+    Here (1/1 + 2/3) / 3.
+
+    >>> average_precision_capped(np.array([[True, False, True]]), np.array([4]), k=3).round(4)
+    array([0.5556])
+    """
+    return _summed_precision(hits, n_relevant, k) / np.minimum(n_relevant, k)
+
+
+def coverage(shown: NDArray[np.bool_]) -> float:
+    """Share of the catalogue that is suggested to somebody: ``items in at least one list / n_items``.
+
+    Args:
+        shown: bool (n_items,), whether the item stands in any user's first k.
+
+    From 0 to 1. Popularity covers little; a random list covers everything, so it is read beside NDCG, never alone.
+
+    >>> coverage(np.array([True, False, True, False]))
+    0.5
+    """
+    return float(shown.mean())
+
+
+def novelty(information: NDArray[np.floating[Any]], shown: Hits) -> Values:
+    """How unexpected a list is: mean self-information of its items, in bits.
+
+    Args:
+        information: (n_rows, k), `self_information` of the item at each rank.
+        shown: bool (n_rows, k), False where the list ran out of items; those ranks do not count.
+
+    From 0 (everybody in train has all of it) to log2(n_users); an empty list has 0.
+
+    >>> novelty(np.array([[1.0, 3.0, 9.0]]), np.array([[True, True, False]]))
+    array([2.])
+    """
+    total = np.where(shown, information, 0.0).sum(axis=1, dtype=np.float64)
+    return np.asarray(total / np.maximum(shown.sum(axis=1), 1), dtype=np.float64)
+
+
+def self_information(train: csr_array) -> Values:
+    """``-log2(share of train users who have the item)`` in bits, shape (n_items,).
+
+    An item that no train user has counts as if one had it: its information is bounded, not infinite.
+
+    >>> self_information(csr_array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]))
+    array([0., 1., 1.])
+    """
+    n_users, n_items = train.shape
+    takers = np.bincount(train.indices[train.data != 0], minlength=n_items)
+    return np.asarray(np.log2(max(n_users, 1)) - np.log2(np.maximum(takers, 1)), dtype=np.float64)
+
+
+def rmse(predicted: NDArray[np.floating[Any]], actual: NDArray[np.floating[Any]]) -> float:
+    """Root mean squared error over all held-out ratings, in rating units: ``sqrt(mean((predicted - actual)^2))``.
+
+    From 0 upwards, lower is better. Every rating weighs the same, so active users weigh more.
+
+    >>> rmse(np.array([4.0, 2.0]), np.array([5.0, 5.0])).__round__(4)
+    2.2361
+    """
+    return float(np.sqrt(np.mean(_errors(predicted, actual) ** 2)))
+
+
+def mae(predicted: NDArray[np.floating[Any]], actual: NDArray[np.floating[Any]]) -> float:
+    """Mean absolute error over all held-out ratings, in rating units: ``mean(|predicted - actual|)``.
+
+    From 0 upwards, lower is better; never above `rmse`.
+
+    >>> mae(np.array([4.0, 2.0]), np.array([5.0, 5.0]))
+    2.0
+    """
+    return float(np.mean(np.abs(_errors(predicted, actual))))
+
+
+def _found(hits: Hits, n_relevant: Counts, k: int) -> NDArray[np.int64]:
+    """Hits in the first k of each row, after the checks that all ranking metrics share."""
+    if hits.ndim != 2 or hits.dtype != np.bool_:
+        raise ValueError(
+            f"hits must be a bool array (n_rows, n_ranks), not {hits.dtype} of shape {hits.shape}"
+        )
+    if n_relevant.shape != (len(hits),):
+        raise ValueError(
+            f"n_relevant must have one count for each of {len(hits)} rows, not {n_relevant.shape}"
+        )
+    if not 1 <= k <= hits.shape[1]:
+        raise ValueError(
+            f"k must be from 1 to the {hits.shape[1]} ranks given, not {k}; fill short lists with False"
+        )
+    if (n_relevant < 1).any():
+        raise ValueError("n_relevant must be 1 or more: leave users without held-out items out of the batch")
+    if (hits.sum(axis=1) > n_relevant).any():
+        raise ValueError("a row has more hits than held-out items: one item stands in its list twice")
+    return np.asarray(hits[:, :k].sum(axis=1, dtype=np.int64))
+
+
+def _summed_precision(hits: Hits, n_relevant: Counts, k: int) -> Values:
+    """Precision at the rank of each hit in the first k, summed over the hits, shape (n_rows,)."""
+    _found(hits, n_relevant, k)  # its checks
+    first = hits[:, :k]
+    precision_at = first.cumsum(axis=1) / np.arange(1, k + 1)  # (n_rows, k)
+    return np.asarray(np.where(first, precision_at, 0.0).sum(axis=1), dtype=np.float64)
+
+
+def _errors(predicted: NDArray[np.floating[Any]], actual: NDArray[np.floating[Any]]) -> Values:
+    if predicted.shape != actual.shape or predicted.ndim != 1 or not len(actual):
+        raise ValueError(
+            f"predicted {predicted.shape} and actual {actual.shape} must be equally long lists with at least one rating"
+        )
+    return predicted.astype(np.float64) - actual.astype(np.float64)

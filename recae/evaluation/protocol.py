@@ -1,0 +1,127 @@
+"""A protocol: which data, split how, which models, chosen and judged by which metrics. One TOML file each.
+
+    name = "movielens-small"
+    seed = 7
+
+    [data]
+    source = "movielens-small"      # or path = "log.csv", relative to this file
+    min_value = 4                   # the data's own unit: stars
+
+    [split]
+    kind = "held_out_users"
+    validation_users = 100
+    test_users = 100
+
+    [metrics]
+    report = ["ndcg@100", "recall@20"]
+    select = "ndcg@100"
+
+    [[models]]
+    name = "ease"
+    search = { l2 = [100, 300] }    # every combination is tried on validation
+
+The same file gives the same numbers: everything that is random is drawn from ``seed``.
+"""
+
+import os
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, NonNegativeInt, PrivateAttr, ValidationError, model_validator
+
+from recae.errors import ConfigError
+from recae.evaluation.sections import DataSection, MetricsSection, ModelSection, Section, SplitSection
+
+
+class Protocol(Section):
+    """A whole file; see the module's text."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the folder of the results."""
+    about: str = ""
+    """What the numbers are comparable with, and where they are not."""
+    seed: NonNegativeInt = 0
+    """Of the split, and of every model that does not fix its own."""
+    data: DataSection
+    split: SplitSection | None = None
+    """Absent for a benchmark that comes split."""
+    metrics: MetricsSection
+    models: list[ModelSection] = Field(min_length=1)
+
+    _folder: Path = PrivateAttr(Path())
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        twice = [title for title, times in Counter(model.title for model in self.models).items() if times > 1]
+        if twice:
+            raise ValueError(f"two models are called {twice[0]!r}; give one of them a label")
+        if self.metrics.of_ratings and self.data.feedback != "ratings":
+            raise ValueError(f"{self.metrics.report[0]} needs ratings; set data.feedback = 'ratings'")
+        refitted = [model.title for model in self.models if model.refit]
+        if refitted and not self.metrics.of_ratings:
+            raise ValueError(
+                f"{refitted[0]}: refit is for rating prediction; leave it out of a ranking protocol"
+            )
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """What ``data.path`` is relative to: the folder of the file, or the working folder."""
+        return self._folder
+
+
+def load_protocol(path: str | os.PathLike[str]) -> Protocol:
+    """Read a protocol file.
+
+    Raises:
+        ConfigError: if it is missing, no TOML, or a key is unknown, missing or out of range; the message names
+            file and key.
+    """
+    file = Path(path)
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the protocol {file}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from error
+    try:
+        protocol = Protocol.model_validate(table)
+    except ValidationError as error:
+        wrong = "; ".join(_complaint(detail["loc"], detail) for detail in error.errors())
+        raise ConfigError(f"{file}: {wrong}") from None
+    protocol._folder = file.parent  # noqa: SLF001 - set here only: what a file says does not depend on its place
+    return protocol
+
+
+def sample_protocol_path() -> Path:
+    """The protocol of the bundled sample, inside the wheel or in the checkout.
+
+    Raises:
+        ConfigError: if this installation has none.
+    """
+    package = Path(__file__).parent
+    in_wheel = package / "protocols" / "movielens-small.toml"
+    in_checkout = package.parent.parent / "evaluation" / "movielens-small.toml"
+    for path in (in_wheel, in_checkout):
+        if path.is_file():
+            return path
+    raise ConfigError(
+        "this installation lacks movielens-small.toml; install recae again, or name a protocol file"
+    )
+
+
+def _complaint(where: tuple[int | str, ...], detail: Any) -> str:
+    """``models 2.searhc: unknown key``: one fault of a file, in the file's own terms; people count from 1."""
+    kinds = {"held_out_users", "leave_last_out", "temporal", "random_ratings"}  # pydantic's, not the file's
+    key = "".join(
+        f" {part + 1}" if isinstance(part, int) else f".{part}" for part in where if part not in kinds
+    )
+    key = key.removeprefix(".")
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if detail["type"] == "missing":
+        return f"{key}: missing"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message

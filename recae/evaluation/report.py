@@ -1,0 +1,147 @@
+"""Results for people: a table in the console, `results.md` and `results.json` in a folder."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from recae.evaluation.results import ModelResult, Results
+from recae.evaluation.sections import Settings
+from recae.evaluation.specs import MetricSpec
+
+DIGITS = 4
+"""After the point: a difference of 0.0001 is far within one standard error on any public data set."""
+
+
+def write(results: Results, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Write ``results.json`` and ``results.md`` into a folder, which is made if needed.
+
+    Each file is replaced in one step: a crash leaves the old one or the new one, never half of one.
+
+    Returns:
+        The two paths, JSON first.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    as_json, as_markdown = target / "results.json", target / "results.md"
+    _replace(as_json, results.model_dump_json(indent=2) + "\n")
+    _replace(as_markdown, markdown(results))
+    return as_json, as_markdown
+
+
+def table(results: Results) -> Table:
+    """The test metrics for a console: one row a model, the best of each column bold."""
+    shown = Table(title=f"{results.protocol.name}: test part", title_justify="left")
+    shown.add_column("model", no_wrap=True)
+    for spec in results.metrics:
+        shown.add_column(str(spec), justify="right", no_wrap=True)
+    shown.add_column("chosen on validation")
+    shown.add_column("seconds", justify="right", no_wrap=True)
+    for model in results.models:
+        values = [
+            Text(_value(model, spec), style="bold green" if model.title in results.best(spec) else "")
+            for spec in results.metrics
+        ]
+        shown.add_row(
+            Text(model.title), *values, Text(_settings(model.chosen) or "-"), Text(f"{model.seconds:.1f}")
+        )
+    return shown
+
+
+def legend(results: Results) -> Iterator[str]:
+    """What stands below the table: the data, then one line for each metric."""
+    yield _data_line(results)
+    for name, text in results.definitions().items():
+        yield f"{name}: {text}"
+
+
+def markdown(results: Results) -> str:
+    """The results as one Markdown document: numbers, what they mean, and how to get them again."""
+    lines = [f"# {results.protocol.name}", ""]
+    if results.protocol.about:
+        lines += [results.protocol.about.strip(), ""]
+    lines += [*_markdown_table(results), ""]
+    lines += ["Best values bold; ± is the standard error of the mean over test users.", ""]
+    lines += ["## Repeat it", "", f"    {results.command}", ""]
+    lines += [
+        f"Seed {results.protocol.seed}, {results.threads} thread(s), {results.seconds:.0f} s on {results.started[:10]}; "
+        + ", ".join(f"{library} {version}" for library, version in results.versions.items())
+        + ".",
+        "",
+    ]
+    lines += ["## Data", "", _data_line(results), ""]
+    lines += [f"- {count:,} {reason}" for reason, count in results.data.notes.items()]
+    lines += [f"- sha256 of the matrices: `{results.data.sha256}`", ""]
+    lines += ["## Metrics", ""]
+    lines += [f"- **{name}**: {text}" for name, text in results.definitions().items()]
+    lines += ["", "## Settings", ""]
+    for model in results.models:
+        lines += [f"- **{model.title}** ({model.name}): {_settings(model.settings) or 'none'}"]
+    lines += [*_tried(results), ""]
+    return "\n".join(lines)
+
+
+def _markdown_table(results: Results) -> Iterator[str]:
+    yield "| model | " + " | ".join(map(str, results.metrics)) + " | chosen on validation | seconds |"
+    yield "|---|" + "---:|" * len(results.metrics) + "---|---:|"
+    for model in results.models:
+        cells = []
+        for spec in results.metrics:
+            value, error = _value(model, spec), model.test[str(spec)].standard_error
+            marked = f"**{value}**" if model.title in results.best(spec) else value
+            cells.append(marked if error is None else f"{marked} ± {error:.{DIGITS}f}")
+        chosen = _settings(model.chosen) or "-"
+        yield f"| {model.title} | " + " | ".join(cells) + f" | {chosen} | {model.seconds:.1f} |"
+
+
+def _tried(results: Results) -> Iterator[str]:
+    """Every combination that was tried: what a reader needs to judge how hard a model was tuned."""
+    searched = [model for model in results.models if len(model.trials) > 1]
+    if not searched:
+        return
+    yield from ("", f"## Tried on validation ({results.protocol.metrics.select})", "")
+    yield "| model | settings | value | seconds |"
+    yield "|---|---|---:|---:|"
+    for model in searched:
+        for trial in model.trials:
+            value = f"failed: {trial.error}" if trial.value is None else f"{trial.value:.{DIGITS}f}"
+            marked = f"**{value}**" if trial.settings == model.chosen else value
+            yield f"| {model.title} | {_settings(trial.settings)} | {marked} | {trial.seconds:.1f} |"
+
+
+def _data_line(results: Results) -> str:
+    data = results.data
+    left_out = f", {data.n_left_out:,} left out as nothing of theirs is held out" if data.n_left_out else ""
+    validation = (
+        f"chosen on {data.n_validation_users:,} users with {data.n_validation_targets:,} held-out items; "
+        if data.n_validation_users
+        else "nothing chosen; "
+    )
+    return (
+        f"{data.split}: {data.n_train:,} interactions of {data.n_users:,} users with {data.n_items:,} items to learn from; "
+        f"{validation}tested on {data.n_test_users:,} users with {data.n_test_targets:,} held-out items{left_out}."
+    )
+
+
+def _value(model: ModelResult, spec: MetricSpec) -> str:
+    return f"{model.test[str(spec)].value:.{DIGITS}f}"
+
+
+def _settings(settings: Settings) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def _replace(path: Path, text: str) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)  # mkstemp lets nobody else read
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

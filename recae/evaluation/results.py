@@ -1,0 +1,137 @@
+"""What an evaluation found, and everything needed to find it again."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recae.errors import EvaluationError
+from recae.evaluation.metrics import Values
+from recae.evaluation.protocol import Protocol
+from recae.evaluation.sections import Settings
+from recae.evaluation.specs import DEFINITIONS, MetricSpec
+
+
+class Record(BaseModel):
+    """Part of the results; JSON and back without loss, but for what is too large to keep."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Trial(Record):
+    """One combination of settings, fitted to train and judged on validation."""
+
+    settings: Settings
+    """The searched ones only."""
+    value: float | None
+    """Of the selecting metric; None without validation, or if fitting failed."""
+    seconds: float
+    """To fit and to judge."""
+    error: str | None = None
+    """Why fitting failed."""
+
+
+class Measured(Record):
+    """A metric on the test part."""
+
+    value: float
+    standard_error: float | None
+    """Of the mean over test users; None for a metric that is no such mean."""
+
+
+class ModelResult(Record):
+    """One row of the table."""
+
+    title: str
+    name: str
+    settings: Settings
+    """All of them, as fitted for the test."""
+    chosen: Settings
+    """The searched ones that validation chose."""
+    trials: tuple[Trial, ...]
+    test: dict[str, Measured]
+    """Metric -> value, each scored once."""
+    seconds: float
+    """For everything: all trials, the refit and the test."""
+    per_user: dict[str, Values] = Field(default={}, exclude=True, repr=False)
+    """Metric -> value of every judged test user; in memory only."""
+
+
+class DataFacts(Record):
+    """What was evaluated on."""
+
+    split: str
+    n_users: int
+    """Users to train on."""
+    n_items: int
+    """Size of the catalogue; every item is ranked."""
+    n_train: int
+    n_validation_users: int
+    n_validation_targets: int
+    n_test_users: int
+    """Users judged."""
+    n_test_targets: int
+    n_left_out: int
+    """Test users without held-out items; they have no value."""
+    notes: dict[str, int]
+    """What the filters and the split could not use."""
+    sha256: str
+    """Of the train, validation and test matrices: equal hashes, equal data."""
+
+
+class Results(Record):
+    """One evaluation."""
+
+    protocol: Protocol
+    command: str
+    """Repeats it."""
+    started: str
+    """UTC, ISO 8601."""
+    seconds: float
+    threads: int
+    """Of matrix products; sums of floats depend on it in the last digits."""
+    versions: dict[str, str]
+    data: DataFacts
+    models: tuple[ModelResult, ...]
+
+    @property
+    def metrics(self) -> list[MetricSpec]:
+        """Columns of the table."""
+        return self.protocol.metrics.reported
+
+    def definitions(self) -> dict[str, str]:
+        """What each metric of the table is, by its name."""
+        return {spec.name: DEFINITIONS[spec.name].text for spec in self.metrics}
+
+    def best(self, spec: MetricSpec) -> frozenset[str]:
+        """Titles of the models with the best test value; empty where more is not simply better, or for one model."""
+        if spec.definition.better is None or len(self.models) < 2:
+            return frozenset()
+        choose = max if spec.definition.better == "higher" else min
+        best = choose(model.test[str(spec)].value for model in self.models)
+        return frozenset(model.title for model in self.models if model.test[str(spec)].value == best)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> "Results":
+        """Results that `recae.evaluation.report.write` wrote, without the values of single users.
+
+        Raises:
+            EvaluationError: if the file is missing or holds something else.
+        """
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except OSError as error:
+            raise EvaluationError(f"cannot read results from {path}: {error.strerror or error}") from error
+        except ValidationError as error:
+            raise EvaluationError(
+                f"{path} holds no results of this version ({error.error_count()} fault(s)); evaluate again"
+            ) from None
+
+
+def measured(scores: dict[str, Any]) -> dict[str, Measured]:
+    """`scoring.Score` by metric -> what is kept of it."""
+    return {
+        text: Measured(value=score.value, standard_error=score.standard_error)
+        for text, score in scores.items()
+    }

@@ -1,0 +1,160 @@
+"""AutoRec: an autoencoder for ratings that learns from observed entries only."""
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from scipy.linalg import solve
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+
+from recae.data.splits import Holdout
+from recae.models.base import Fit
+from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear
+from recae.models.ranking import Scores
+from recae.models.ratings import RatingMeans, predicted_at
+
+
+class AutoRecConfig(NeuralConfig):
+    """Settings of AutoRec."""
+
+    by: Literal["user", "item"] = "item"
+    """Whose ratings make a training row. Items have more ratings each than users have, and predict better."""
+    n_hidden: PositiveInt = 500
+    """Units of the sigmoid hidden layer."""
+    batch_size: PositiveInt = 128
+    """Training rows (users or items) in one step."""
+    weight_decay: NonNegativeFloat = 1e-4
+    """L2 penalty, added to the gradient; the most important setting, choose it on validation."""
+    shrinkage: NonNegativeFloat = 5.0
+    """Ratings after which an item's or a user's own mean counts as much as the overall mean."""
+    fold_in_l2: PositiveFloat = 1.0
+    """Ridge penalty when ``by="item"`` finds a user's output weights from their ratings."""
+
+
+class AutoRec(NeuralModel):
+    """One sigmoid hidden layer, squared error over observed ratings, predictions clipped to the scale.
+
+    The network sees what overall, item and user means leave unexplained, so that a missing rating enters as
+    "as expected" and an unseen user or item gets a sensible mean.
+
+    ``by="user"`` encodes a user's ratings. ``by="item"`` encodes each item's ratings by the training users;
+    the output weights of a user are then a linear regression of their ratings on the items' codes, which
+    folds in any history in closed form, that of a user who was not in the training data too.
+
+    Source: Sedhain, Menon, Sanner & Xie, "AutoRec: autoencoders meet collaborative filtering", WWW 2015.
+    Ours differs in the means, in Adam, and in the fold-in of users by item codes.
+    """
+
+    name = "autorec"
+    feedback = "ratings"
+    config: AutoRecConfig
+    config_class: ClassVar = AutoRecConfig
+    network_: "AutoRecNetwork"
+
+    means_: dict[str, Any]
+    """The fields of :class:`RatingMeans`."""
+    item_codes_: NDArray[np.float32]
+    """Shape (n_items, n_hidden), with ``by="item"`` only."""
+
+    def _fit(self, histories: csr_array, how: Fit) -> None:
+        self.means_ = RatingMeans.of(histories, self.config.shrinkage).as_dict()
+        self._rows = self._training_rows(histories)
+        super()._fit(histories, how)
+        self._encode_items()
+        del self._rows
+
+    def _training_rows(self, histories: csr_array) -> csr_array:
+        residuals = self._means.residuals(histories)
+        return residuals if self.config.by == "user" else csr_array(residuals.T.tocsr())
+
+    def _build(self, histories: csr_array) -> nn.Module:
+        n_users, n_items = histories.shape
+        return AutoRecNetwork(n_items if self.config.by == "user" else n_users, self.config.n_hidden)
+
+    def _loss(self, batch: SparseBatch, epoch: float) -> Tensor:
+        del epoch
+        predicted = self.network_.at(self.network_.encode(batch), batch.rows, batch.columns)
+        return (predicted - batch.values).square().sum() / max(1, len(batch.values))
+
+    def _validate(self, histories: csr_array, validation: Holdout) -> float:
+        """Minus the RMSE of held-out ratings: higher is better."""
+        del histories
+        self.network_.eval()
+        self._encode_items()
+        predicted = predicted_at(self._score, validation.inputs, validation.targets)
+        self.network_.train()
+        return -float(np.sqrt(np.mean((predicted - validation.targets.data) ** 2)))
+
+    @torch.no_grad()
+    def _encode_items(self) -> None:
+        if self.config.by == "item":
+            self.item_codes_ = self.network_.encode(self._batch(self._rows)).cpu().numpy()
+
+    @torch.no_grad()
+    def encode(self, histories: csr_array) -> NDArray[np.float32]:
+        """What is known of each user, shape (n_rows, n_hidden + 1): hidden units or regression weights on the
+        items' codes, then the user's own offset in rating units.
+        """
+        residuals = self._means.residuals(histories)
+        if self.config.by == "user":
+            codes = self.network_.encode(self._batch(residuals)).cpu().numpy()
+        else:
+            codes = np.stack([self._regress(residuals, row) for row in range(histories.shape[0])])
+        return np.column_stack([codes, self._means.user_offsets(histories)])
+
+    def _regress(self, residuals: csr_array, row: int) -> NDArray[np.float32]:
+        """Ridge regression of one user's residuals on the codes of the items they rated, shape (n_hidden,)."""
+        rated = slice(residuals.indptr[row], residuals.indptr[row + 1])
+        codes, left = self.item_codes_[residuals.indices[rated]], residuals.data[rated]
+        if len(left) < codes.shape[1]:  # the smaller of the two equivalent systems
+            gram = codes @ codes.T
+            gram[np.diag_indices(len(gram))] += self.config.fold_in_l2
+            return np.asarray(codes.T @ solve(gram, left, assume_a="pos"), dtype=np.float32)
+        gram = codes.T @ codes
+        gram[np.diag_indices(len(gram))] += self.config.fold_in_l2
+        return np.asarray(solve(gram, codes.T @ left, assume_a="pos"), dtype=np.float32)
+
+    @torch.no_grad()
+    def decode(self, codes: NDArray[np.float32]) -> Scores:
+        """Ratings of all items, shape (n_rows, n_items_), clipped to the scale."""
+        hidden, offsets = codes[:, :-1], codes[:, -1]
+        if self.config.by == "user":
+            device = self.network_.output.weight.device
+            residuals = self.network_.decode(torch.as_tensor(hidden, device=device)).cpu().numpy()
+        else:
+            residuals = hidden @ self.item_codes_.T
+        return self._means.add_to(residuals, offsets)
+
+    def _item_vectors(self) -> Tensor:
+        return self.network_.output.weight if self.config.by == "user" else torch.from_numpy(self.item_codes_)
+
+    @property
+    def _means(self) -> RatingMeans:
+        return RatingMeans(**self.means_)
+
+
+class AutoRecNetwork(nn.Module):
+    """``V sigmoid(W x + b) + c`` for sparse rows x."""
+
+    def __init__(self, n_inputs: int, n_hidden: int) -> None:
+        super().__init__()
+        self.input = SparseLinear(n_inputs, n_hidden)
+        self.output = nn.Embedding(n_inputs, n_hidden)  # a row of V for each output
+        self.offsets = nn.Parameter(torch.zeros(n_inputs))
+        nn.init.xavier_normal_(self.output.weight)
+
+    def encode(self, batch: SparseBatch) -> Tensor:
+        """Hidden units, shape (n_rows, n_hidden)."""
+        return torch.sigmoid(self.input(batch, batch.values))
+
+    def at(self, hidden: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Outputs at single entries, shape (nnz,): nothing is computed for the others."""
+        found: Tensor = (hidden[rows] * self.output(columns)).sum(dim=1) + self.offsets[columns]
+        return found
+
+    def decode(self, hidden: Tensor) -> Tensor:
+        """All outputs, shape (n_rows, n_inputs)."""
+        return hidden @ self.output.weight.T + self.offsets

@@ -1,0 +1,398 @@
+"""The contract every model keeps, and the checks they share."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike
+from pydantic import BaseModel, ConfigDict, ValidationError
+from scipy.sparse import csr_array, csr_matrix
+
+from recae.data.splits import Holdout
+from recae.errors import ArtifactError, ConfigError, DataError, FitError, NotFittedError
+from recae.models.matrices import (
+    as_batch,
+    as_rows,
+    canonical,
+    check_range,
+    itself_first,
+    selection,
+    training_matrix,
+    unit_rows,
+)
+from recae.models.ranking import Positions, Scores, rank, top_n
+from recae.models.storage import Source, arrays_of, read_state, write_state
+
+Callback = Callable[[int, float, float | None], None]
+"""Called after each epoch with its number from 0, the seconds it took and its loss (None in closed form)."""
+
+N_NEIGHBOURS = 100
+"""Neighbours of each item in :attr:`Model.similarity`."""
+
+
+class ModelConfig(BaseModel):
+    """Settings of a model: frozen, an unknown name is an error, the text under a field is its help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How one ``fit`` is to go: what the caller of :meth:`Model.fit` asked for beside the data."""
+
+    show_progress: bool
+    callback: Callback
+    validation: Holdout | None
+    checkpoint: str | None
+
+
+class Model(ABC):
+    """A recommender that scores histories, whoever they belong to.
+
+    A model is fitted to a users x items matrix and scores rows of such matrices: a user of the training log
+    and one who came a second ago take the same path. ``recommend``, ``similar_items``, ``similar_users``,
+    ``save`` and ``load`` have the names, arguments, return values and errors of implicit's
+    ``RecommenderBase``, so that code written for implicit runs on every model here.
+
+    A subclass names itself and its config, and writes ``_fit`` and ``_score``. Learned fields end in ``_``.
+
+    Args:
+        config: all settings at once, or
+        settings: single ones by name; the rest keep their defaults.
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range.
+    """
+
+    name: ClassVar[str]
+    config_class: ClassVar[type[ModelConfig]]
+    feedback: ClassVar[Literal["implicit", "ratings"]] = "implicit"
+    """What the values mean: strength of a liking (absent is weak dislike), or ratings (absent is unknown)."""
+    supports_fold_in: ClassVar[bool] = True
+    """Whether a history that was not in the training data can be scored."""
+
+    histories_: csr_array
+    """What the model was fitted to, float32, shape (n_users_, n_items_)."""
+
+    def __init__(self, config: ModelConfig | None = None, **settings: Any) -> None:
+        if config is not None and settings:
+            raise TypeError("give a config or single settings, not both")
+        if config is not None and not isinstance(config, self.config_class):
+            raise TypeError(
+                f"{type(self).__name__} takes {self.config_class.__name__}, got {type(config).__name__}"
+            )
+        self.config = config or _validated(self.config_class, self.name, settings)
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{key}={value!r}" for key, value in self.config.model_dump().items())
+        return f"{type(self).__name__}({settings})"
+
+    @property
+    def n_users_(self) -> int:
+        """Rows the model was fitted to."""
+        return int(self._fitted().shape[0])
+
+    @property
+    def n_items_(self) -> int:
+        """Columns the model scores."""
+        return int(self._fitted().shape[1])
+
+    # ---------------------------------------------------------------- learning
+
+    def fit(
+        self,
+        user_items: Any,
+        show_progress: bool = True,
+        callback: Callback | None = None,
+        *,
+        validation: Holdout | None = None,
+        checkpoint: str | None = None,
+    ) -> Self:
+        """Learn from interactions; what an earlier ``fit`` learned is forgotten.
+
+        Args:
+            user_items: sparse, shape (n_users, n_items), float32 or float64; any sparse format but CSR is
+                converted with a warning. Not modified.
+            show_progress: show a bar where fitting takes many steps.
+            callback: called after each epoch; at least once.
+            validation: held-out users or ratings on which models that train by epochs choose when to stop.
+            checkpoint: file to which such models write their state after each epoch. If it is there, training
+                goes on from it and ends with the model an unbroken run would have given.
+
+        Raises:
+            DataError: if the matrix is empty or holds NaN or infinite values, or values the model cannot take.
+            FitError: if training ended in NaN or infinite weights.
+        """
+        histories = training_matrix(user_items, keep_zeros=self.feedback == "ratings")
+        for learned in [field for field in vars(self) if field != "config"]:
+            delattr(self, learned)
+        started = time.perf_counter()
+        n_calls = 0
+
+        def counted(epoch: int, seconds: float, loss: float | None) -> None:
+            nonlocal n_calls
+            n_calls += 1
+            if callback is not None:
+                callback(epoch, seconds, loss)
+
+        self._fit(histories, Fit(show_progress, counted, validation, checkpoint))
+        self._check_finite()
+        self.histories_ = histories
+        if n_calls == 0:
+            counted(0, time.perf_counter() - started, None)
+        return self
+
+    @abstractmethod
+    def _fit(self, histories: csr_array, how: Fit) -> None:
+        """Set the learned fields. ``histories`` is float32 and canonical, and must not be modified."""
+
+    def _check_finite(self) -> None:
+        for field, values in arrays_of(self._state()):
+            if not np.isfinite(values).all():
+                raise FitError(
+                    f"{self.name} ended with NaN or infinite values in {field!r}; "
+                    "raise its regularisation, or lower its learning rate"
+                )
+
+    # ---------------------------------------------------------------- scoring
+
+    def score(self, histories: Any) -> Scores:
+        """Score every item for each history, higher is better; ratings models predict ratings.
+
+        Args:
+            histories: sparse CSR, shape (n_rows, n_items_); rows need not be users of the training data, an
+                empty row gets finite scores.
+
+        Returns:
+            Fresh float32 array, shape (n_rows, n_items_).
+
+        Raises:
+            NotFittedError: before ``fit``.
+            DataError: if the number of columns differs from the training data, or a value is not finite.
+        """
+        self._fitted()
+        return self._score(self._checked(histories))
+
+    @abstractmethod
+    def _score(self, histories: csr_array) -> Scores:
+        """Scores of canonical float32 histories: a fresh, writable array."""
+
+    def recommend(
+        self,
+        userid: int | ArrayLike,
+        user_items: Any,
+        N: int = 10,
+        filter_already_liked_items: bool = True,
+        filter_items: ArrayLike | None = None,
+        recalculate_user: bool = False,  # noqa: ARG002 - every score is computed from user_items
+        items: ArrayLike | None = None,
+    ) -> tuple[Positions, Scores]:
+        """Best items for one user or a batch of them, from the histories in ``user_items``.
+
+        As implicit's ``recommend``, with ``recalculate_user`` always in force: ``userid`` only says how many
+        rows are asked for, unless ``user_items`` is None; then the training rows of those users serve.
+
+        Args:
+            userid: one id, or an array of them.
+            user_items: CSR, a row for each id.
+            N: items wanted.
+            filter_already_liked_items: rank the items of the history last, with score -3.4028235e38.
+            filter_items: items that are not returned at all.
+            recalculate_user: taken for compatibility.
+            items: rank only these.
+
+        Returns:
+            ``(ids, scores)``, best first: shape (k,) for one user, (n, k) for a batch, with k = N or the number
+            of items that may be ranked, if that is less.
+
+        Raises:
+            ValueError: if ``user_items`` is not CSR or its rows do not match ``userid``, or both ``items`` and
+                ``filter_items`` are given.
+            IndexError: if an item id is out of range.
+        """
+        self._fitted()
+        users, single = as_batch(userid)
+        if user_items is None:
+            check_range(users, self.n_users_, "userid")
+            user_items = self.histories_[users]
+        user_items = as_rows(user_items)
+        if not isinstance(user_items, csr_matrix | csr_array):
+            raise ValueError(  # noqa: TRY004 - implicit's error
+                f"user_items needs to be a CSR sparse matrix, got {type(user_items).__name__}"
+            )
+        if user_items.shape[0] != len(users):
+            raise ValueError(
+                "user_items must contain 1 row for every user in userids: "
+                f"got {user_items.shape[0]} row(s) for {len(users)} user(s)"
+            )
+        histories = self._checked(user_items)
+        ids, scores = rank(
+            self._score,
+            histories,
+            N,
+            exclude=histories if filter_already_liked_items else None,
+            items=selection(self.n_items_, "item", items, filter_items),
+        )
+        return (ids[0], scores[0]) if single else (ids, scores)
+
+    # ---------------------------------------------------------------- neighbours
+
+    def similar_items(
+        self,
+        itemid: int | ArrayLike,
+        N: int = 10,
+        recalculate_item: bool = False,
+        item_users: Any = None,  # noqa: ARG002 - implicit's argument to recalculate_item
+        filter_items: ArrayLike | None = None,
+        items: ArrayLike | None = None,
+    ) -> tuple[Positions, Scores]:
+        """Items most like an item (itself first, with score 1), or like each of a batch.
+
+        Args:
+            itemid: one id, or an array of them.
+            N: neighbours wanted, the item itself among them.
+            recalculate_item: not supported.
+            item_users: goes with ``recalculate_item``.
+            filter_items: items that are not returned.
+            items: choose among these only.
+
+        Returns:
+            ``(ids, similarities)``, shapes as in :meth:`recommend`; similarities lie within [-1, 1].
+
+        Raises:
+            IndexError: if an id is out of range.
+            ValueError: if both ``items`` and ``filter_items`` are given.
+            NotImplementedError: if ``recalculate_item`` is set.
+        """
+        if recalculate_item:
+            raise NotImplementedError(
+                "recalculate_item is not supported: fit again on a log with the new item"
+            )
+        self._fitted()
+        wanted, single = as_batch(itemid)
+        check_range(wanted, self.n_items_, "itemid")
+        allowed = selection(self.n_items_, "item", items, filter_items)
+        ids, scores = top_n(itself_first(self._item_similarity(wanted), wanted), N, items=allowed)
+        return (ids[0], scores[0]) if single else (ids, scores)
+
+    def similar_users(
+        self,
+        userid: int | ArrayLike,
+        N: int = 10,
+        filter_users: ArrayLike | None = None,
+        users: ArrayLike | None = None,
+    ) -> tuple[Positions, Scores]:
+        """Training users most like a training user (itself first, with score 1), or like each of a batch.
+
+        Args, returns and errors as in :meth:`similar_items`.
+        """
+        self._fitted()
+        wanted, single = as_batch(userid)
+        check_range(wanted, self.n_users_, "userid")
+        allowed = selection(self.n_users_, "user", users, filter_users)
+        ids, scores = top_n(itself_first(self._user_similarity(wanted), wanted), N, items=allowed)
+        return (ids[0], scores[0]) if single else (ids, scores)
+
+    @property
+    def similarity(self) -> csr_matrix:
+        """The ``N_NEIGHBOURS`` items most similar to each item, as implicit's item-item models have it.
+
+        Shape (n_items_, n_items_), computed at each access.
+        """
+        step = 1024
+        blocks = []
+        for start in range(0, self.n_items_, step):
+            wanted = np.arange(start, min(start + step, self.n_items_), dtype=np.int32)
+            ids, scores = self.similar_items(wanted, N=N_NEIGHBOURS)
+            indptr = np.arange(0, ids.size + 1, ids.shape[1])
+            blocks.append(
+                csr_matrix((scores.ravel(), ids.ravel(), indptr), shape=(len(wanted), self.n_items_))
+            )
+        stacked: csr_matrix = sp.vstack(blocks, format="csr")
+        return stacked
+
+    def _item_similarity(self, wanted: Positions) -> Scores:
+        """Similarity of the wanted items to all, shape (n_wanted, n_items_): cosine of who interacted with them."""
+        users_of = unit_rows(csr_array(self.histories_.T))  # (n_items, n_users)
+        return np.asarray((users_of[wanted] @ users_of.T).toarray(), dtype=np.float32)
+
+    def _user_similarity(self, wanted: Positions) -> Scores:
+        """Similarity of the wanted users to all, shape (n_wanted, n_users_): cosine of their histories."""
+        items_of = unit_rows(self.histories_)  # (n_users, n_items)
+        return np.asarray((items_of[wanted] @ items_of.T).toarray(), dtype=np.float32)
+
+    # ---------------------------------------------------------------- storing
+
+    def save(self, file: Source) -> None:
+        """Store the model, fitted or not, in one safetensors file.
+
+        Args:
+            file: path, or a file open for writing bytes.
+        """
+        write_state(file, self._state(), model=self.name, config=self.config.model_dump_json())
+
+    @classmethod
+    def load(cls, file: Source) -> Self:
+        """The model that :meth:`save` stored.
+
+        Args:
+            file: path, or a file open for reading bytes.
+
+        Raises:
+            ArtifactError: if the file is missing, damaged, or holds a model of another class.
+        """
+        state, metadata = read_state(file)
+        if metadata.get("model") != cls.name:
+            raise ArtifactError(
+                f"the file holds a model named {metadata.get('model')!r}, {cls.__name__} reads {cls.name!r}; "
+                "recae.models.load_model reads every kind"
+            )
+        return cls._from_state(state, metadata)
+
+    @classmethod
+    def _from_state(cls, state: dict[str, Any], metadata: dict[str, str]) -> Self:
+        try:
+            model = cls(cls.config_class.model_validate_json(metadata["config"]))
+        except ValidationError as error:
+            raise ArtifactError(
+                f"the stored settings of {cls.name} do not fit this version: {error}"
+            ) from error
+        model._restore(state)
+        return model
+
+    def _state(self) -> dict[str, Any]:
+        """Learned fields by name."""
+        return {field: value for field, value in vars(self).items() if field.endswith("_")}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Set the learned fields from what ``_state`` gave."""
+        vars(self).update(state)
+
+    # ---------------------------------------------------------------- checks
+
+    def _fitted(self) -> csr_array:
+        if "histories_" not in vars(self):
+            raise NotFittedError(f"this {type(self).__name__} has learned nothing yet; call fit first")
+        return self.histories_
+
+    def _checked(self, histories: Any) -> csr_array:
+        matrix = canonical(histories, keep_zeros=self.feedback == "ratings")
+        if matrix.shape[1] != self.n_items_:
+            raise DataError(
+                f"histories have {matrix.shape[1]:,} columns, the model knows {self.n_items_:,} items; "
+                "build them with the model's own item ids"
+            )
+        return matrix
+
+
+def _validated(config_class: type[ModelConfig], name: str, settings: dict[str, Any]) -> ModelConfig:
+    try:
+        return config_class(**settings)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
+        known = ", ".join(config_class.model_fields) or "none"
+        raise ConfigError(f"settings of {name}: {wrong} (settings are: {known})") from None

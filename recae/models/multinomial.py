@@ -1,0 +1,106 @@
+"""Mult-VAE: a variational autoencoder with a multinomial likelihood over the items."""
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+
+from recae.errors import DataError
+from recae.models.base import Fit
+from recae.models.losses import gaussian_kl, multinomial_nll
+from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear, dense_linear
+from recae.models.ranking import Scores
+
+
+class MultVAEConfig(NeuralConfig):
+    """Settings of Mult-VAE; the defaults are the paper's, but for the annealing, which counts epochs."""
+
+    n_hidden: PositiveInt = 600
+    """Units of the hidden layer on either side of the code."""
+    n_latent: PositiveInt = 200
+    """Dimensions of a user's code."""
+    dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
+    """Share of a history's items that are hidden from the encoder at each step."""
+    kl_weight: NonNegativeFloat = 0.2
+    """Weight of the KL term once it has risen to its full height; choose it on validation."""
+    kl_epochs: PositiveInt = 50
+    """Epochs over which that weight rises linearly from 0. In epochs, since a number of updates that suits large
+    data is never reached on small data."""
+
+
+class MultVAE(NeuralModel):
+    """Variational autoencoder with a multinomial likelihood, 600-200-600 with tanh.
+
+    The history is scaled to length 1 and dropped out at the input; the loss is the multinomial negative
+    log-likelihood of the raw counts plus an annealed KL term; scores come from the mean code. Needs
+    non-negative values.
+
+    Source: Liang, Krishnan, Hoffman & Jebara, "Variational autoencoders for collaborative filtering",
+    WWW 2018. Ours differs in annealing by epochs, and in summing embedding rows for the sparse input.
+    """
+
+    name = "mult_vae"
+    config: MultVAEConfig
+    config_class: ClassVar = MultVAEConfig
+    network_: "MultVAENetwork"
+
+    def _fit(self, histories: csr_array, how: Fit) -> None:
+        if histories.data.min() < 0:
+            raise DataError(
+                f"{self.name} models counts, and found the value {histories.data.min():g}; "
+                "drop negative values, or turn them into positive weights, before fitting"
+            )
+        super()._fit(histories, how)
+
+    def _build(self, histories: csr_array) -> nn.Module:
+        return MultVAENetwork(histories.shape[1], self.config.n_hidden, self.config.n_latent)
+
+    def _loss(self, batch: SparseBatch, epoch: float) -> Tensor:
+        values = nn.functional.dropout(batch.unit_length(), self.config.dropout)
+        mean, log_variance = self.network_.encode(batch, values)  # (n_rows, n_latent), twice
+        code = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
+        logits = self.network_.decode(code)  # (n_rows, n_items)
+        likelihood = multinomial_nll(logits, batch.rows, batch.columns, batch.values)
+        annealed = self.config.kl_weight * min(1.0, epoch / self.config.kl_epochs)
+        return likelihood + annealed * gaussian_kl(mean, log_variance)
+
+    @torch.no_grad()
+    def encode(self, histories: csr_array) -> NDArray[np.float32]:
+        """Mean codes, shape (n_rows, n_latent)."""
+        batch = self._batch(histories)
+        mean, _ = self.network_.encode(batch, batch.unit_length())
+        return mean.cpu().numpy()
+
+    @torch.no_grad()
+    def decode(self, codes: NDArray[np.float32]) -> Scores:
+        """Logits of the items, shape (n_rows, n_items_)."""
+        code = torch.as_tensor(codes, device=next(self.network_.parameters()).device)
+        return self.network_.decode(code).cpu().numpy()
+
+    def _item_vectors(self) -> Tensor:
+        return self.network_.output.weight
+
+
+class MultVAENetwork(nn.Module):
+    """Encoder items -> hidden -> (mean, log-variance), decoder code -> hidden -> logits."""
+
+    def __init__(self, n_items: int, n_hidden: int, n_latent: int) -> None:
+        super().__init__()
+        self.input = SparseLinear(n_items, n_hidden)
+        self.code = dense_linear(n_hidden, 2 * n_latent)
+        self.hidden = dense_linear(n_latent, n_hidden)
+        self.output = dense_linear(n_hidden, n_items)
+
+    def encode(self, batch: SparseBatch, values: Tensor) -> tuple[Tensor, Tensor]:
+        """``(mean, log-variance)``, each (n_rows, n_latent)."""
+        mean, log_variance = self.code(torch.tanh(self.input(batch, values))).chunk(2, dim=1)
+        return mean, log_variance
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Logits (n_rows, n_items) of codes (n_rows, n_latent)."""
+        logits: Tensor = self.output(torch.tanh(self.hidden(code)))
+        return logits

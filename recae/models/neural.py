@@ -1,0 +1,262 @@
+"""The half of the contract that torch models share: sparse batches, training, scoring, storing."""
+
+import hashlib
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+
+from recae.data.splits import Holdout
+from recae.models.base import Fit, Model, ModelConfig
+from recae.models.matrices import cosine
+from recae.models.ranking import Positions, Scores, hits, ndcg, rank
+from recae.models.trainer import Schedule, train
+
+VALIDATION_CUTOFF = 100
+"""Early stopping looks at NDCG of the first 100, as the VAE papers do."""
+
+
+class NeuralConfig(ModelConfig):
+    """Settings of every model that is trained by gradient steps."""
+
+    epochs: PositiveInt = 200
+    """Passes over the training rows, at most."""
+    batch_size: PositiveInt = 500
+    """Rows in one step."""
+    learning_rate: PositiveFloat = 1e-3
+    """Step size of Adam."""
+    weight_decay: NonNegativeFloat = 0.0
+    """L2 penalty, added to the gradient."""
+    patience: PositiveInt | None = 20
+    """Epochs without a better validation value after which training stops; has no effect without validation."""
+    seed: int = Field(default=0, ge=0)
+    """Same seed, same threads: same model."""
+    device: str = "auto"
+    """``auto`` takes a GPU where there is one; else a torch device, such as ``cpu`` or ``cuda:1``."""
+
+
+@dataclass(frozen=True)
+class SparseBatch:
+    """Rows of a sparse matrix as the coordinates torch works with."""
+
+    rows: Tensor  # (nnz,) int64, 0 to n_rows - 1, rising
+    columns: Tensor  # (nnz,) int64
+    values: Tensor  # (nnz,) float32
+    offsets: Tensor  # (n_rows,) int64: where each row starts
+    n_rows: int
+
+    @classmethod
+    def of(cls, matrix: csr_array, device: torch.device) -> Self:
+        """The whole of ``matrix``."""
+        n_rows = matrix.shape[0]
+        rows = np.repeat(np.arange(n_rows, dtype=np.int64), np.diff(matrix.indptr))
+        return cls(
+            rows=torch.from_numpy(rows).to(device),
+            columns=torch.from_numpy(matrix.indices.astype(np.int64)).to(device),
+            values=torch.from_numpy(matrix.data.astype(np.float32)).to(device),
+            offsets=torch.from_numpy(matrix.indptr[:-1].astype(np.int64)).to(device),
+            n_rows=n_rows,
+        )
+
+    def unit_length(self) -> Tensor:
+        """Values with each row scaled to L2 norm 1, shape (nnz,); an empty row has none to scale."""
+        squares = torch.zeros(self.n_rows, device=self.values.device).index_add(
+            0, self.rows, self.values.square()
+        )
+        return self.values * squares.rsqrt()[self.rows]
+
+
+class SparseLinear(nn.Module):
+    """``x W + b`` for sparse rows x: the sum of the rows of W at the entries of x, so x is never densified.
+
+    Source: the first layer of Liang et al. 2018 without its dense input; measured at batch 500 x 20,000 items
+    x 600 units: 17 ms against 132 ms dense, forward and backward.
+    """
+
+    def __init__(self, n_inputs: int, n_outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_inputs, n_outputs))
+        self.bias = nn.Parameter(torch.zeros(n_outputs))
+        nn.init.xavier_normal_(self.weight)
+
+    def forward(self, batch: SparseBatch, values: Tensor) -> Tensor:
+        """Outputs (n_rows, n_outputs) for ``values`` (nnz,) at the batch's entries."""
+        summed: Tensor = nn.functional.embedding_bag(
+            batch.columns, self.weight, batch.offsets, mode="sum", per_sample_weights=values
+        )
+        return summed + self.bias
+
+
+def dense_linear(n_inputs: int, n_outputs: int) -> nn.Linear:
+    """A linear layer with the initialisation of :class:`SparseLinear`."""
+    layer = nn.Linear(n_inputs, n_outputs)
+    nn.init.xavier_normal_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class NeuralModel(Model):
+    """A model whose weights are a torch module, trained on rows of the training matrix.
+
+    A subclass writes ``_build`` and ``_loss``, and ``encode`` and ``decode`` to score.
+    """
+
+    config: NeuralConfig
+    config_class: ClassVar[type[NeuralConfig]]
+
+    network_: nn.Module
+    training_log_: dict[str, Any]
+    """Loss, validation value and seconds of each epoch, and the best epoch."""
+
+    @abstractmethod
+    def _build(self, histories: csr_array) -> nn.Module:
+        """A new network with random weights, for these training rows."""
+
+    @abstractmethod
+    def _loss(self, batch: SparseBatch, epoch: float) -> Tensor:
+        """Loss of a batch, a scalar; ``epoch`` counts finished epochs, with a fraction inside one."""
+
+    @abstractmethod
+    def encode(self, histories: csr_array) -> NDArray[np.float32]:
+        """Codes of histories, shape (n_rows, n_latent)."""
+
+    @abstractmethod
+    def decode(self, codes: NDArray[np.float32]) -> Scores:
+        """Scores of codes, shape (n_rows, n_items_)."""
+
+    @abstractmethod
+    def _item_vectors(self) -> Tensor:
+        """What the network knows of each item, shape (n_items_, d)."""
+
+    def _score(self, histories: csr_array) -> Scores:
+        return self.decode(self.encode(histories))
+
+    def _training_rows(self, histories: csr_array) -> csr_array:
+        """What batches are drawn from."""
+        return histories
+
+    def _fit(self, histories: csr_array, how: Fit) -> None:
+        torch.set_flush_denormal(True)  # denormals make products ten times slower
+        rows = self._training_rows(histories)
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(self.config.seed)
+            self.network_ = self._build(histories).to(self._device())
+        validation = how.validation
+        schedule = Schedule(
+            rows.shape[0], self.config.epochs, self.config.batch_size, self.config.seed, self.config.patience
+        )
+        self.network_.train()
+        log = train(
+            _Session(self, rows),
+            schedule,
+            validate=None if validation is None else lambda: self._validate(histories, validation),
+            callback=how.callback,
+            checkpoint=how.checkpoint,
+            fingerprint=_fingerprint(self.config, histories),
+            description=f"fitting {self.name}",
+            show_progress=how.show_progress,
+        )
+        self.network_.eval()
+        self.training_log_ = log.as_dict()
+
+    def _validate(self, histories: csr_array, validation: Holdout) -> float:
+        """NDCG@100 on held-out users: higher is better."""
+        del histories  # ratings models need it
+        self.network_.eval()
+        wanted = np.diff(validation.targets.indptr) > 0
+        inputs, targets = validation.inputs[wanted], validation.targets[wanted]
+        ids, _ = rank(self._score, inputs, VALIDATION_CUTOFF, exclude=validation.seen[wanted])
+        value = ndcg(hits(ids, targets), np.diff(targets.indptr), VALIDATION_CUTOFF).mean()
+        self.network_.train()
+        return float(value)
+
+    def _item_similarity(self, wanted: Positions) -> Scores:
+        with torch.no_grad():
+            vectors = self._item_vectors().detach().cpu().numpy().copy()
+        seen = np.bincount(self.histories_.indices, minlength=self.n_items_) > 0
+        vectors[~seen] = 0.0  # what nobody chose has random weights: it is like nothing
+        return cosine(vectors, wanted)
+
+    def _user_similarity(self, wanted: Positions) -> Scores:
+        if "_user_codes" not in vars(self):  # encoding all users once is worth keeping, not worth storing
+            self._user_codes = self.encode(self.histories_)
+        return cosine(self._user_codes, wanted)
+
+    def _device(self) -> torch.device:
+        if self.config.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.config.device)
+
+    def _batch(self, histories: csr_array) -> SparseBatch:
+        return SparseBatch.of(histories, next(self.network_.parameters()).device)
+
+    def _state(self) -> dict[str, Any]:
+        state = super()._state()
+        if "network_" in state:
+            state["network_"] = dict(state["network_"].state_dict())
+        return state
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        weights = state.pop("network_", None)
+        super()._restore(state)
+        if weights is not None:
+            self.network_ = self._build(self.histories_)
+            self.network_.load_state_dict(_as_tensors(weights))
+            self.network_.to(self._device()).eval()
+
+
+class _Session:
+    """One model under training, as the trainer sees it."""
+
+    def __init__(self, model: NeuralModel, rows: csr_array) -> None:
+        self._model = model
+        self._rows = rows
+        self._n_batches = math.ceil(rows.shape[0] / model.config.batch_size)
+        self._n_updates = 0
+        self._optimiser = torch.optim.Adam(
+            model.network_.parameters(), lr=model.config.learning_rate, weight_decay=model.config.weight_decay
+        )
+
+    def update(self, rows: NDArray[np.int64]) -> float:
+        batch = self._model._batch(self._rows[rows])  # noqa: SLF001 - the session is the model's own
+        loss = self._model._loss(batch, self._n_updates / self._n_batches)  # noqa: SLF001
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        self._n_updates += 1
+        return float(loss.detach())
+
+    def weights(self) -> dict[str, Any]:
+        return dict(self._model.network_.state_dict())
+
+    def load_weights(self, weights: dict[str, Any]) -> None:
+        self._model.network_.load_state_dict(_as_tensors(weights))
+
+    def optimiser_state(self) -> dict[str, Any]:
+        state = self._optimiser.state_dict()
+        return {"n_updates": self._n_updates, "state": {str(k): v for k, v in state["state"].items()}}
+
+    def load_optimiser_state(self, state: dict[str, Any]) -> None:
+        self._n_updates = state["n_updates"]
+        moments = {int(key): _as_tensors(value) for key, value in state["state"].items()}
+        groups = self._optimiser.state_dict()["param_groups"]
+        self._optimiser.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _as_tensors(weights: dict[str, Any]) -> dict[str, Tensor]:
+    return {name: torch.as_tensor(value) for name, value in weights.items()}
+
+
+def _fingerprint(config: NeuralConfig, histories: csr_array) -> str:
+    """Names the settings and the data of a run."""
+    digest = hashlib.sha256(config.model_dump_json(exclude={"device"}).encode())
+    for part in (np.asarray(histories.shape), histories.indptr, histories.indices, histories.data):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,144 @@
+"""From scores to a ranked list, and how good that list is: the part that serving and evaluation share."""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from recae.progress import bar
+
+Scores = NDArray[np.float32]
+Positions = NDArray[np.int32]
+Flags = NDArray[np.bool_]
+
+NEVER: Final = float(np.finfo(np.float32).min)
+"""The score of what may not be suggested: -3.4028235e38, as implicit has it."""
+
+SCORE_BYTES: Final = 64 * 2**20
+"""Budget for one dense block of scores: large enough to keep two cores busy, small beside any model."""
+
+
+def rank(
+    score: Callable[[csr_array], Scores],
+    histories: csr_array,
+    n: int,
+    *,
+    exclude: csr_array | None = None,
+    items: Positions | None = None,
+    show_progress: bool = False,
+) -> tuple[Positions, Scores]:
+    """Best ``n`` items for each history, scored in batches that fit ``SCORE_BYTES``.
+
+    Args:
+        score: histories (b, n_items) -> fresh, writable scores (b, n_items).
+        histories: shape (n_rows, n_items).
+        n: length of the lists; shorter if there are fewer items to rank.
+        exclude: what each row may not be given, shape (n_rows, n_items); stored entries count, not their values.
+        items: rank only these columns, if given.
+        show_progress: show a bar over the rows.
+
+    Returns:
+        ``(ids, scores)``, each (n_rows, k); see :func:`top_n`.
+    """
+    n_rows, n_items = histories.shape
+    width = min(n, n_items if items is None else len(items))
+    ids = np.empty((n_rows, width), dtype=np.int32)
+    scores = np.empty((n_rows, width), dtype=np.float32)
+    step = max(1, SCORE_BYTES // (4 * max(n_items, 1)))
+    with bar("ranking", n_rows, show=show_progress and n_rows > step) as running:
+        for start in range(0, n_rows, step):
+            rows = slice(start, min(start + step, n_rows))
+            ids[rows], scores[rows] = top_n(
+                score(histories[rows]), n, exclude=None if exclude is None else exclude[rows], items=items
+            )
+            running.advance(rows.stop - rows.start)
+    return ids, scores
+
+
+def top_n(
+    scores: Scores, n: int, *, exclude: csr_array | None = None, items: Positions | None = None
+) -> tuple[Positions, Scores]:
+    """Columns of the ``n`` highest scores of each row, best first; equal scores: the lower column first.
+
+    Excluded entries are ranked last with the score ``NEVER``, so that every row has the same length: they
+    show only where fewer than ``n`` others are left, and the caller drops them there.
+
+    Args:
+        scores: shape (n_rows, n_items), without NaN. **Overwritten** where ``exclude`` has an entry.
+        n: length of the lists, at least 1; shorter if there are fewer columns.
+        exclude: shape (n_rows, n_items); its stored entries are excluded.
+        items: rank only these columns.
+
+    Returns:
+        ``(ids, scores)``, int32 and float32, each (n_rows, min(n, columns ranked)).
+
+    Raises:
+        ValueError: if ``n`` is below 1.
+    """
+    if n < 1:
+        raise ValueError(f"asked for the best {n} items; ask for 1 or more")
+    if exclude is not None:
+        scores[_rows_of(exclude), exclude.indices] = NEVER
+    if items is not None:
+        scores = np.ascontiguousarray(scores[:, items])
+    n = min(n, scores.shape[1])
+
+    found = torch.topk(torch.from_numpy(scores), n, dim=1, sorted=False)
+    ids, best = found.indices.numpy(), found.values.numpy()
+    # topk takes any of several equal scores at the cut; those rows are chosen again, lowest column first.
+    cut = best.min(axis=1, keepdims=True, initial=np.inf)
+    for row in np.flatnonzero(np.count_nonzero(scores >= cut, axis=1) > n):
+        candidates = np.flatnonzero(scores[row] >= cut[row])
+        kept = candidates[np.argsort(-scores[row, candidates], kind="stable")[:n]]
+        ids[row], best[row] = kept, scores[row, kept]
+
+    order = np.lexsort((ids, -best), axis=1)
+    ids = np.take_along_axis(ids, order, axis=1)
+    best = np.take_along_axis(best, order, axis=1)
+    return (ids if items is None else items[ids]).astype(np.int32), best
+
+
+def hits(ids: Positions, targets: csr_array) -> Flags:
+    """Which of the ranked items are targets, shape (n_rows, k).
+
+    Args:
+        ids: ranked columns, shape (n_rows, k).
+        targets: what each row was to find, shape (n_rows, n_items); stored entries count, not their values.
+    """
+    n_rows, n_items = targets.shape
+    wanted = _rows_of(targets) * n_items + targets.indices
+    given = np.arange(n_rows)[:, None] * n_items + ids
+    return np.isin(given, wanted)
+
+
+def ndcg(hits: Flags, n_relevant: NDArray[np.int_], k: int) -> NDArray[np.float64]:
+    """Normalised discounted cumulative gain of the first ``k``: hits count less the later they come.
+
+    ``sum_i hit_i / log2(i + 1)`` over ranks i = 1..k, divided by the same sum for a perfect list, which has
+    hits in its first min(k, n_relevant) places. Between 0 and 1.
+
+    >>> ndcg(np.array([[True, False, True]]), np.array([2]), 3).round(4)  # (1 + 1/2) / (1 + 1/log2(3))
+    array([0.9197])
+
+    Args:
+        hits: in rank order, shape (n_rows, at least k columns, or all there are).
+        n_relevant: number of targets of each row, at least 1, shape (n_rows,).
+        k: the cut-off.
+
+    Returns:
+        Shape (n_rows,).
+
+    Source: Jarvelin & Kekalainen, "Cumulated gain-based evaluation of IR techniques", TOIS 2002, binary gains.
+    """
+    discounts = 1.0 / np.log2(np.arange(2, k + 2))
+    gained = hits[:, :k] @ discounts[: hits.shape[1]]
+    perfect = np.cumsum(discounts)[np.minimum(n_relevant, k) - 1]
+    return np.asarray(gained / perfect, dtype=np.float64)
+
+
+def _rows_of(matrix: csr_array) -> NDArray[np.int64]:
+    """Row of each stored entry, in storage order."""
+    return np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))

@@ -1,0 +1,178 @@
+"""Epochs, batches, early stopping, checkpoints. Knows no model: it drives whatever can take a step.
+
+Everything random follows from (seed, epoch), so that a run continued from a checkpoint ends with the model
+an unbroken run would have given.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recae.errors import ArtifactError, FitError
+from recae.models.storage import read_state, write_state
+from recae.progress import bar
+
+
+class Trainee(Protocol):
+    """What the trainer needs of a model under training."""
+
+    def update(self, rows: NDArray[np.int64]) -> float:
+        """Take one step on these training rows; the loss before it, mean over the rows."""
+
+    def weights(self) -> dict[str, Any]:
+        """What the model scores with: nested dicts of tensors. May be the live ones."""
+
+    def load_weights(self, weights: dict[str, Any]) -> None:
+        """Go back to such weights."""
+
+    def optimiser_state(self) -> dict[str, Any]:
+        """What else the next step depends on."""
+
+    def load_optimiser_state(self, state: dict[str, Any]) -> None:
+        """Go back to such a state."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train, and on what."""
+
+    n_rows: int
+    epochs: int
+    batch_size: int
+    seed: int
+    patience: int | None = None
+    """Epochs without a better validation value after which training stops; None for never."""
+
+
+@dataclass
+class Log:
+    """What happened, epoch by epoch."""
+
+    losses: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    """Validation value of each epoch, higher is better; empty without validation."""
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def best_epoch(self) -> int:
+        """Number of epochs after which validation was best; all of them without validation."""
+        return int(np.argmax(self.values)) + 1 if self.values else len(self.losses)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain lists, to be stored with the model."""
+        return {
+            "losses": self.losses, "values": self.values, "seconds": self.seconds, "best_epoch": self.best_epoch
+        }  # fmt: skip
+
+
+def train(
+    trainee: Trainee,
+    schedule: Schedule,
+    *,
+    validate: Callable[[], float] | None = None,
+    callback: Callable[[int, float, float | None], None] | None = None,
+    checkpoint: str | None = None,
+    fingerprint: str = "",
+    description: str = "training",
+    show_progress: bool = True,
+) -> Log:
+    """Train to the end of the schedule, or until validation has not improved for ``patience`` epochs.
+
+    Afterwards the trainee holds the weights of its best epoch (of the last one without ``validate``).
+
+    Args:
+        trainee: takes the steps.
+        schedule: how long, and on what.
+        validate: the value to maximise, asked for after each epoch.
+        callback: called after each epoch with its number from 0, its seconds and its loss.
+        checkpoint: file for the state after each epoch; if it is there, training goes on from it.
+        fingerprint: what the state depends on (settings and data); a checkpoint with another one is refused.
+        description: text before the progress bar.
+        show_progress: show a bar with loss and validation value.
+
+    Raises:
+        FitError: if a loss is not finite.
+        ArtifactError: if the checkpoint belongs to another run.
+    """
+    log, best = Log(), copy.deepcopy(trainee.weights())
+    if checkpoint is not None and Path(checkpoint).exists():
+        log, best = _resume(trainee, checkpoint, fingerprint)
+    with bar(description, schedule.epochs, show=show_progress) as running:
+        running.advance(len(log.losses))
+        for epoch in range(len(log.losses), schedule.epochs):
+            if _is_over(log, schedule.patience):
+                break
+            started = time.perf_counter()
+            with _seeded(schedule.seed, epoch):
+                losses = [trainee.update(rows) for rows in _batches(schedule, epoch)]
+            log.losses.append(_mean_loss(losses, epoch))
+            if validate is not None:
+                log.values.append(validate())
+            log.seconds.append(time.perf_counter() - started)
+            if log.best_epoch == epoch + 1:
+                best = copy.deepcopy(trainee.weights())
+            if checkpoint is not None:
+                state = {"log": log.as_dict(), "weights": trainee.weights(), "best": best}
+                write_state(
+                    checkpoint, state | {"optimiser": trainee.optimiser_state()}, fingerprint=fingerprint
+                )
+            if callback is not None:
+                callback(epoch, log.seconds[-1], log.losses[-1])
+            running.note(_summary(log))
+            running.advance()
+    trainee.load_weights(best)
+    return log
+
+
+def _is_over(log: Log, patience: int | None) -> bool:
+    return patience is not None and bool(log.values) and len(log.values) - log.best_epoch >= patience
+
+
+def _batches(schedule: Schedule, epoch: int) -> Iterator[NDArray[np.int64]]:
+    order = np.random.default_rng([schedule.seed, epoch]).permutation(schedule.n_rows)
+    for start in range(0, schedule.n_rows, schedule.batch_size):
+        yield order[start : start + schedule.batch_size]
+
+
+@contextmanager
+def _seeded(seed: int, epoch: int) -> Iterator[None]:
+    """Torch's random numbers follow from (seed, epoch) inside, and are as before outside."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1))
+        yield
+
+
+def _mean_loss(losses: list[float], epoch: int) -> float:
+    loss = float(np.mean(losses))
+    if not math.isfinite(loss):
+        raise FitError(
+            f"the loss became {loss} in epoch {epoch + 1}; lower the learning rate or raise weight_decay"
+        )
+    return loss
+
+
+def _resume(trainee: Trainee, checkpoint: str, fingerprint: str) -> tuple[Log, dict[str, Any]]:
+    state, metadata = read_state(checkpoint)
+    if metadata.get("fingerprint") != fingerprint:
+        raise ArtifactError(
+            f"checkpoint {checkpoint} belongs to a run with other settings or data; "
+            "delete it to start anew, or name another file"
+        )
+    trainee.load_weights(state["weights"])
+    trainee.load_optimiser_state(state["optimiser"])
+    log = state["log"]
+    return Log(log["losses"], log["values"], log["seconds"]), state["best"]
+
+
+def _summary(log: Log) -> str:
+    text = f"loss {log.losses[-1]:.4f}"
+    return text + (f"  validation {log.values[-1]:.4f} (best {max(log.values):.4f})" if log.values else "")

@@ -1,0 +1,124 @@
+"""What holds for every answer, and for the description of them all."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recae.api import create_app
+from recae.config import Settings
+from tests.tastes import two_tastes
+
+OPENAPI = Path(__file__).parents[2] / "api" / "openapi.json"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = st.sampled_from(["user_id", "items", "n", "offset", "exclude_seen", "filter"])
+ITEM = st.fixed_dictionaries({"item_id": JSON}, optional={"weight": JSON, "timestamp": JSON})
+
+
+def test_the_committed_description_is_what_the_server_says(client):
+    committed = json.loads(OPENAPI.read_text(encoding="utf-8"))
+
+    assert client.get("/openapi.json").json == committed, "run: python api/make_openapi.py"
+
+
+def test_every_route_is_described(app, client):
+    described = client.get("/openapi.json").json["paths"]
+    routes = {str(rule).replace("<path:", "{").replace(">", "}") for rule in app.url_map.iter_rules()}
+
+    assert set(described) == routes - {"/openapi.json"}
+
+
+def test_every_answer_carries_the_model_version_and_a_request_id(client):
+    for path in ("/v1/users/1/recommendations", "/health/live", "/nowhere", "/v1/items/q/similar"):
+        headers = client.get(path).headers
+        assert headers["X-Model-Version"] == "v1", path
+        assert len(headers["X-Request-ID"]) == 32, path
+
+
+def test_the_callers_request_id_is_kept_if_it_is_sane(client):
+    def echoed(sent):
+        return client.get("/health/live", headers={"X-Request-ID": sent}).headers["X-Request-ID"]
+
+    assert echoed("job-7.part_2") == "job-7.part_2"
+    for strange in ("two words", "é", "x" * 129, "<script>"):
+        assert echoed(strange) != strange
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/", 404, "not_found"),
+        ("GET", "/v1/users//recommendations", 404, "not_found"),
+        ("GET", "/v1/recommendations", 405, "method_not_allowed"),
+        ("POST", "/v1/recommendation", 404, "not_found"),
+        ("DELETE", "/v1/items/a/similar", 405, "method_not_allowed"),
+    ],
+)
+def test_errors_of_flask_itself_have_the_same_shape(client, method, path, status, code):
+    response = client.open(path, method=method)
+
+    assert (response.status_code, response.mimetype) == (status, "application/json")
+    assert response.json["error"]["code"] == code
+    assert ("Allow" in response.headers) == (status == 405)
+
+
+def test_a_bug_is_500_without_a_word_of_its_own(app, client, recommender, monkeypatch, caplog):
+    monkeypatch.setattr(recommender.model, "_score", lambda _histories: 1 / 0)
+    response = client.get("/v1/users/1/recommendations", headers={"X-Request-ID": "the-bad-one"})
+
+    assert response.status_code == 500
+    assert response.json["error"]["code"] == "internal_error"
+    assert "ZeroDivision" not in response.text
+    assert "the-bad-one" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_similar_items_come_without_the_item_itself(client):
+    body = client.get("/v1/items/a/similar?n=2").json
+
+    assert body["title"] == "Alien (1979)"
+    assert {item["item_id"] for item in body["items"]} == {"b", "c"}
+    assert body["items"][0]["title"] is not None
+    assert body["short"] is None
+    assert client.get("/v1/items/a/similar?n=5").json["short"] is None
+
+
+def test_similar_to_an_unknown_item_is_404(client):
+    error = client.get("/v1/items/q/similar").json["error"]
+
+    assert (error["code"], error["field"]) == ("unknown_item", "item_id")
+
+
+@pytest.mark.parametrize("query", ["n=0", "n=6", "m=1"])
+def test_similar_refuses_a_query_it_cannot_use(client, query):
+    assert client.get(f"/v1/items/a/similar?{query}").status_code == 422
+
+
+def test_ready_and_live_say_so(client):
+    assert client.get("/health/live").json == {"status": "live"}
+    assert client.get("/health/ready").json == {"status": "ready", "model_version": "v1", "problem": None}
+
+
+FUZZED = create_app(Settings(), two_tastes()).test_client()
+
+
+@given(st.dictionaries(KEYS, JSON | st.lists(ITEM, max_size=3)))
+def test_whatever_is_posted_the_answer_is_json_and_never_a_bug(body):
+    text = json.dumps(body).encode()
+    response = FUZZED.post("/v1/recommendations", data=text, content_type="application/json")
+
+    assert response.status_code in {200, 400, 422}, response.text
+    json.loads(response.data.decode("utf-8"))
+
+
+@given(st.binary(max_size=50))
+def test_whatever_bytes_are_posted_the_answer_is_json_and_never_a_bug(data):
+    response = FUZZED.post("/v1/recommendations", data=data, content_type="application/json")
+
+    assert response.status_code in {200, 400, 422}, response.text

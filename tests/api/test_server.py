@@ -1,0 +1,137 @@
+"""A real gunicorn on a port of this machine: it answers, follows promotions, and ends when told to."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from recae.api.server import check_free, gunicorn_options
+from recae.artifacts import ModelStore
+from recae.config import Settings
+from recae.errors import ConfigError
+from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def get(port, path):
+    """Status, headers and JSON of one answer; (None, None, None) while nobody listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.headers, json.loads(response.read())
+    except OSError:
+        return None, None, None
+    finally:
+        connection.close()
+
+
+def until(condition, process):
+    """Wait for ``condition``, as long as the process lives."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert process.poll() is None, f"the server ended with {process.returncode}: {process.stderr.read()}"
+        assert time.monotonic() < deadline, "the server took too long"
+        time.sleep(0.05)
+
+
+@contextmanager
+def running(command, home, port):
+    """A server process that is ready to answer, ended by the block's end if not before."""
+    environment = os.environ | {
+        "RECAE_HOME": str(home),
+        "RECAE_PORT": str(port),
+        "RECAE_WORKERS": "1",
+        "RECAE_RELOAD_S": "0.05",
+        "HOME": str(home),  # gunicorn must not write there
+    }
+    process = subprocess.Popen(command, cwd=home, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        until(lambda: get(port, "/health/ready")[0] == 200, process)
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def home(tmp_path):
+    folder = tmp_path / "served"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def store(home):
+    store = ModelStore(home / "models")
+    store.promote(store.save(fitted_ease(), ITEMS, users=USERS, catalogue=CATALOGUE))
+    return store
+
+
+def test_recae_serve_answers_follows_promotions_and_ends_on_a_signal(home, store):
+    port = free_port()
+    with running([sys.executable, "-m", "recae", "serve"], home, port) as process:
+        status, headers, body = get(port, "/v1/users/1/recommendations?n=1")
+        assert (status, body["items"][0]["title"]) == (200, "Contact (1997)")
+        assert headers["X-Model-Version"] == store.current()
+
+        successor = store.save(fitted_ease(), ITEMS)
+        store.promote(successor)
+        until(lambda: get(port, "/health/ready")[2]["model_version"] == successor, process)
+
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, errors
+        assert errors.count(f"on http://127.0.0.1:{port}; Ctrl-C ends it") == 1
+    assert sorted(path.name for path in home.iterdir()) == ["models"], "nothing else may be written"
+
+
+def test_gunicorn_with_the_projects_configuration_serves_the_same(home, store):
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "api" / "gunicorn.conf.py")]
+    with running(command, home, port):
+        _, _, body = get(port, "/v1/items/a/similar?n=2")
+
+    assert {item["item_id"] for item in body["items"]} == {"b", "c"}
+    assert body["model_version"] == store.current()
+
+
+def test_a_port_in_use_is_noticed_before_any_work():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"cannot serve on 127.0.0.1 port {port}: .* --port"):
+            check_free(Settings(port=port))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "example.org", "::"])
+def test_a_host_that_others_can_reach_is_refused_as_there_are_no_keys_yet(host):
+    with pytest.raises(ConfigError, match="no API keys"):
+        gunicorn_options(Settings(host=host))
+
+
+def test_workers_load_the_model_after_the_fork_and_nothing_is_written_home():
+    options = gunicorn_options(Settings(host="::1", port=9000, workers=3))
+
+    assert options["bind"] == ["[::1]:9000"]
+    assert options["workers"] == 3
+    assert options["preload_app"] is False
+    assert options["control_socket_disable"] is True

@@ -1,0 +1,5 @@
+"""Fixtures of the evaluation tests."""
+
+from .evaluation_fakes import fake_models
+
+__all__ = ["fake_models"]

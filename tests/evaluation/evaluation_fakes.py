@@ -1,0 +1,104 @@
+"""Models whose answers are known in advance, and a small split to ask them about."""
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from recae.data.idmap import IdMap
+from recae.data.interactions import Interactions
+from recae.data.splits import Holdout, Split
+from recae.errors import FitError
+from recae.models import registry
+from recae.models.base import Model, ModelConfig
+
+N_ITEMS = 6
+
+
+class ByColumnConfig(ModelConfig):
+    favourite: int = 0
+    seed: int = -1
+
+
+class ByColumn(Model):
+    """Everybody's favourite is one column, then come the others from the left."""
+
+    name = "by_column"
+    config_class: ClassVar = ByColumnConfig
+    fits: ClassVar[list] = []
+
+    def _fit(self, histories, how):
+        if self.config.favourite < 0:
+            raise FitError("diverged, as asked")
+        self.fits.append((self.config.favourite, histories.toarray(), how.validation))
+        self.favourite_ = np.array([self.config.favourite])
+
+    def _score(self, histories):
+        row = -np.arange(self.n_items_, dtype=np.float32)
+        row[self.favourite_] = 1.0
+        return np.tile(row, (histories.shape[0], 1))
+
+
+class NoFoldIn(ByColumn):
+    name = "no_fold_in"
+    supports_fold_in = False
+
+
+class ConstantConfig(ModelConfig):
+    rating: float = 3.0
+    epochs: int = 50
+
+
+class Constant(Model):
+    """Predicts one rating for everything, and claims that its second epoch was the best."""
+
+    name = "constant"
+    feedback = "ratings"
+    config_class: ClassVar = ConstantConfig
+    fits: ClassVar[list] = []
+
+    def _fit(self, histories, how):
+        self.fits.append((self.config, histories, how.validation))
+        self.training_log_ = {"best_epoch": 2}
+
+    def _score(self, histories):
+        return np.full(histories.shape, self.config.rating, dtype=np.float32)
+
+
+FAKES = {model.name: model for model in (ByColumn, NoFoldIn, Constant)}
+
+
+@pytest.fixture
+def fake_models(monkeypatch):
+    """The registry knows the fakes only, and what they were fitted to is recorded from now on."""
+    monkeypatch.setattr(registry, "model_class", FAKES.__getitem__)
+    monkeypatch.setattr(ByColumn, "fits", [])
+    monkeypatch.setattr(Constant, "fits", [])
+
+
+def matrix(rows):
+    return csr_array(np.array(rows, dtype=np.float32))
+
+
+def holdout(inputs, targets, first_user=0, **more):
+    users = IdMap(f"h{first_user + row}" for row in range(len(inputs)))
+    return Holdout(matrix(inputs), matrix(targets), users, **more)
+
+
+def held_out_split(validation=True):
+    """Three users to learn from. Validation wants column 4; test wants column 5, and once column 4."""
+    train = matrix([[1, 1, 0, 0, 0, 0], [1, 1, 1, 0, 0, 1], [1, 0, 0, 1, 1, 0]])
+    return Split(
+        name="by hand",
+        seed=None,
+        train=Interactions(train, IdMap(["a", "b", "c"]), IdMap.of_range(N_ITEMS)),
+        validation=holdout([[1, 0, 0, 0, 0, 0]] * 2, [[0, 0, 0, 0, 1, 0]] * 2, first_user=10)
+        if validation
+        else None,
+        test=holdout(
+            [[1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]],
+            [[0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0]],
+        ),
+        notes={"events that nobody wanted": 3},
+    )

@@ -1,0 +1,222 @@
+"""Metrics: worked by hand, held to their bounds by hypothesis, and equal to ir-measures."""
+
+import doctest
+import math
+
+import ir_measures
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from ir_measures import AP, RR, P, R, Success, nDCG
+from scipy.sparse import csr_array
+
+from recae.evaluation import metrics
+from recae.models.ranking import hits as hits_of
+from recae.models.ranking import top_n
+
+ROW_METRICS = [
+    metrics.recall,
+    metrics.recall_capped,
+    metrics.precision,
+    metrics.hit_rate,
+    metrics.mrr,
+    metrics.ndcg,
+    metrics.average_precision,
+    metrics.average_precision_capped,
+]
+
+# Three users, lists of five: hits at ranks 2 and 4 of three held-out items; none of one; the first of six.
+HITS = np.array(
+    [
+        [False, True, False, True, False],
+        [False, False, False, False, False],
+        [True, False, False, False, False],
+    ]
+)
+N_RELEVANT = np.array([3, 1, 6])
+
+LOG2_3, LOG2_5 = math.log2(3), math.log2(5)
+WORKED = [
+    (metrics.recall, 5, [2 / 3, 0, 1 / 6]),
+    (metrics.recall, 3, [1 / 3, 0, 1 / 6]),
+    (metrics.recall_capped, 5, [2 / 3, 0, 1 / 5]),
+    (metrics.recall_capped, 2, [1 / 2, 0, 1 / 2]),
+    (metrics.precision, 5, [2 / 5, 0, 1 / 5]),
+    (metrics.precision, 1, [0, 0, 1]),
+    (metrics.hit_rate, 5, [1, 0, 1]),
+    (metrics.hit_rate, 1, [0, 0, 1]),
+    (metrics.mrr, 5, [1 / 2, 0, 1]),
+    (metrics.mrr, 1, [0, 0, 1]),
+    (
+        metrics.ndcg,
+        4,
+        [(1 / LOG2_3 + 1 / LOG2_5) / (1 + 1 / LOG2_3 + 1 / 2), 0, 1 / (1.5 + 1 / LOG2_3 + 1 / LOG2_5)],
+    ),
+    (metrics.ndcg, 1, [0, 0, 1]),
+    (metrics.average_precision, 5, [(1 / 2 + 2 / 4) / 3, 0, 1 / 6]),
+    (metrics.average_precision, 3, [(1 / 2) / 3, 0, 1 / 6]),
+    (metrics.average_precision_capped, 5, [(1 / 2 + 2 / 4) / 3, 0, 1 / 5]),
+    (metrics.average_precision_capped, 2, [(1 / 2) / 2, 0, 1 / 2]),
+]
+
+
+@pytest.mark.parametrize(("metric", "k", "worked_out"), WORKED)
+def test_a_metric_gives_what_is_worked_out_by_hand(metric, k, worked_out):
+    values = metric(HITS, N_RELEVANT, k)
+
+    assert values.dtype == np.float64
+    np.testing.assert_allclose(values, worked_out, rtol=0, atol=1e-15)
+
+
+def test_the_examples_in_the_docstrings_are_true():
+    outcome = doctest.testmod(metrics)
+
+    assert outcome.attempted >= 12, "a metric lost its example"
+    assert outcome.failed == 0
+
+
+@st.composite
+def ranked(draw):
+    """A batch as a runner makes it: hits, at least as many held-out items, and a cut-off within the lists."""
+    hits = draw(hnp.arrays(bool, st.tuples(st.integers(1, 6), st.integers(1, 12))))
+    missed = draw(hnp.arrays(np.int64, len(hits), elements=st.integers(0, 30)))
+    return hits, np.maximum(hits.sum(axis=1) + missed, 1), draw(st.integers(1, hits.shape[1]))
+
+
+@given(ranked())
+def test_every_value_is_between_0_and_1(batch):
+    for metric in ROW_METRICS:
+        values = metric(*batch)
+        assert values.shape == (len(batch[0]),)
+        assert ((values >= 0) & (values <= 1 + 1e-12)).all(), metric.__name__
+
+
+@given(ranked())
+def test_a_value_is_0_exactly_if_nothing_was_found(batch):
+    hits, _, k = batch
+    for metric in ROW_METRICS:
+        assert ((metric(*batch) == 0) == ~hits[:, :k].any(axis=1)).all(), metric.__name__
+
+
+@given(ranked())
+def test_what_comes_after_rank_k_changes_nothing(batch):
+    hits, n_relevant, k = batch
+    for metric in ROW_METRICS:
+        np.testing.assert_array_equal(metric(hits, n_relevant, k), metric(hits[:, :k], n_relevant, k))
+
+
+@given(ranked())
+def test_moving_the_hits_forward_never_lowers_a_metric(batch):
+    hits, n_relevant, k = batch
+    forward = np.sort(hits, axis=1)[:, ::-1]
+    for metric in ROW_METRICS:
+        assert (metric(forward, n_relevant, k) >= metric(hits, n_relevant, k) - 1e-12).all(), metric.__name__
+
+
+@given(st.integers(1, 20), st.integers(1, 40))
+def test_a_perfect_list_reaches_1_where_the_docstring_says_so(k, n_relevant):
+    perfect = np.arange(k)[None, :] < n_relevant
+    for metric in (
+        metrics.recall_capped,
+        metrics.ndcg,
+        metrics.average_precision_capped,
+        metrics.mrr,
+        metrics.hit_rate,
+    ):
+        assert metric(perfect, np.array([n_relevant]), k) == pytest.approx([1.0]), metric.__name__
+    assert metrics.recall(perfect, np.array([n_relevant]), k) == pytest.approx([min(1.0, k / n_relevant)])
+
+
+def oracle(measure, scores, targets):
+    """ir-measures' value for each row; it is given strictly falling scores, so that its own tie rule is idle."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    qrels = [
+        ir_measures.Qrel(str(row), str(column), 1) for row, column in zip(*np.nonzero(targets), strict=True)
+    ]
+    run = [
+        ir_measures.ScoredDoc(str(row), str(column), float(-rank))
+        for row, columns in enumerate(order)
+        for rank, column in enumerate(columns)
+    ]
+    by_query = {value.query_id: value.value for value in ir_measures.iter_calc([measure], qrels, run)}
+    return [by_query[str(row)] for row in range(len(scores))]
+
+
+@pytest.mark.parametrize(
+    ("metric", "measure"),
+    [
+        (metrics.recall, R),
+        (metrics.precision, P),
+        (metrics.hit_rate, Success),
+        (metrics.mrr, RR),
+        (metrics.ndcg, nDCG),
+        (metrics.average_precision, AP),
+    ],
+)
+@pytest.mark.parametrize("k", [1, 7, 20])
+@pytest.mark.parametrize("tied", [False, True], ids=["distinct scores", "ties: the lower column first"])
+def test_a_metric_equals_ir_measures_on_random_lists(metric, measure, k, tied):
+    rng = np.random.default_rng([k, tied])
+    n_rows, n_items = 40, 60
+    scores = (
+        rng.integers(0, 6, (n_rows, n_items))
+        if tied
+        else rng.permuted(np.tile(np.arange(n_items), (n_rows, 1)), axis=1)
+    )
+    scores = scores.astype(np.float32)
+    targets = rng.random((n_rows, n_items)) < 0.15
+    targets[np.arange(n_rows), rng.integers(0, n_items, n_rows)] = True  # every user has one
+    ids, _ = top_n(scores.copy(), 20)
+
+    ours = metric(hits_of(ids, csr_array(targets.astype(np.float32))), targets.sum(axis=1), k)
+
+    np.testing.assert_allclose(ours, oracle(measure @ k, scores, targets), rtol=0, atol=1e-9)
+
+
+def test_self_information_is_one_bit_when_half_of_the_users_have_the_item():
+    train = csr_array(np.array([[1, 1, 0], [1, 0, 0], [1, 1, 0], [1, 0, 0]], dtype=np.float32))
+
+    bits = metrics.self_information(train)
+
+    assert bits.tolist() == [0.0, 1.0, 2.0], "4 of 4; 2 of 4; none, counted as 1 of 4"
+
+
+def test_novelty_is_the_mean_over_the_items_shown():
+    bits = np.array([[2.0, 4.0], [1.0, 7.0], [5.0, 5.0]])
+    shown = np.array([[True, True], [True, False], [False, False]])
+
+    assert metrics.novelty(bits, shown).tolist() == [3.0, 1.0, 0.0]
+
+
+def test_a_rating_error_weighs_every_rating_the_same():
+    predicted, actual = np.array([3.0, 5.0, 1.0], dtype=np.float32), np.array([4.0, 3.0, 1.0])
+
+    assert metrics.rmse(predicted, actual) == pytest.approx(math.sqrt((1 + 4 + 0) / 3))
+    assert metrics.mae(predicted, actual) == pytest.approx((1 + 2 + 0) / 3)
+
+
+@pytest.mark.parametrize("metric", ROW_METRICS)
+@pytest.mark.parametrize(
+    ("hits", "n_relevant", "k", "complaint"),
+    [
+        (HITS.astype(int), N_RELEVANT, 2, "bool array"),
+        (HITS[0], N_RELEVANT, 2, "bool array"),
+        (HITS, N_RELEVANT[:2], 2, "one count for each of 3 rows"),
+        (HITS, N_RELEVANT, 0, "from 1 to the 5 ranks"),
+        (HITS, N_RELEVANT, 6, "from 1 to the 5 ranks"),
+        (HITS, np.array([3, 0, 6]), 2, "leave users without held-out items out"),
+        (HITS, np.array([1, 1, 6]), 2, "more hits than held-out items"),
+    ],
+)
+def test_a_batch_that_has_no_honest_value_is_refused(metric, hits, n_relevant, k, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        metric(hits, n_relevant, k)
+
+
+@pytest.mark.parametrize("error", [metrics.rmse, metrics.mae])
+@pytest.mark.parametrize("predicted", [np.array([1.0]), np.array([[1.0, 2.0]]), np.array([])])
+def test_rating_errors_need_one_prediction_for_each_rating(error, predicted):
+    with pytest.raises(ValueError, match="equally long"):
+        error(predicted, np.array([1.0, 2.0]) if predicted.size else np.array([]))

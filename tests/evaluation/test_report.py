@@ -1,0 +1,101 @@
+"""Reports: what a reader of the table must be able to see, and files that are whole or absent."""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from recae.errors import EvaluationError
+from recae.evaluation import Results, evaluate, report, runner
+from recae.evaluation.protocol import Protocol
+
+from .evaluation_fakes import held_out_split
+
+PROTOCOL = Protocol(
+    name="by-hand",
+    about="Compares with nothing.",
+    seed=17,
+    data={"source": "made-up"},
+    metrics={"report": ["recall@2", "hit_rate@1", "coverage@2"], "select": "recall@1"},
+    models=[
+        {"name": "by_column", "label": "loser", "settings": {"favourite": 3}},
+        {"name": "by_column", "label": "winner", "search": {"favourite": [-1, 4]}},
+    ],
+)
+
+
+@pytest.fixture
+def results(monkeypatch, fake_models):
+    monkeypatch.setattr(runner, "load_split", lambda _protocol: held_out_split())
+    return evaluate(PROTOCOL, show_progress=False, command="recae evaluate by-hand.toml")
+
+
+def test_the_markdown_says_what_was_measured_how_and_how_to_repeat_it(results):
+    text = report.markdown(results)
+
+    assert "# by-hand\n\nCompares with nothing." in text
+    assert "| model | recall@2 | hit_rate@1 | coverage@2 | chosen on validation | seconds |" in text
+    assert "| winner | **0.1667** ± 0.1667 | **0.3333** ± 0.3333 | 0.5000 | favourite=4 |" in text
+    assert "| loser | 0.0000 ± 0.0000 | 0.0000 ± 0.0000 | 0.5000 | - |" in text, "more coverage wins nothing"
+    assert "    recae evaluate by-hand.toml\n" in text
+    assert "Seed 17," in text
+    assert "by hand: 9 interactions of 3 users with 6 items to learn from" in text
+    assert "tested on 3 users with 4 held-out items, 1 left out" in text
+    assert "- 3 events that nobody wanted" in text
+    assert results.data.sha256 in text
+    assert "- **recall**: hits in the first k / held-out items" in text
+    assert "- **winner** (by_column): favourite=4, seed=17" in text
+    assert "| winner | favourite=-1 | failed: diverged, as asked |" in text
+    assert "| winner | favourite=4 | **1.0000** |" in text
+
+
+def test_the_console_shows_every_model_metric_and_definition(results):
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(report.table(results))
+    for line in report.legend(results):
+        console.print(line)
+    text = console.export_text()
+
+    for shown in ("loser", "winner", "recall@2", "0.1667", "favourite=4", "coverage: share of the catalogue"):
+        assert shown in text
+
+
+def test_written_results_are_read_back_equal(results, tmp_path):
+    as_json, as_markdown = report.write(results, tmp_path / "new" / "folder")
+    again = Results.read(as_json)
+
+    assert again.model_dump() == results.model_dump()
+    assert as_markdown.read_text(encoding="utf-8") == report.markdown(again)
+    assert results.models[0].per_user, "of single users the memory keeps values"
+    assert not again.models[0].per_user, "and the file none"
+    assert sorted(path.name for path in as_json.parent.iterdir()) == ["results.json", "results.md"]
+
+
+def test_a_crash_while_writing_leaves_the_old_results_whole(results, tmp_path, monkeypatch):
+    as_json, _ = report.write(results, tmp_path)
+    before = as_json.read_bytes()
+
+    def crash(*_):
+        raise OSError("disk gone")
+
+    monkeypatch.setattr(os, "fsync", crash)
+    with pytest.raises(OSError, match="disk gone"):
+        report.write(results.model_copy(update={"command": "another"}), tmp_path)
+
+    assert as_json.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.md"]
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"protocol": 1}', "not json"])
+def test_a_file_that_holds_no_results_is_named(tmp_path, content):
+    path = tmp_path / "results.json"
+    path.write_text(content, encoding="utf-8")
+
+    with pytest.raises(
+        EvaluationError, match=r"results\.json holds no results of this version .* evaluate again"
+    ):
+        Results.read(path)
+    with pytest.raises(EvaluationError, match=r"cannot read results from .*nowhere"):
+        Results.read(Path(tmp_path / "nowhere"))

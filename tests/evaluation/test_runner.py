@@ -1,0 +1,258 @@
+"""The runner: chosen on validation, tested once, refused where no honest number exists."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from recae.data.idmap import IdMap
+from recae.data.interactions import Interactions
+from recae.data.splits import given
+from recae.errors import ConfigError, EvaluationError, FitError
+from recae.evaluation import evaluate, runner
+from recae.evaluation.datasets import sha256_of
+from recae.evaluation.protocol import Protocol
+
+from .evaluation_fakes import ByColumn, Constant, held_out_split, holdout, matrix
+
+pytestmark = pytest.mark.usefixtures("fake_models")
+
+
+def ranking_protocol(*models, **more):
+    return Protocol(
+        name="by-hand",
+        seed=17,
+        data={"source": "made-up"},
+        metrics={"report": ["recall@2", "hit_rate@1", "coverage@2"], "select": "recall@1"},
+        models=[{"name": "by_column"} | model for model in models],
+        **more,
+    )
+
+
+def rating_protocol(**model):
+    return Protocol(
+        name="ratings",
+        data={"source": "made-up", "feedback": "ratings"},
+        metrics={"report": ["rmse", "mae"], "select": "rmse"},
+        models=[{"name": "constant"} | model],
+    )
+
+
+@pytest.fixture
+def on(monkeypatch):
+    """Evaluate a protocol on a split made by hand."""
+
+    def on(split, protocol):
+        monkeypatch.setattr(runner, "load_split", lambda _protocol: split)
+        return evaluate(protocol, show_progress=False)
+
+    return on
+
+
+def rating_split():
+    """Validation is all 2s, the test all 4s; a 0.0 is a rating like any other."""
+    users, items = IdMap(["a", "b", "c"]), IdMap.of_range(4)
+    train = matrix([[5, 0, 0, 0], [0, 5, 0, 0], [1, 1, 0, 0]])
+    train.data[0] = 0.0
+    parts = [
+        train,
+        matrix([[0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 0]]),
+        matrix([[0, 0, 4, 0], [0] * 4, [0, 0, 0, 4]]),
+    ]
+    return given(*(Interactions(part, users, items) for part in parts))
+
+
+def test_settings_are_chosen_on_validation_even_where_test_would_choose_others(on):
+    # validation wants column 4 of everybody, the test column 5
+    [row] = on(held_out_split(), ranking_protocol({"search": {"favourite": [3, 4, 5]}})).models
+
+    assert row.chosen == {"favourite": 4}
+    assert [trial.settings["favourite"] for trial in row.trials] == [3, 4, 5]
+    assert [trial.value for trial in row.trials] == [0.0, 1.0, 0.0]
+    # favourite 4, then 1 (of two users 0 is seen) or 0: of the targets 5, 5 and {4, 5} only the 4 is found
+    assert row.test["recall@2"].value == pytest.approx((0 + 0 + 1 / 2) / 3)
+    assert row.test["hit_rate@1"].value == pytest.approx(1 / 3)
+    assert row.test["coverage@2"].value == 3 / 6
+    assert row.per_user["recall@2"].tolist() == [0.0, 0.0, 0.5]
+
+
+def test_of_equally_good_settings_the_first_listed_is_taken(on):
+    [row] = on(held_out_split(), ranking_protocol({"search": {"favourite": [5, 3]}})).models
+
+    assert row.chosen == {"favourite": 5}
+
+
+def test_a_model_without_anything_to_choose_is_judged_on_validation_too(on):
+    [row] = on(held_out_split(), ranking_protocol({"settings": {"favourite": 4}})).models
+
+    assert [trial.value for trial in row.trials] == [1.0]
+    assert row.chosen == {}
+    assert row.settings == {"favourite": 4, "seed": 17}
+
+
+def test_the_test_part_meets_only_what_was_chosen(monkeypatch, on):
+    split, scored = held_out_split(), []
+    real_score = ByColumn._score
+
+    def counting(self, rows):
+        scored.append((self.config.favourite, rows.shape[0]))
+        return real_score(self, rows)
+
+    monkeypatch.setattr(ByColumn, "_score", counting)
+    on(split, ranking_protocol({"search": {"favourite": [3, 4, 5]}}))
+
+    assert scored == [(3, 2), (4, 2), (5, 2), (4, 3)], "two validation users each; three test users once"
+
+
+def test_every_model_learns_from_the_same_train_part_and_sees_no_other(on):
+    split = held_out_split()
+    on(split, ranking_protocol({"label": "one"}, {"label": "two", "settings": {"favourite": 2}}))
+
+    assert [favourite for favourite, _, _ in ByColumn.fits] == [0, 2]
+    for _, learned_from, validation in ByColumn.fits:
+        np.testing.assert_array_equal(learned_from, split.train.matrix.toarray())
+        assert validation is split.validation
+
+
+def test_the_seed_of_the_protocol_reaches_every_model_that_fixes_none(on):
+    rows = on(held_out_split(), ranking_protocol({}, {"label": "own seed", "settings": {"seed": 4}})).models
+
+    assert [row.settings["seed"] for row in rows] == [17, 4]
+
+
+def test_users_without_held_out_items_are_left_out_and_counted(on):
+    data = on(held_out_split(), ranking_protocol({})).data
+
+    assert (data.n_test_users, data.n_left_out, data.n_test_targets) == (3, 1, 4)
+    assert (data.n_users, data.n_items, data.n_train) == (3, 6, 9)
+    assert (data.n_validation_users, data.n_validation_targets) == (2, 2)
+    assert data.notes == {"events that nobody wanted": 3}
+
+
+def test_the_same_protocol_gives_the_same_results_but_for_the_clock(on):
+    protocol = ranking_protocol({"search": {"favourite": [3, 4]}}, {"label": "again"})
+
+    def without_clock(results):
+        kept = results.model_dump(exclude={"started", "seconds", "models"})
+        rows = [
+            row.model_dump(exclude={"seconds": True, "trials": {"__all__": {"seconds"}}})
+            for row in results.models
+        ]
+        return kept, rows
+
+    assert without_clock(on(held_out_split(), protocol)) == without_clock(on(held_out_split(), protocol))
+
+
+def test_the_hash_changes_with_any_matrix_and_with_nothing_else():
+    split = held_out_split()
+    other_targets = replace(split.test, targets=matrix(np.roll(split.test.targets.toarray(), 1, axis=0)))
+    wide = split.train.matrix.copy()
+    wide.indptr = wide.indptr.astype(np.int64)
+
+    assert sha256_of(split) == sha256_of(held_out_split())
+    assert sha256_of(split) != sha256_of(replace(split, test=other_targets))
+    assert sha256_of(split) != sha256_of(replace(split, validation=None))
+    assert sha256_of(replace(split, test=replace(split.test, seen=wide[[0, 1, 2, 0]]))) == sha256_of(
+        replace(split, test=replace(split.test, seen=split.train.matrix[[0, 1, 2, 0]]))
+    )
+
+
+def test_one_diverged_combination_does_not_end_the_search(on):
+    [row] = on(held_out_split(), ranking_protocol({"search": {"favourite": [-1, 4]}})).models
+
+    assert row.chosen == {"favourite": 4}
+    assert row.trials[0].value is None
+    assert row.trials[0].error == "diverged, as asked"
+
+
+def test_a_model_that_no_settings_can_fit_ends_the_evaluation(on):
+    with pytest.raises(
+        FitError, match=r"by_column could not be fitted with any of its settings: diverged, as asked"
+    ):
+        on(held_out_split(), ranking_protocol({"search": {"favourite": [-1, -2]}}))
+
+
+@pytest.mark.parametrize(
+    ("split", "protocol", "complaint"),
+    [
+        (
+            held_out_split(),
+            ranking_protocol({}, {"name": "no_fold_in"}),
+            r"no_fold_in cannot score users it was not",
+        ),
+        (held_out_split(), ranking_protocol({}, {"name": "constant"}), r"constant learns from ratings, but"),
+        (
+            rating_split(),
+            rating_protocol(name="by_column"),
+            r"by_column gives scores, not ratings, so it has no rmse",
+        ),
+        (
+            held_out_split(validation=False),
+            ranking_protocol({"search": {"favourite": [1, 2]}}),
+            r"by_column has 2 combinations of settings to choose from and there is no validation part",
+        ),
+        (
+            replace(rating_split(), validation=None),
+            rating_protocol(refit=True),
+            r"constant is to be refitted with what validation found best, and there is no validation part",
+        ),
+    ],
+)
+def test_what_gives_no_honest_number_is_refused_by_name_before_any_fitting(on, split, protocol, complaint):
+    with pytest.raises(EvaluationError, match=complaint):
+        on(split, protocol)
+    assert (ByColumn.fits, Constant.fits) == ([], [])
+
+
+def test_a_model_without_fold_in_may_meet_users_it_was_trained_on(on):
+    split = held_out_split()
+    known = replace(holdout([[1, 1, 0, 0, 0, 0]], [[0, 0, 0, 0, 0, 1]]), users=IdMap(["a"]))
+
+    results = on(replace(split, validation=None, test=known), ranking_protocol({"name": "no_fold_in"}))
+
+    assert results.models[0].trials[0].value is None
+
+
+def test_a_wrong_setting_is_found_before_the_data_are_read(monkeypatch):
+    monkeypatch.setattr(runner, "load_split", lambda _protocol: pytest.fail("data were read"))
+
+    with pytest.raises(ConfigError, match="favorite"):
+        evaluate(ranking_protocol({}, {"label": "typo", "settings": {"favorite": 1}}), show_progress=False)
+
+
+def test_lower_errors_are_better(on):
+    [row] = on(rating_split(), rating_protocol(search={"rating": [4.0, 2.0, 3.0]})).models
+
+    assert row.chosen == {"rating": 2.0}, "validation ratings are all 2"
+    assert [trial.value for trial in row.trials] == [2.0, 0.0, 1.0]
+    assert {text: metric.value for text, metric in row.test.items()} == {"rmse": 2.0, "mae": 2.0}
+
+
+def test_refit_learns_from_train_and_validation_for_the_epochs_that_were_best(on):
+    split = rating_split()
+    [row] = on(split, rating_protocol(search={"rating": [4.0, 2.0]}, refit=True)).models
+
+    config, learned_from, validation = Constant.fits[-1]
+    assert len(Constant.fits) == 3, "two trials and one refit"
+    assert (config.rating, config.epochs, validation) == (2.0, 2, None)
+    assert row.settings["epochs"] == 2
+    assert learned_from.nnz == split.train.matrix.nnz + split.validation.targets.nnz, "the 0.0 is kept"
+    assert learned_from.toarray().tolist() == [[0, 2, 0, 0], [0, 5, 2, 0], [1, 1, 0, 0]]
+
+
+def test_a_refitted_model_is_asked_with_the_longer_histories(monkeypatch, on):
+    asked, real_score = [], Constant._score
+    monkeypatch.setattr(
+        Constant, "_score", lambda self, rows: asked.append(rows.toarray()) or real_score(self, rows)
+    )
+
+    on(rating_split(), rating_protocol(refit=True))
+
+    assert asked[-1].tolist() == [[0, 2, 0, 0], [1, 1, 0, 0]], "users a and c, who have test ratings"
+
+
+def test_refit_needs_users_that_are_in_train(on):
+    split = replace(rating_split(), validation=holdout([[1, 0, 0, 0]], [[0, 0, 0, 3]], first_user=9))
+
+    with pytest.raises(EvaluationError, match="this one holds out whole users"):
+        on(split, rating_protocol(refit=True))

@@ -1,0 +1,143 @@
+"""Scoring one model on one holdout, against answers worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from recae.data.idmap import IdMap
+from recae.errors import EvaluationError
+from recae.evaluation import scoring
+from recae.evaluation.metrics import self_information
+from recae.evaluation.scoring import score_rankings, score_ratings
+from recae.evaluation.specs import MetricSpec
+from recae.models import ranking, ratings
+from recae.recommender import Recommender
+
+from .evaluation_fakes import ByColumn, Constant, held_out_split, holdout, matrix
+
+
+def specs(*texts):
+    return [MetricSpec.parse(text) for text in texts]
+
+
+@pytest.fixture
+def split():
+    return held_out_split()
+
+
+@pytest.fixture
+def recommender(split):
+    """Ranks column 5 first, then 0, 1, 2, 3, 4."""
+    return Recommender(ByColumn(favourite=5).fit(split.train.matrix), split.train.items)
+
+
+def test_rankings_are_judged_as_worked_out_by_hand(split, recommender):
+    # seen left out, the lists are 5 1 2 for two users with 5 held out, and 5 0 2 for one with 4 and 5
+    scores = score_rankings(
+        recommender,
+        split.test,
+        specs("recall@3", "mrr@3", "coverage@3", "novelty@1"),
+        self_information(split.train.matrix),
+    )
+
+    assert scores["recall@3"].per_user.tolist() == [1.0, 1.0, 0.5], (
+        "the user without held-out items is left out"
+    )
+    assert scores["recall@3"].value == pytest.approx(2.5 / 3)
+    assert scores["recall@3"].standard_error == pytest.approx(np.std([1, 1, 0.5], ddof=1) / math.sqrt(3))
+    assert scores["mrr@3"].value == 1.0
+    assert scores["coverage@3"].value == 4 / 6, "columns 0, 1, 2 and 5"
+    assert scores["coverage@3"].standard_error is None
+    assert scores["novelty@1"].value == pytest.approx(math.log2(3)), "1 of 3 train users has column 5"
+
+
+def test_a_list_that_runs_out_of_items_is_filled_up_with_misses(split, recommender):
+    [user] = [holdout([[1, 1, 1, 1, 0, 0]], [[0, 0, 0, 0, 1, 1]])]
+
+    scores = score_rankings(
+        recommender,
+        user,
+        specs("precision@4", "precision@100", "coverage@100"),
+        self_information(split.train.matrix),
+    )
+
+    assert scores["precision@4"].value == 2 / 4, "only columns 5 and 4 are left to suggest"
+    assert scores["precision@100"].value == 2 / 100, "more ranks than the catalogue has items"
+    assert scores["coverage@100"].value == 2 / 6, "seen items at the end of a list were not suggested"
+
+
+def test_what_may_not_be_suggested_is_no_hit_even_if_it_is_held_out(split, recommender):
+    contradictory = holdout([[1, 0, 0, 0, 0, 0]], [[0, 0, 0, 0, 0, 1]], seen=matrix([[1, 0, 0, 0, 0, 1]]))
+
+    scores = score_rankings(
+        recommender, contradictory, specs("hit_rate@6"), self_information(split.train.matrix)
+    )
+
+    assert scores["hit_rate@6"].value == 0.0
+
+
+def test_batches_change_no_value_and_no_block_is_larger_than_the_budget(monkeypatch, split):
+    rng = np.random.default_rng(1)
+    inputs, targets = rng.random((2, 50, 6)) < 0.3
+    many = holdout(inputs, targets & ~inputs)
+    asked = specs("ndcg@3", "map@4", "coverage@1", "novelty@5")
+    information = self_information(split.train.matrix)
+    model = ByColumn(favourite=2).fit(split.train.matrix)
+    whole = score_rankings(Recommender(model, split.train.items), many, asked, information)
+
+    blocks = []
+    monkeypatch.setattr(ranking, "SCORE_BYTES", 4 * 6 * 3)  # three rows of six float32
+    monkeypatch.setattr(scoring, "ROWS_AT_ONCE", 7)
+    scored = model._score
+    monkeypatch.setattr(model, "_score", lambda rows: blocks.append(rows.shape[0]) or scored(rows))
+    in_batches = score_rankings(Recommender(model, split.train.items), many, asked, information)
+
+    assert max(blocks) == 3
+    assert sum(blocks) == (targets & ~inputs).any(axis=1).sum(), (
+        "users without held-out items are not even scored"
+    )
+    assert {text: score.value for text, score in in_batches.items()} == pytest.approx(
+        {text: score.value for text, score in whole.items()}, abs=1e-12
+    )
+    np.testing.assert_array_equal(in_batches["ndcg@3"].per_user, whole["ndcg@3"].per_user)
+
+
+def test_nan_scores_are_refused_since_they_have_no_order(monkeypatch, split, recommender):
+    monkeypatch.setattr(
+        recommender.model, "_score", lambda rows: np.full(rows.shape, np.nan, dtype=np.float32)
+    )
+
+    with pytest.raises(EvaluationError, match=r"ByColumn\(favourite=5.* NaN scores, which have no order"):
+        score_rankings(recommender, split.test, specs("ndcg@2"), self_information(split.train.matrix))
+
+
+def test_a_holdout_without_any_held_out_item_has_no_value(split, recommender):
+    nothing = holdout([[1, 0, 0, 0, 0, 0]], [[0] * 6])
+
+    with pytest.raises(EvaluationError, match="no user has a held-out item"):
+        score_rankings(recommender, nothing, specs("ndcg@2"), self_information(split.train.matrix))
+    with pytest.raises(EvaluationError, match="no rating is held out"):
+        score_ratings(Constant().fit(split.train.matrix), nothing, specs("rmse"))
+
+
+def test_ratings_are_compared_at_the_held_out_entries_only(monkeypatch, split):
+    asked = holdout(np.eye(3, 6), [[0, 4, 0, 0, 0, 0], [0] * 6, [5, 0, 0, 0, 0, 2.5]])
+    model = Constant(rating=3.0).fit(split.train.matrix)
+    monkeypatch.setattr(ratings, "SCORE_BYTES", 4 * 6)  # one row at a time
+
+    scores = score_ratings(model, asked, specs("rmse", "mae"))
+
+    assert scores["rmse"].value == pytest.approx(math.sqrt((1 + 4 + 0.25) / 3))
+    assert scores["mae"].value == pytest.approx((1 + 2 + 0.5) / 3)
+    assert scores["rmse"].standard_error is None
+
+
+def test_a_held_out_rating_of_0_counts(split):
+    targets = matrix([[1, 1, 0, 0, 0, 0]])
+    targets.data[:] = [0.0, 4.0]
+    asked = scoring.Holdout(matrix([[0, 0, 1, 0, 0, 0]]), targets, IdMap(["h"]))
+
+    scores = score_ratings(Constant(rating=2.0).fit(split.train.matrix), asked, specs("mae"))
+
+    assert scores["mae"].value == 2.0

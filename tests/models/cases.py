@@ -1,0 +1,64 @@
+"""Small data with known answers, and every registered model with settings that suit it."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from recae.models import create
+
+SETTINGS = {
+    "popularity": {},
+    "item_knn": {"n_neighbours": 24},
+    "als": {"n_factors": 3, "l2": 0.01},
+    "ease": {"l2": 1.0},
+    "autorec": {
+        "by": "item", "n_hidden": 16, "epochs": 40, "batch_size": 8, "learning_rate": 0.02, "fold_in_l2": 0.1
+    },
+    "mult_vae": {
+        "n_hidden": 16, "n_latent": 4, "epochs": 40, "batch_size": 8, "learning_rate": 0.02, "kl_weight": 0.05
+    },
+}  # fmt: skip
+
+N = 24
+
+
+def two_tastes(n: int = N) -> csr_matrix:
+    """Even users chose the even items, odd users the odd ones; the user's own number is withheld."""
+    chosen = np.add.outer(np.arange(n), np.arange(n)) % 2 == 0
+    np.fill_diagonal(chosen, val=False)
+    return csr_matrix(chosen.astype(np.float32))
+
+
+def two_tastes_rated(n: int = N) -> csr_matrix:
+    """The same in stars: 5 for the own taste; of the other taste each user tried a third, for 1 star."""
+    rows, columns = np.indices((n, n))
+    own = (rows + columns) % 2 == 0
+    tried = ~own & ((rows + columns) % 3 == 0)
+    ratings = 5.0 * own + 1.0 * tried
+    np.fill_diagonal(ratings, 0.0)
+    return csr_matrix(ratings.astype(np.float32))
+
+
+class Case:
+    """A model by name, with settings and data on which its answers are known."""
+
+    def __init__(self, name, **settings):
+        self.name = name
+        self.settings = SETTINGS[name] | settings
+        self.is_personal = name != "popularity"
+        self.data = two_tastes_rated() if self.make().feedback == "ratings" else two_tastes()
+
+    def make(self, **settings):
+        return create(self.name, **(self.settings | settings))
+
+    def fitted(self, data=None):
+        return self.make().fit(self.data if data is None else data, show_progress=False)
+
+
+CASES = [Case(name) for name in SETTINGS] + [Case("autorec", by="user")]
+
+
+def named(cases):
+    return [
+        pytest.param(case, id="-".join([case.name, case.settings.get("by", "")]).strip("-")) for case in cases
+    ]

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
+
+from recae.models import ranking
+from recae.models.ranking import NEVER, hits, ndcg, rank, top_n
+
+
+def scores_of(*rows):
+    return np.array(rows, dtype=np.float32)
+
+
+def test_best_first_and_equal_scores_by_the_lower_column():
+    ids, scores = top_n(scores_of([1, 3, 2, 3, 2]), 4)
+    assert ids.tolist() == [[1, 3, 2, 4]]
+    assert scores.tolist() == [[3, 3, 2, 2]]
+    assert ids.dtype == np.int32
+
+
+def test_at_the_cut_too_the_lower_columns_are_taken():
+    ids, _ = top_n(np.zeros((2, 1000), dtype=np.float32), 3)
+    assert ids.tolist() == [[0, 1, 2], [0, 1, 2]]
+
+
+def test_excluded_items_come_only_when_nothing_else_is_left():
+    exclude = csr_array(np.array([[1, 0, 1, 0]], dtype=np.float32))
+    ids, scores = top_n(scores_of([9, 1, 8, 2]), 3, exclude=exclude)
+    assert ids.tolist() == [[3, 1, 0]]
+    assert scores.tolist() == [[2, 1, NEVER]]
+
+
+def test_a_stored_zero_excludes_too():
+    exclude = csr_array((np.array([0.0], dtype=np.float32), [1], [0, 1]), shape=(1, 3))
+    assert top_n(scores_of([1, 5, 2]), 1, exclude=exclude)[0].tolist() == [[2]]
+
+
+def test_only_the_chosen_columns_are_ranked_under_their_own_numbers():
+    ids, scores = top_n(scores_of([9, 1, 8, 2]), 10, items=np.array([1, 3], dtype=np.int32))
+    assert ids.tolist() == [[3, 1]]
+    assert scores.tolist() == [[2, 1]]
+
+
+def test_a_list_of_no_length_is_refused():
+    with pytest.raises(ValueError, match="best 0 items"):
+        top_n(scores_of([1]), 0)
+
+
+small_ties = st.integers(-3, 3).map(float)
+
+
+@given(
+    arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 12)), elements=small_ties),
+    st.integers(1, 14),
+    st.integers(0, 2**32 - 1),
+)
+def test_the_order_is_that_of_a_stable_sort(scores, n, seed):
+    excluded = np.random.default_rng(seed).random(scores.shape) < 0.3
+    wanted = np.where(excluded, NEVER, scores)
+    order = np.argsort(-wanted.astype(np.float64), axis=1, kind="stable")[:, :n]
+    ids, best = top_n(scores.copy(), n, exclude=csr_array(excluded.astype(np.float32)))
+    assert_array_equal(ids, order)
+    assert_array_equal(best, np.take_along_axis(wanted, order, axis=1))
+
+
+def test_ranking_in_batches_changes_nothing(monkeypatch):
+    rng = np.random.default_rng(0)
+    histories = csr_array((rng.random((50, 30)) < 0.2).astype(np.float32))
+    weights = rng.random((30, 30), dtype=np.float32)
+
+    def ranked():
+        return rank(lambda rows: rows @ weights, histories, 5, exclude=histories)
+
+    whole = ranked()
+    monkeypatch.setattr(ranking, "SCORE_BYTES", 4 * 30 * 7)
+    in_batches = ranked()
+    assert_array_equal(whole[0], in_batches[0])
+    np.testing.assert_allclose(whole[1], in_batches[1], rtol=1e-6)
+
+
+def test_no_block_of_scores_is_larger_than_the_budget(monkeypatch):
+    monkeypatch.setattr(ranking, "SCORE_BYTES", 4 * 30 * 7)
+    sizes = []
+
+    def score(rows):
+        sizes.append(rows.shape[0])
+        return np.zeros(rows.shape, dtype=np.float32)
+
+    rank(score, csr_array((50, 30), dtype=np.float32), 5)
+    assert sizes == [7] * 7 + [1]
+
+
+def test_no_histories_give_an_empty_ranking():
+    ids, scores = rank(lambda rows: np.zeros(rows.shape, np.float32), csr_array((0, 9), dtype=np.float32), 5)
+    assert ids.shape == scores.shape == (0, 5)
+
+
+def test_hits_are_found_row_by_row():
+    targets = csr_array(np.array([[0, 1, 0], [1, 0, 0]], dtype=np.float32))
+    assert hits(np.array([[1, 0], [1, 0]], dtype=np.int32), targets).tolist() == [
+        [True, False],
+        [False, True],
+    ]
+
+
+def test_ndcg_of_worked_examples():
+    # one target at rank 3: 1/log2(4) = 1/2; two targets at ranks 1 and 3 of two wanted: (1 + 1/2) / (1 + 1/log2(3))
+    found = np.array([[False, False, True], [True, False, True], [False, False, False]])
+    values = ndcg(found, np.array([1, 2, 5]), 3)
+    assert values == pytest.approx([0.5, 1.5 / (1 + 1 / np.log2(3)), 0.0])
+
+
+def test_a_perfect_list_has_ndcg_1_however_many_targets():
+    assert ndcg(np.ones((1, 10), dtype=bool), np.array([25]), 10) == pytest.approx([1.0])
+    assert ndcg(np.array([[True, False]]), np.array([1]), 10) == pytest.approx([1.0]), "a list shorter than k"

@@ -1,0 +1,61 @@
+"""Imports go downwards, and the command line stays light. The layers stand in pyproject.toml, tool.importlinter."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def lint_imports(checkout: Path) -> subprocess.CompletedProcess[str]:
+    """Judge the package `recae` in ``checkout`` by the contract in its pyproject.toml."""
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"]
+    command += ["--no-cache", "--no-logo"]
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def copy_of_checkout(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "recae", tmp_path / "recae", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_imports_go_downwards_only():
+    judged = lint_imports(ROOT)
+
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+def test_an_import_upwards_breaks_the_contract(copy_of_checkout):
+    with (copy_of_checkout / "recae/data/idmap.py").open("a") as file:
+        file.write("\nimport recae.recommender\n")
+
+    judged = lint_imports(copy_of_checkout)
+
+    assert judged.returncode == 1
+    assert "recae.data.idmap -> recae.recommender" in judged.stdout
+
+
+def test_a_module_without_a_layer_breaks_the_contract(copy_of_checkout):
+    (copy_of_checkout / "recae/helpers.py").touch()
+
+    judged = lint_imports(copy_of_checkout)
+
+    assert judged.returncode == 1
+    assert "helpers" in judged.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"]])
+def test_help_loads_no_heavy_library(arguments):
+    heavy = {"flask", "implicit", "numpy", "pandas", "pyarrow", "scipy", "torch"}
+    program = f"import sys; sys.argv[1:] = {arguments}\ntry:\n from recae.cli import main; main()\nfinally:\n print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert shown.returncode == 0, shown.stderr
+    assert heavy.isdisjoint(shown.stdout.splitlines()[-1].split())
