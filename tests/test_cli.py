@@ -14,6 +14,7 @@ from recae.data import sample
 from recae.data.interactions import Interactions
 from recae.evaluation import protocol as protocols
 from recae.evaluation import runner
+from recae.models import trainer
 from tests.tastes import CATALOGUE, ITEMS, LIKES, USERS, fitted_ease
 
 
@@ -265,6 +266,29 @@ def test_a_mistake_in_training_is_one_line(log, arguments, words):
     errors = run("train", log, *arguments, code=1)
 
     assert words in one_line(errors.splitlines(keepends=True)[-1])
+
+
+def test_an_interrupted_training_is_resumed_and_leaves_no_checkpoint(store, log, home, monkeypatch):
+    arguments = ["train", log, "--model", "mult_vae", "--set", "epochs=4", "--set", "n_hidden=4", "--json"]
+    whole = json.loads(run(*arguments))
+    saved = trainer.write_state
+
+    def killed_after_two(file, state, **metadata):
+        saved(file, state, **metadata)
+        if len(state["log"]["losses"]) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "write_state", killed_after_two)
+    run(*arguments, code=130)
+    assert [path.name for path in (home / "checkpoints").iterdir()] == ["mult_vae.final"]
+
+    epochs = []
+    monkeypatch.setattr(trainer, "write_state", lambda *args, **kw: epochs.append(1) or saved(*args, **kw))
+    resumed = json.loads(run(*arguments, "--resume"))
+
+    assert len(epochs) == 2
+    assert resumed["files"]["weights.safetensors"] == whole["files"]["weights.safetensors"]
+    assert list((home / "checkpoints").iterdir()) == []
 
 
 def test_a_setting_without_a_value_is_wrong_usage(log):

@@ -59,6 +59,25 @@ def words_after(program: str, markdown: str) -> list[str]:
     return sorted({found[1] for line in code_in(markdown) if (found := pattern.match(line))})
 
 
+def named(requirements: list[Requirement]) -> set[str]:
+    return {canonicalize_name(requirement.name) for requirement in requirements}
+
+
+def imported_by(*folders: str) -> set[str]:
+    """Names of the distributions whose modules the code in some folders imports."""
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    modules = set()
+    for node in (node for path in files for node in ast.walk(ast.parse(path.read_text()))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            modules.add(node.module.partition(".")[0])
+    beside = {path.stem for path in files}  # scripts import their neighbours
+    modules -= sys.stdlib_module_names | {"recae", "tests"} | beside
+    providers = packages_distributions()
+    return {canonicalize_name(name) for module in modules for name in providers.get(module, [module])}
+
+
 def test_no_file_names_a_folder_of_one_machine():
     found = [
         f"{path.relative_to(ROOT)}:{number}"
@@ -110,25 +129,14 @@ def test_every_command_in_the_readme_exists():
     assert set(named) <= set(cli.commands)
 
 
-def test_every_dependency_is_imported_and_every_import_is_a_dependency():
-    imported = set()
-    for path in (ROOT / "recae").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                imported.add(node.module.partition(".")[0])
-    distributions = packages_distributions()
-    used = {
-        canonicalize_name(distribution)
-        for module in imported - sys.stdlib_module_names - {"recae"}
-        for distribution in distributions.get(module, [module])
-    }
-
+def test_the_package_imports_its_dependencies_all_of_them_and_nothing_else():
     programs, parts_of_flask = {"gunicorn"}, {"werkzeug"}
-    assert used - parts_of_flask | programs == {
-        canonicalize_name(requirement.name) for requirement in REQUIRED
-    }
+
+    assert imported_by("recae") - parts_of_flask | programs == named(REQUIRED)
+
+
+def test_tests_and_benchmarks_import_declared_dependencies_only():
+    assert imported_by("tests", "evaluation", "data", "api") <= named(REQUIRED + REQUIRED_BY_EXTRAS)
 
 
 def test_the_lock_pins_every_requirement_and_names_no_index_and_no_machine():

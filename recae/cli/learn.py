@@ -48,7 +48,9 @@ if TYPE_CHECKING:
     help="Parquet file with item_id, title, year, categories.",
 )
 @click.option(
-    "--quarantine", type=click.Path(dir_okay=False), help="File that unreadable rows are written to."
+    "--quarantine",
+    type=click.Path(dir_okay=False),
+    help="File that unreadable rows are written to. Default: quarantine/SOURCE.jsonl in the home folder.",
 )
 @click.option(
     "--max-bad-share",
@@ -57,6 +59,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Stop if a larger share of the rows is unreadable.",
 )
+@click.option(
+    "--validation-share",
+    type=click.FloatRange(0, 0.5),
+    default=0.1,
+    show_default=True,
+    help="Part held out to find the best number of epochs, before the model learns from everything.",
+)
+@click.option("--resume", is_flag=True, help="Go on where an interrupted training of this model stopped.")
 @click.option("--promote/--no-promote", default=True, show_default=True, help="Put the model into service.")
 @as_json
 @pass_context
@@ -71,6 +81,8 @@ def train(
     catalogue_file: str | None,
     quarantine: str | None,
     max_bad_share: float,
+    validation_share: float,
+    resume: bool,
     promote: bool,
     as_json: bool,
 ) -> None:
@@ -90,6 +102,7 @@ def train(
         from recae.data.readers import read_events
 
         names = {ours: str(theirs) for ours, theirs in _assignments(columns, "--column", parse=False).items()}
+        quarantine = quarantine or str(context.settings.home / "quarantine" / f"{Path(source).name}.jsonl")
         events = read_events(
             source, columns=names or None, max_bad_share=max_bad_share, quarantine=quarantine
         )
@@ -99,7 +112,16 @@ def train(
         from recae.data.catalogue import Catalogue
 
         catalogue = Catalogue.read(catalogue_file)
-    version = fit_and_store(context, interactions, catalogue, name, chosen, min_value=min_value)
+    version = fit_and_store(
+        context,
+        interactions,
+        catalogue,
+        name,
+        chosen,
+        min_value=min_value,
+        validation_share=validation_share,
+        resume=resume,
+    )
     replaced = context.store.promote(version) if promote else None
     if as_json:
         print_json(
@@ -121,22 +143,26 @@ def fit_and_store(
     *,
     min_value: float | None,
     metrics: Mapping[str, Any] | None = None,
+    validation_share: float = 0.1,
+    resume: bool = False,
 ) -> str:
     """Fit a model to what is left after ``min_value``, and return the name of the stored version."""
     from recae.data.filters import keep
-    from recae.data.holdout import pattern
     from recae.models import registry
+    from recae.models.fitting import fit_to_everything
 
     model = registry.create(name, **settings)
     kept = keep(interactions, min_value=min_value)
-    # As in a protocol: a model of likings takes every event that is left as one, whatever its value.
-    matrix = pattern(kept.matrix) if model.feedback == "implicit" else kept.matrix
     click.echo(
         f"training {model} on {len(kept):,} interactions of {kept.n_users:,} users with {kept.n_items:,} items",
         err=True,
     )
-    model.fit(matrix)
-    return context.store.save(
+    checkpoint = context.settings.home / "checkpoints" / name
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        _remove_checkpoints(checkpoint)
+    model = fit_to_everything(model, kept, validation_share=validation_share, checkpoint=checkpoint)
+    version = context.store.save(
         model,
         kept.items,
         users=kept.users,
@@ -144,6 +170,13 @@ def fit_and_store(
         metrics=metrics,
         watermark=int(kept.times.max()) if kept.times is not None else None,
     )
+    _remove_checkpoints(checkpoint)
+    return version
+
+
+def _remove_checkpoints(checkpoint: Path) -> None:
+    for file in checkpoint.parent.glob(f"{checkpoint.name}.*"):
+        file.unlink()
 
 
 @click.command(

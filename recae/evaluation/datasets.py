@@ -11,6 +11,7 @@ from recae.data import filters, splits
 from recae.data.benchmarks import load_benchmark
 from recae.data.holdout import Holdout, Split, pattern
 from recae.data.interactions import Interactions
+from recae.data.readers import read_events
 from recae.data.sample import load_sample
 from recae.errors import ConfigError, EvaluationError
 from recae.evaluation.protocol import Protocol
@@ -35,7 +36,7 @@ def load_split(protocol: Protocol) -> Split:
         DataError: if the data cannot be read, or nothing is left of them.
     """
     data = protocol.data
-    loaded = _loaded(data, protocol.folder)
+    loaded, unreadable = _loaded(data, protocol.folder)
     if isinstance(loaded, Split):
         changes = [key for key in ("min_value", "min_user_items", "min_item_users") if getattr(data, key)]
         changes = [f"data.{key}" for key in changes] + (["split"] if protocol.split is not None else [])
@@ -55,9 +56,11 @@ def load_split(protocol: Protocol) -> Split:
     if data.feedback == "implicit":
         kept = replace(kept, matrix=pattern(kept.matrix))
     split = _split(kept, protocol.split, protocol.seed)
-    filtered_out = len(loaded) - len(kept)
-    notes = {"interactions dropped by the filters": filtered_out} if filtered_out else {}
-    return replace(split, notes={**notes, **split.notes})
+    notes = {
+        "unreadable rows of the log": unreadable,
+        "interactions dropped by the filters": len(loaded) - len(kept),
+    }
+    return replace(split, notes={reason: n for reason, n in notes.items() if n} | dict(split.notes))
 
 
 def refitting_split(split: Split) -> tuple[csr_array, Holdout]:
@@ -104,15 +107,14 @@ def sha256_of(split: Split) -> str:
     return digest.hexdigest()
 
 
-def _loaded(data: DataSection, folder: Path) -> Interactions | Split:
+def _loaded(data: DataSection, folder: Path) -> tuple[Interactions | Split, int]:
+    """The data, and how many rows of a log could not be read."""
     if data.path is not None:
-        from recae.data.readers import read_events
-
-        events = read_events(folder / data.path, columns=data.columns or None)
-        return Interactions.from_events(events, duplicates=data.duplicates)
+        events = read_events(folder / data.path, columns=data.columns)
+        return Interactions.from_events(events, duplicates=data.duplicates), events.report.bad
     if data.source == SAMPLE:
-        return load_sample()[0]
-    return load_benchmark(str(data.source))
+        return load_sample()[0], 0
+    return load_benchmark(str(data.source)), 0
 
 
 def _split(interactions: Interactions, section: SplitSection, seed: int) -> Split:

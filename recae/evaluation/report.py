@@ -33,27 +33,27 @@ def write(results: Results, folder: str | os.PathLike[str]) -> tuple[Path, Path]
 
 
 def table(results: Results) -> Table:
-    """The test metrics for a console: one row a model, the best of each column bold."""
+    """The test metrics for a console of 80 columns: one row a model, the best of each column bold."""
     shown = Table(title=f"{results.protocol.name}: test part", title_justify="left")
-    shown.add_column("model", no_wrap=True)
+    shown.add_column("model", overflow="fold")
     for spec in results.metrics:
-        shown.add_column(str(spec), justify="right", no_wrap=True)
-    shown.add_column("chosen on validation")
-    shown.add_column("seconds", justify="right", no_wrap=True)
+        shown.add_column(str(spec).replace("@", "\n@"), justify="right", no_wrap=True)
     for model in results.models:
-        values = [
+        cells = [
             Text(_value(model, spec), style="bold green" if model.title in results.best(spec) else "")
             for spec in results.metrics
         ]
-        shown.add_row(
-            Text(model.title), *values, Text(_settings(model.chosen) or "-"), Text(f"{model.seconds:.1f}")
-        )
+        shown.add_row(Text(model.title), *cells)
     return shown
 
 
 def legend(results: Results) -> Iterator[str]:
-    """What stands below the table: the data, then one line for each metric."""
+    """What stands below the table, a line each: the data, what was chosen, what the metrics are."""
     yield _data_line(results)
+    for model in results.models:
+        if len(model.trials) > 1:
+            tried = f"best of {len(model.trials)} on validation, {model.seconds:.0f} s"
+            yield f"{model.title}: {_settings(model.chosen)} ({tried})"
     for name, text in results.definitions().items():
         yield f"{name}: {text}"
 

@@ -22,6 +22,7 @@ from recae.evaluation.sections import ModelSection, Settings
 from recae.evaluation.specs import MetricSpec
 from recae.models import registry
 from recae.models.base import Model
+from recae.models.fitting import with_best_epochs
 from recae.progress import Bar, bar
 from recae.recommender import Recommender
 
@@ -171,12 +172,8 @@ def _tried(task: _Task, searched: Settings, model: Model, label: str, running: B
 
 def _refitted(task: _Task, chosen: Model) -> tuple[Model, Holdout]:
     """The chosen settings, learned from train and validation for the epochs that validation found best."""
-    settings = chosen.config.model_dump()
-    log = getattr(chosen, "training_log_", None)
-    if log is not None:
-        settings["epochs"] = log["best_epoch"]
     together, test = refitting_split(task.split)
-    return type(chosen)(**settings).fit(together, show_progress=False), test
+    return with_best_epochs(chosen).fit(together, show_progress=False), test
 
 
 def _contenders(section: ModelSection, seed: int) -> list[_Contender]:

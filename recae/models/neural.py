@@ -113,7 +113,7 @@ class NeuralModel(Model):
 
     network_: nn.Module
     training_log_: dict[str, Any]
-    """Loss, validation value and seconds of each epoch, and the best epoch."""
+    """``losses`` and validation ``values`` of each epoch, and the ``best_epoch``."""
 
     @abstractmethod
     def _build(self, histories: csr_array) -> nn.Module:

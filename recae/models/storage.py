@@ -24,6 +24,7 @@ Source = str | os.PathLike[str] | BinaryIO
 FORMAT: Final = "recae-state"
 FORMAT_VERSION: Final = "1"
 
+_FIELD = "recae"
 _ARRAY, _SPARSE = "@array", "@csr"
 
 
@@ -35,14 +36,16 @@ def write_state(file: Source, state: Mapping[str, Any], **metadata: str) -> None
     Args:
         file: where to.
         state: nested dicts and lists of arrays, tensors, ``csr_array``, numbers, text, booleans and None.
-        metadata: short texts to read without the arrays, see :func:`read_metadata`.
+        metadata: short texts beside the state.
 
     Raises:
         TypeError: if the state holds anything else.
     """
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     tree = json.dumps(_flatten(state, "", arrays), allow_nan=True)
-    header = {"format": FORMAT, "format_version": FORMAT_VERSION, "tree": tree, **metadata}
+    fields = {"format": FORMAT, "format_version": FORMAT_VERSION, "tree": tree, **metadata}
+    # In one field: safetensors writes several in random order, and the same state has to give the same file.
+    header = {_FIELD: json.dumps(fields)}
     if not isinstance(file, str | os.PathLike):
         file.write(safetensors.numpy.save(arrays, metadata=header))
         return
@@ -64,7 +67,7 @@ def read_state(file: Source) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         if isinstance(file, str | os.PathLike):
             with safetensors.safe_open(file, framework="numpy") as opened:
-                header = dict(opened.metadata() or {})
+                header = _fields(opened.metadata())
                 arrays = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - no mapping
         else:
             blob = file.read()
@@ -75,22 +78,6 @@ def read_state(file: Source) -> tuple[dict[str, Any], dict[str, str]]:
     _check_format(file, header)
     tree = json.loads(header.pop("tree"))
     return _restore(tree, arrays), header
-
-
-def read_metadata(file: str | os.PathLike[str]) -> dict[str, str]:
-    """The texts stored beside the state, without reading the arrays.
-
-    Raises:
-        ArtifactError: as :func:`read_state`.
-    """
-    try:
-        with safetensors.safe_open(file, framework="numpy") as opened:
-            header = dict(opened.metadata() or {})
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ArtifactError(f"cannot read {_name(file)}: {error}; save the model again") from error
-    _check_format(file, header)
-    del header["tree"]
-    return header
 
 
 def arrays_of(state: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
@@ -152,7 +139,11 @@ def _check_format(file: Source, header: Mapping[str, str]) -> None:
 def _header_of(blob: bytes) -> dict[str, str]:
     """Metadata of a safetensors file in memory: 8 bytes of little-endian length, then JSON."""
     length = int.from_bytes(blob[:8], "little")
-    return dict(json.loads(blob[8 : 8 + length]).get("__metadata__", {}))
+    return _fields(json.loads(blob[8 : 8 + length]).get("__metadata__"))
+
+
+def _fields(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    return dict(json.loads((metadata or {}).get(_FIELD, "{}")))
 
 
 def _name(file: Source) -> str:

@@ -60,7 +60,6 @@ class Log:
     losses: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     """Validation value of each epoch, higher is better; empty without validation."""
-    seconds: list[float] = field(default_factory=list)
 
     @property
     def best_epoch(self) -> int:
@@ -68,10 +67,8 @@ class Log:
         return int(np.argmax(self.values)) + 1 if self.values else len(self.losses)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain lists, to be stored with the model."""
-        return {
-            "losses": self.losses, "values": self.values, "seconds": self.seconds, "best_epoch": self.best_epoch
-        }  # fmt: skip
+        """Plain lists, to be stored with the model. Without times: the same run gives the same file."""
+        return {"losses": self.losses, "values": self.values, "best_epoch": self.best_epoch}
 
 
 def train(
@@ -117,7 +114,6 @@ def train(
             log.losses.append(_mean_loss(losses, epoch))
             if validate is not None:
                 log.values.append(validate())
-            log.seconds.append(time.perf_counter() - started)
             if log.best_epoch == epoch + 1:
                 best = copy.deepcopy(trainee.weights())
             if checkpoint is not None:
@@ -126,7 +122,7 @@ def train(
                     checkpoint, state | {"optimiser": trainee.optimiser_state()}, fingerprint=fingerprint
                 )
             if callback is not None:
-                callback(epoch, log.seconds[-1], log.losses[-1])
+                callback(epoch, time.perf_counter() - started, log.losses[-1])
             running.note(_summary(log))
             running.advance()
     trainee.load_weights(best)
@@ -170,7 +166,7 @@ def _resume(trainee: Trainee, checkpoint: str, fingerprint: str) -> tuple[Log, d
     trainee.load_weights(state["weights"])
     trainee.load_optimiser_state(state["optimiser"])
     log = state["log"]
-    return Log(log["losses"], log["values"], log["seconds"]), state["best"]
+    return Log(log["losses"], log["values"]), state["best"]
 
 
 def _summary(log: Log) -> str:

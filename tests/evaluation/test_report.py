@@ -52,14 +52,23 @@ def test_the_markdown_says_what_was_measured_how_and_how_to_repeat_it(results):
 
 
 def test_the_console_shows_every_model_metric_and_definition(results):
-    console = Console(width=160, record=True, file=io.StringIO())
+    console = Console(width=80, record=True, file=io.StringIO())
     console.print(report.table(results))
     for line in report.legend(results):
         console.print(line)
     text = console.export_text()
 
-    for shown in ("loser", "winner", "recall@2", "0.1667", "favourite=4", "coverage: share of the catalogue"):
+    for shown in (
+        "loser",
+        "winner",
+        "hit_rate",
+        "@2",
+        "0.1667",
+        "favourite=4 (best of 2",
+        "coverage: share of the catalogue",
+    ):
         assert shown in text
+    assert "…" not in text, "80 columns are enough"
 
 
 def test_written_results_are_read_back_equal(results, tmp_path):
