@@ -64,7 +64,8 @@ def markdown(results: Results) -> str:
     if results.protocol.about:
         lines += [results.protocol.about.strip(), ""]
     lines += [*_markdown_table(results), ""]
-    lines += ["Best values bold; ± is the standard error of the mean over test users.", ""]
+    if not results.protocol.metrics.of_ratings:
+        lines += ["± is the standard error of the mean over test users.", ""]
     lines += ["## Repeat it", "", f"    {results.command}", ""]
     lines += [
         f"Seed {results.protocol.seed}, {results.threads} thread(s), {results.seconds:.0f} s on {results.started[:10]}; "
@@ -114,15 +115,16 @@ def _tried(results: Results) -> Iterator[str]:
 
 def _data_line(results: Results) -> str:
     data = results.data
-    left_out = f", {data.n_left_out:,} left out as nothing of theirs is held out" if data.n_left_out else ""
+    what = "ratings" if results.protocol.metrics.of_ratings else "items"
     validation = (
-        f"chosen on {data.n_validation_users:,} users with {data.n_validation_targets:,} held-out items; "
+        f"chosen on {data.n_validation_users:,} users with {data.n_validation_targets:,} held-out {what}"
         if data.n_validation_users
-        else "nothing chosen; "
+        else "nothing to choose on"
     )
+    left_out = f", {data.n_left_out:,} left out as nothing of theirs is held out" if data.n_left_out else ""
     return (
         f"{data.split}: {data.n_train:,} interactions of {data.n_users:,} users with {data.n_items:,} items to learn from; "
-        f"{validation}tested on {data.n_test_users:,} users with {data.n_test_targets:,} held-out items{left_out}."
+        f"{validation}; tested on {data.n_test_users:,} users with {data.n_test_targets:,} held-out {what}{left_out}."
     )
 
 

@@ -4,8 +4,8 @@ from numpy.testing import assert_allclose
 from scipy.sparse import csr_array, csr_matrix
 
 from recae.errors import FitError, MemoryBudgetError
-from recae.models import create, linear
-from recae.models.linear import gram_matrix, inverse_gram
+from recae.models import create, gram
+from recae.models.gram import gram_matrix, invert, inverse_gram
 
 
 @pytest.fixture
@@ -48,7 +48,8 @@ def test_similar_items_are_partial_correlations(data):
 
 @pytest.mark.parametrize("block", [1, 7, 23, 100])
 def test_the_block_size_changes_nothing(data, monkeypatch, block):
-    monkeypatch.setattr(linear, "GRAM_COLUMNS", block)
+    monkeypatch.setattr(gram, "COLUMNS", block)
+    monkeypatch.setattr(gram, "LEAF", block)
     dense = data.toarray().astype(np.float64)
     assert_allclose(gram_matrix(data), dense.T @ dense)
     inverse = inverse_gram(data, ridge=3.0)
@@ -57,7 +58,7 @@ def test_the_block_size_changes_nothing(data, monkeypatch, block):
 
 
 def test_what_cannot_fit_into_memory_is_refused_with_numbers_before_it_starts(monkeypatch):
-    monkeypatch.setattr(linear, "gram_matrix", lambda _: pytest.fail("started all the same"))
+    monkeypatch.setattr(gram, "gram_matrix", lambda _: pytest.fail("started all the same"))
     huge = csr_array((1, 500_000), dtype=np.float32)
     with pytest.raises(MemoryBudgetError, match=r"500,000 items needs 1,304 GiB, this machine has \d+; keep"):
         inverse_gram(huge, ridge=1.0)
