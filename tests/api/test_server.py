@@ -1,14 +1,8 @@
 """A real gunicorn on a port of this machine: it answers, follows promotions, and ends when told to."""
 
-import http.client
-import json
-import os
 import signal
 import socket
-import subprocess
 import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,58 +11,10 @@ from recae.api.server import check_free, gunicorn_options
 from recae.artifacts import ModelStore
 from recae.config import Settings
 from recae.errors import ConfigError
+from tests.servers import PATIENCE_S, free_port, get, running, until
 from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def get(port, path):
-    """Status, headers and JSON of one answer; (None, None, None) while nobody listens."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.headers, json.loads(response.read())
-    except OSError:
-        return None, None, None
-    finally:
-        connection.close()
-
-
-def until(condition, process):
-    """Wait for ``condition``, as long as the process lives."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert process.poll() is None, f"the server ended with {process.returncode}: {process.stderr.read()}"
-        assert time.monotonic() < deadline, "the server took too long"
-        time.sleep(0.05)
-
-
-@contextmanager
-def running(command, home, port):
-    """A server process that is ready to answer, ended by the block's end if not before."""
-    environment = os.environ | {
-        "RECAE_HOME": str(home),
-        "RECAE_PORT": str(port),
-        "RECAE_WORKERS": "1",
-        "RECAE_RELOAD_S": "0.05",
-        "HOME": str(home),  # gunicorn must not write there
-    }
-    process = subprocess.Popen(command, cwd=home, env=environment, stderr=subprocess.PIPE, text=True)
-    try:
-        until(lambda: get(port, "/health/ready")[0] == 200, process)
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from scipy.sparse import csr_array, csr_matrix
 
 from recae.errors import FitError, MemoryBudgetError
 from recae.models import create, gram
-from recae.models.gram import gram_matrix, invert, inverse_gram
+from recae.models.gram import gram_matrix, inverse_gram
 
 
 @pytest.fixture
