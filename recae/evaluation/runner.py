@@ -122,13 +122,13 @@ def _evaluated(
     started = time.perf_counter()
     trials: list[Trial] = []
     best: tuple[_Contender, Model, float | None] | None = None
+    model: Model | None = None  # of the trial before: some settings can be changed without fitting again
     for number, contender in enumerate(contenders, start=1):
         label = f"{section.title} {number}/{len(contenders)}" if len(contenders) > 1 else section.title
-        model = contender.model()
-        trial = _tried(task, contender.searched, model, label, running)
+        model, trial = _tried(task, contender, model, label, running)
         trials.append(trial)
         running.advance()
-        if trial.error is None and (best is None or task.prefers(trial.value, best[2])):
+        if model is not None and (best is None or task.prefers(trial.value, best[2])):
             best = contender, model, trial.value
     if best is None:
         raise FitError(f"{section.title} could not be fitted with any of its settings: {trials[0].error}")
@@ -152,8 +152,10 @@ def _evaluated(
     )
 
 
-def _tried(task: _Task, searched: Settings, model: Model, label: str, running: Bar) -> Trial:
-    """Fit the model to train, judge it on validation."""
+def _tried(
+    task: _Task, contender: _Contender, before: Model | None, label: str, running: Bar
+) -> tuple[Model | None, Trial]:
+    """Fit the contender to train, or retune the fitted model of the trial before, and judge it on validation."""
     started = time.perf_counter()
     running.note(label)
 
@@ -161,13 +163,17 @@ def _tried(task: _Task, searched: Settings, model: Model, label: str, running: B
         running.note(label if loss is None else f"{label}: epoch {epoch + 1}, loss {loss:.4g}")
 
     value, failure = None, None
+    model = before and before.retuned(contender.unfitted.config)
+    del before  # its weights are not held while others are computed
     try:
-        split = task.split
-        model.fit(split.train.matrix, show_progress=False, callback=moved, validation=split.validation)
+        if model is None:
+            model, split = contender.model(), task.split
+            model.fit(split.train.matrix, show_progress=False, callback=moved, validation=split.validation)
         value = task.validation_value(model)
     except FitError as error:  # one diverged combination is no reason to lose the others
-        failure = str(error)
-    return Trial(settings=searched, value=value, seconds=time.perf_counter() - started, error=failure)
+        model, failure = None, str(error)
+    seconds = time.perf_counter() - started
+    return model, Trial(settings=contender.searched, value=value, seconds=seconds, error=failure)
 
 
 def _refitted(task: _Task, chosen: Model) -> tuple[Model, Holdout]:

@@ -75,6 +75,9 @@ class Model(ABC):
     supports_fold_in: ClassVar[bool] = True
     """Whether a history that was not in the training data can be scored."""
 
+    free_settings: ClassVar[frozenset[str]] = frozenset()
+    """Settings that what was learned does not depend on: see :meth:`retuned`."""
+
     histories_: csr_array
     """What the model was fitted to, float32, shape (n_users_, n_items_)."""
 
@@ -145,6 +148,24 @@ class Model(ABC):
         if n_calls == 0:
             counted(0, time.perf_counter() - started, None)
         return self
+
+    def retuned(self, config: ModelConfig) -> Self | None:
+        """This fitted model under other settings, without fitting again; what was learned is shared, not copied.
+
+        Args:
+            config: may differ from the model's own in :attr:`free_settings` only.
+
+        Returns:
+            None if it differs in others, which need a fit.
+        """
+        self._fitted()
+        if config.model_dump(exclude=set(self.free_settings)) != self.config.model_dump(
+            exclude=set(self.free_settings)
+        ):
+            return None
+        model = type(self)(config)
+        vars(model).update({field: value for field, value in vars(self).items() if field != "config"})
+        return model
 
     @abstractmethod
     def _fit(self, histories: csr_array, how: Fit) -> None:

@@ -25,16 +25,21 @@ PEAK = 1.4
 """Peak memory of building and inverting, in matrices of n_items x n_items float32."""
 
 
-def inverse_gram(histories: csr_array, *, ridge: float, show_progress: bool = False) -> NDArray[np.float32]:
-    """``(X'X + ridge I)^-1`` in float32: one n_items x n_items matrix and a workspace of a third of it.
+def inverse_gram(
+    histories: csr_array, *, l2: float, dropout: float = 0.0, show_progress: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """``P = (G + L)^-1`` with ``G = X'X`` and ``L = diag(l2 + dropout / (1 - dropout) G_jj)``, in float32.
+
+    Holds one n_items x n_items matrix, and a workspace of a third of it.
 
     Args:
         histories: X, shape (n_users, n_items).
-        ridge: added to the diagonal, above 0.
+        l2: added to every diagonal entry, above 0.
+        dropout: p, from 0 to below 1.
         show_progress: show a bar over the floating-point operations.
 
     Returns:
-        Symmetric, C-ordered, shape (n_items, n_items).
+        ``(P, diagonal of L)``: symmetric, C-ordered, shape (n_items, n_items); and shape (n_items,).
 
     Raises:
         MemoryBudgetError: if that would not fit into this machine's memory.
@@ -42,10 +47,11 @@ def inverse_gram(histories: csr_array, *, ridge: float, show_progress: bool = Fa
     """
     check_memory(histories.shape[1])
     gram = gram_matrix(histories)
-    gram[np.diag_indices(len(gram))] += np.float32(ridge)
+    ridge = l2 + dropout / (1.0 - dropout) * np.diag(gram)
+    gram[np.diag_indices(len(gram))] += ridge
     with bar("solving", _operations(len(gram)), show=show_progress) as running:
         invert(torch.from_numpy(gram), running)
-    return gram
+    return gram, ridge.astype(np.float32)
 
 
 def gram_matrix(histories: csr_array) -> NDArray[np.float32]:

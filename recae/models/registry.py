@@ -14,6 +14,10 @@ _PLACES = {
     "item_knn": "baselines.ItemKNN",
     "als": "baselines.ALS",
     "ease": "linear.EASE",
+    "edlae": "linear.EDLAE",
+    "rlae": "linear.RLAE",
+    "rdlae": "linear.RDLAE",
+    "dan": "linear.DAN",
     "autorec": "autorec.AutoRec",
     "mult_vae": "multinomial.MultVAE",
 }

@@ -143,7 +143,7 @@ def _batches(schedule: Schedule, epoch: int) -> Iterator[NDArray[np.int64]]:
 def _seeded(seed: int, epoch: int) -> Iterator[None]:
     """Torch's random numbers follow from (seed, epoch) inside, and are as before outside."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1))
+        torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]) >> 1)
         yield
 
 

@@ -11,6 +11,10 @@ SETTINGS = {
     "item_knn": {"n_neighbours": 24},
     "als": {"n_factors": 3, "l2": 0.01},
     "ease": {"l2": 1.0},
+    "edlae": {"l2": 1.0, "dropout": 0.3},
+    "rlae": {"l2": 1.0, "max_self_weight": 0.1},
+    "rdlae": {"l2": 1.0, "dropout": 0.3, "max_self_weight": 0.1},
+    "dan": {"l2": 1.0, "dropout": 0.3, "max_self_weight": 0.1},
     "autorec": {
         "by": "item", "n_hidden": 16, "epochs": 40, "batch_size": 8, "learning_rate": 0.02, "fold_in_l2": 0.1
     },
