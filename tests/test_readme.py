@@ -67,7 +67,7 @@ def test_make_run_is_the_demo_that_the_wheel_is_tested_with():
     makes = [line for line in LINES if line.startswith("make ")]
     assert makes == ["make run", "make test"]
     recipe = subprocess.run(
-        ["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "-n", "run"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert recipe.splitlines()[-1].strip() == ".venv/bin/recae demo"
 

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
-from scipy.linalg import solve
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
@@ -14,7 +13,7 @@ from recae.data.splits import Holdout
 from recae.models.base import Fit
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear
 from recae.models.ranking import Scores
-from recae.models.ratings import RatingMeans, predicted_at
+from recae.models.ratings import RatingMeans, predicted_at, ridge_rows
 
 
 class AutoRecConfig(NeuralConfig):
@@ -102,20 +101,8 @@ class AutoRec(NeuralModel):
         if self.config.by == "user":
             codes = self.network_.encode(self._batch(residuals)).cpu().numpy()
         else:
-            codes = np.stack([self._regress(residuals, row) for row in range(histories.shape[0])])
+            codes = ridge_rows(residuals, self.item_codes_, self.config.fold_in_l2)
         return np.column_stack([codes, self._means.user_offsets(histories)])
-
-    def _regress(self, residuals: csr_array, row: int) -> NDArray[np.float32]:
-        """Ridge regression of one user's residuals on the codes of the items they rated, shape (n_hidden,)."""
-        rated = slice(residuals.indptr[row], residuals.indptr[row + 1])
-        codes, left = self.item_codes_[residuals.indices[rated]], residuals.data[rated]
-        if len(left) < codes.shape[1]:  # the smaller of the two equivalent systems
-            gram = codes @ codes.T
-            gram[np.diag_indices(len(gram))] += self.config.fold_in_l2
-            return np.asarray(codes.T @ solve(gram, left, assume_a="pos"), dtype=np.float32)
-        gram = codes.T @ codes
-        gram[np.diag_indices(len(gram))] += self.config.fold_in_l2
-        return np.asarray(solve(gram, codes.T @ left, assume_a="pos"), dtype=np.float32)
 
     @torch.no_grad()
     def decode(self, codes: NDArray[np.float32]) -> Scores:

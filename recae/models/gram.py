@@ -142,5 +142,5 @@ def check_memory(n_items: int) -> None:
     if needed > available:
         raise MemoryBudgetError(
             f"a linear autoencoder on {n_items:,} items needs {needed / 2**30:,.0f} GiB, this machine has "
-            f"{available / 2**30:,.0f}; keep the most popular items (a k-core filter), or use mult_vae or als"
+            f"{available / 2**30:,.0f}; keep the most popular items (a k-core filter), or use elsa or als"
         )

@@ -74,3 +74,118 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """
     divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(dim=1)
     return divergence.mean()
+
+
+def squared_error(
+    predicted: Tensor, rows: Tensor, columns: Tensor, values: Tensor, unobserved_weight: float = 1.0
+) -> Tensor:
+    """Squared error over all items, where what is absent counts as a 0 of less weight; mean over the rows.
+
+    ``1/B sum_u (sum_{i in u} (p_ui - x_ui)^2 + w sum_{i not in u} p_ui^2)``, with the values x as coordinates,
+    so that no dense target is formed.
+
+    Args:
+        predicted: shape (n_rows, n_items).
+        rows: row of each value, shape (nnz,), int64.
+        columns: its item, shape (nnz,), int64; each (row, column) at most once.
+        values: what to predict there, shape (nnz,).
+        unobserved_weight: w, above 0 and up to 1.
+
+    Returns:
+        Scalar tensor, in squared units of the values per row.
+
+    Source: the weighting of Hu, Koren & Volinsky, "Collaborative filtering for implicit feedback datasets",
+    ICDM 2008, with one weight for all that is observed.
+    """
+    at_values = predicted[rows, columns]
+    absent = predicted.square().sum() - at_values.square().sum()
+    return ((at_values - values).square().sum() + unobserved_weight * absent) / predicted.shape[0]
+
+
+def logistic_nll(logits: Tensor, rows: Tensor, columns: Tensor, unobserved_weight: float = 1.0) -> Tensor:
+    """Negative log-likelihood of chosen or not for every item, where absence has less weight; mean over the rows.
+
+    ``-1/B sum_u (sum_{i in u} log s(l_ui) + w sum_{i not in u} log(1 - s(l_ui)))``, s the logistic function, with
+    what was chosen as coordinates.
+
+    Args:
+        logits: shape (n_rows, n_items).
+        rows: row of each choice, shape (nnz,), int64.
+        columns: its item, shape (nnz,), int64; each (row, column) at most once.
+        unobserved_weight: w, above 0 and up to 1.
+
+    Returns:
+        Scalar tensor, in nats per row.
+
+    Source: the logistic loss of Wu et al., "Collaborative denoising auto-encoders", WSDM 2016, over all items in
+    place of sampled ones.
+    """
+    softplus = torch.nn.functional.softplus
+    chosen = logits[rows, columns]
+    absent = softplus(logits).sum() - softplus(chosen).sum()
+    return (softplus(-chosen).sum() + unobserved_weight * absent) / logits.shape[0]
+
+
+SHORTEST = 1e-6
+"""A squared length below this share of the target's is rounding: it has no direction."""
+
+
+def normalised_mse(inner: Tensor, predicted_squares: Tensor, target_squares: Tensor) -> Tensor:
+    """Squared distance of predictions and targets that are both scaled to length 1, mean over the rows.
+
+    ``|p/|p| - t/|t||^2 = 2 - 2 p.t / (|p| |t|)``: it takes inner products only, so that a model which has those in
+    closed form never forms the rows. An empty target adds nothing.
+
+    Args:
+        inner: product of prediction and target of each row, shape (n_rows,).
+        predicted_squares: squared length of each prediction, shape (n_rows,).
+        target_squares: squared length of each target, shape (n_rows,).
+
+    Returns:
+        Scalar tensor between 0 and 4, without a unit.
+
+    Source: Vancura et al., "Scalable linear shallow autoencoder for collaborative filtering", RecSys 2022.
+    """
+    known = target_squares > 0
+    targets = target_squares[known]
+    lengths = torch.maximum(predicted_squares[known], SHORTEST * targets) * targets
+    return (2.0 - 2.0 * inner[known] * lengths.rsqrt()).sum() / inner.shape[0]
+
+
+def l1_penalty(activations: Tensor, lengths: Tensor) -> Tensor:
+    """Sum of absolute activations, each times the length of what its unit puts out, mean over the rows.
+
+    Without the lengths, small activations and large output weights would say the same for less.
+
+    Args:
+        activations: shape (n_rows, n_hidden).
+        lengths: norm of each unit's output weights, shape (n_hidden,).
+
+    Returns:
+        Scalar tensor.
+
+    Source: the sparsity penalty of Ng, "Sparse autoencoder", CS294A lecture notes, 2011, in its L1 form; ours
+    adds the lengths.
+    """
+    return (activations.abs() * lengths).sum(dim=1).mean()
+
+
+def activity_kl(activations: Tensor, target: float) -> Tensor:
+    """Kullback-Leibler divergence of each unit's mean activity from a target, summed over the units.
+
+    ``sum_j r log(r / a_j) + (1 - r) log((1 - r) / (1 - a_j))`` with a_j the mean of unit j over the rows.
+
+    Args:
+        activations: within [0, 1], shape (n_rows, n_hidden).
+        target: r, between 0 and 1, both excluded.
+
+    Returns:
+        Scalar tensor, in nats, at least 0.
+
+    Source: Ng, "Sparse autoencoder", CS294A lecture notes, 2011, section 3.
+    """
+    mean = activations.mean(dim=0).clamp(
+        1e-6, 1 - 1e-6
+    )  # a unit that is always off would cost infinitely much
+    divergence = target * torch.log(target / mean) + (1 - target) * torch.log((1 - target) / (1 - mean))
+    return divergence.sum()

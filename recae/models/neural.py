@@ -1,8 +1,8 @@
 """The half of the contract that torch models share: sparse batches, training, scoring, storing."""
 
-import hashlib
 import math
 from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -17,7 +17,7 @@ from recae.data.splits import Holdout
 from recae.models.base import Fit, Model, ModelConfig
 from recae.models.matrices import cosine
 from recae.models.ranking import Positions, Scores, hits, ndcg, rank
-from recae.models.trainer import Schedule, train
+from recae.models.trainer import Schedule, fingerprint, train
 
 VALIDATION_CUTOFF = 100
 """Early stopping looks at NDCG of the first 100, as the VAE papers do."""
@@ -70,7 +70,9 @@ class SparseBatch:
         squares = torch.zeros(self.n_rows, device=self.values.device).index_add(
             0, self.rows, self.values.square()
         )
-        return self.values * squares.rsqrt()[self.rows]
+        return (
+            self.values * squares.clamp_min(torch.finfo(squares.dtype).tiny).rsqrt()[self.rows]
+        )  # no NaN from 0
 
 
 class SparseLinear(nn.Module):
@@ -111,6 +113,9 @@ class NeuralModel(Model):
     config: NeuralConfig
     config_class: ClassVar[type[NeuralConfig]]
 
+    passes: ClassVar[int] = 1
+    """Passes over the training rows that make an epoch."""
+
     network_: nn.Module
     training_log_: dict[str, Any]
     """``losses`` and validation ``values`` of each epoch, and the ``best_epoch``."""
@@ -138,6 +143,24 @@ class NeuralModel(Model):
     def _score(self, histories: csr_array) -> Scores:
         return self.decode(self.encode(histories))
 
+    def _optimisers(self) -> list[torch.optim.Optimizer]:
+        """What takes the steps; with several, the passes of an epoch choose by ``_optimiser_of``."""
+        return [self._adam(self.network_.parameters())]
+
+    def _adam(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        # fused: one pass over weights and moments in place of ten
+        return torch.optim.Adam(
+            parameters, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
+        )
+
+    def _begin_pass(self, number: int) -> None:
+        """Called before the first step of each pass of an epoch, with its number from 0."""
+
+    def _optimiser_of(self, number: int) -> int:
+        """Which optimiser steps in a pass of an epoch, by their numbers from 0."""
+        del number
+        return 0
+
     def _training_rows(self, histories: csr_array) -> csr_array:
         """What batches are drawn from."""
         return histories
@@ -150,7 +173,12 @@ class NeuralModel(Model):
             self.network_ = self._build(histories).to(self._device())
         validation = how.validation
         schedule = Schedule(
-            rows.shape[0], self.config.epochs, self.config.batch_size, self.config.seed, self.config.patience
+            rows.shape[0],
+            self.config.epochs,
+            self.config.batch_size,
+            self.config.seed,
+            self.config.patience,
+            self.passes,
         )
         self.network_.train()
         log = train(
@@ -159,7 +187,7 @@ class NeuralModel(Model):
             validate=None if validation is None else lambda: self._validate(histories, validation),
             callback=how.callback,
             checkpoint=how.checkpoint,
-            fingerprint=_fingerprint(self.config, histories),
+            fingerprint=fingerprint(self.config.model_dump_json(exclude={"device"}), histories),
             description=f"fitting {self.name}",
             show_progress=how.show_progress,
         )
@@ -220,20 +248,20 @@ class _Session:
         self._rows = rows
         self._n_batches = math.ceil(rows.shape[0] / model.config.batch_size)
         self._n_updates = 0
-        # fused: one pass over weights and moments in place of ten
-        self._optimiser = torch.optim.Adam(
-            model.network_.parameters(),
-            lr=model.config.learning_rate,
-            weight_decay=model.config.weight_decay,
-            fused=True,
-        )
+        self._optimisers = model._optimisers()  # noqa: SLF001 - the session is the model's own
 
     def update(self, rows: NDArray[np.int64]) -> float:
-        batch = self._model._batch(self._rows[rows])  # noqa: SLF001 - the session is the model's own
-        loss = self._model._loss(batch, self._n_updates / self._n_batches)  # noqa: SLF001
-        self._optimiser.zero_grad()
+        model = self._model
+        n_passes, place = divmod(self._n_updates, self._n_batches)
+        number = n_passes % model.passes
+        if place == 0:
+            model._begin_pass(number)  # noqa: SLF001
+        optimiser = self._optimisers[model._optimiser_of(number)]  # noqa: SLF001
+        epoch = self._n_updates / (self._n_batches * model.passes)
+        loss = model._loss(model._batch(self._rows[rows]), epoch)  # noqa: SLF001
+        optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimiser.step()
+        optimiser.step()
         self._n_updates += 1
         return float(loss.detach())
 
@@ -244,23 +272,16 @@ class _Session:
         self._model.network_.load_state_dict(_as_tensors(weights))
 
     def optimiser_state(self) -> dict[str, Any]:
-        state = self._optimiser.state_dict()
-        return {"n_updates": self._n_updates, "state": {str(k): v for k, v in state["state"].items()}}
+        states = [optimiser.state_dict()["state"] for optimiser in self._optimisers]
+        return {"n_updates": self._n_updates, "states": states}
 
     def load_optimiser_state(self, state: dict[str, Any]) -> None:
         self._n_updates = state["n_updates"]
-        moments = {int(key): _as_tensors(value) for key, value in state["state"].items()}
-        groups = self._optimiser.state_dict()["param_groups"]
-        self._optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        for optimiser, stored in zip(self._optimisers, state["states"], strict=True):
+            moments = {int(key): _as_tensors(value) for key, value in stored.items()}
+            groups = optimiser.state_dict()["param_groups"]
+            optimiser.load_state_dict({"state": moments, "param_groups": groups})
 
 
 def _as_tensors(weights: dict[str, Any]) -> dict[str, Tensor]:
     return {name: torch.as_tensor(value) for name, value in weights.items()}
-
-
-def _fingerprint(config: NeuralConfig, histories: csr_array) -> str:
-    """Names the settings and the data of a run."""
-    digest = hashlib.sha256(config.model_dump_json(exclude={"device"}).encode())
-    for part in (np.asarray(histories.shape), histories.indptr, histories.indices, histories.data):
-        digest.update(np.ascontiguousarray(part).tobytes())
-    return digest.hexdigest()

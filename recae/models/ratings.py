@@ -1,13 +1,16 @@
-"""What models of ratings share: user and item means to start from, the scale, ratings at single entries."""
+"""What models of ratings share: user and item means to start from, the scale, ratings at single entries, ridge regressions."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dposv, sposv
 from scipy.sparse import csr_array
 
+from recae.errors import ModelError
 from recae.models.ranking import SCORE_BYTES, Scores
 
 Values = NDArray[np.float32]
@@ -84,3 +87,44 @@ def predicted_at(score: Callable[[csr_array], Scores], histories: csr_array, wan
         places = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
         parts.append(score(histories[rows])[places, block.indices])
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
+
+
+def ridge_rows(residuals: csr_array, codes: Values, l2: float) -> Values:
+    """Ridge regression of each row's values on the codes of its columns; only stored entries count.
+
+    Row u of the result is  argmin_w  sum over stored (u, i) of (r_ui - w . codes_i)^2 + l2 ||w||^2,  which is
+    0 for an empty row.
+
+    Args:
+        residuals: shape (n_rows, n); a stored zero is a value.
+        codes: float32, shape (n, n_codes).
+        l2: above 0, the same for every row.
+
+    Returns:
+        float32, shape (n_rows, n_codes).
+
+    Raises:
+        ModelError: if ``l2`` is lost in rounding beside the codes.
+    """
+    found = np.zeros((residuals.shape[0], codes.shape[1]), dtype=np.float32)
+    bounds = residuals.indptr.tolist()
+    for row, (start, end) in enumerate(itertools.pairwise(bounds)):
+        if end > start:
+            found[row] = _ridge(codes[residuals.indices[start:end]], residuals.data[start:end], l2)
+    return found
+
+
+def _ridge(codes: NDArray[Any], values: NDArray[Any], l2: float) -> NDArray[Any]:
+    """Weights (n_codes,) for codes (n, n_codes) and values (n,), in the precision of the codes if that will do."""
+    is_wide = len(codes) < codes.shape[1]  # take the smaller of the two equivalent systems
+    gram = codes @ codes.T if is_wide else codes.T @ codes
+    gram.ravel()[:: len(gram) + 1] += l2
+    wanted = values if is_wide else codes.T @ values
+    solve = sposv if gram.dtype == np.float32 else dposv
+    # transposed it is in LAPACK's order, and nothing is copied
+    _, solution, failed = solve(gram.T, wanted, overwrite_a=1)
+    if not failed:
+        return np.asarray(codes.T @ solution if is_wide else solution)
+    if codes.dtype == np.float32:
+        return _ridge(codes.astype(np.float64), values.astype(np.float64), l2)
+    raise ModelError(f"a ridge regression with l2 = {l2:g} has no stable solution; raise l2")

@@ -12,14 +12,25 @@ if TYPE_CHECKING:
 _PLACES = {
     "popularity": "baselines.Popularity",
     "item_knn": "baselines.ItemKNN",
-    "als": "baselines.ALS",
+    "als": "factorisation.ALS",
+    "bpr": "factorisation.BPR",
+    "lmf": "factorisation.LMF",
+    "pure_svd": "factorisation.PureSVD",
+    "rating_means": "rating_baselines.MeanPredictor",
+    "biased_mf": "rating_baselines.BiasedMF",
     "ease": "linear.EASE",
     "edlae": "linear.EDLAE",
     "rlae": "linear.RLAE",
     "rdlae": "linear.RDLAE",
     "dan": "linear.DAN",
+    "elsa": "elsa.ELSA",
     "autorec": "autorec.AutoRec",
+    "dae": "denoising.DAE",
+    "cdae": "denoising.CDAE",
+    "sparse_ae": "sparse.SparseAE",
+    "mult_dae": "multinomial.MultDAE",
     "mult_vae": "multinomial.MultVAE",
+    "recvae": "recvae.RecVAE",
 }
 
 

@@ -5,6 +5,7 @@ an unbroken run would have given.
 """
 
 import copy
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from recae.errors import ArtifactError, FitError
 from recae.models.storage import read_state, write_state
@@ -51,6 +53,8 @@ class Schedule:
     seed: int
     patience: int | None = None
     """Epochs without a better validation value after which training stops; None for never."""
+    passes: int = 1
+    """Passes over the rows that make an epoch, each in an order of its own."""
 
 
 @dataclass
@@ -129,14 +133,24 @@ def train(
     return log
 
 
+def fingerprint(settings: str, histories: csr_array) -> str:
+    """Names the settings and the data of a run, for its checkpoint."""
+    digest = hashlib.sha256(settings.encode())
+    for part in (np.asarray(histories.shape), histories.indptr, histories.indices, histories.data):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
 def _is_over(log: Log, patience: int | None) -> bool:
     return patience is not None and bool(log.values) and len(log.values) - log.best_epoch >= patience
 
 
 def _batches(schedule: Schedule, epoch: int) -> Iterator[NDArray[np.int64]]:
-    order = np.random.default_rng([schedule.seed, epoch]).permutation(schedule.n_rows)
-    for start in range(0, schedule.n_rows, schedule.batch_size):
-        yield order[start : start + schedule.batch_size]
+    rng = np.random.default_rng([schedule.seed, epoch])
+    for _ in range(schedule.passes):
+        order = rng.permutation(schedule.n_rows)
+        for start in range(0, schedule.n_rows, schedule.batch_size):
+            yield order[start : start + schedule.batch_size]
 
 
 @contextmanager

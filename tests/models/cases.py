@@ -10,16 +10,29 @@ SETTINGS = {
     "popularity": {},
     "item_knn": {"n_neighbours": 24},
     "als": {"n_factors": 3, "l2": 0.01},
+    "bpr": {"n_factors": 4, "learning_rate": 0.1},
+    "lmf": {"n_factors": 4},
+    "pure_svd": {"n_factors": 2},
+    "rating_means": {},
+    "biased_mf": {"n_factors": 2, "l2": 4.0, "epochs": 10},
     "ease": {"l2": 1.0},
     "edlae": {"l2": 1.0, "dropout": 0.3},
     "rlae": {"l2": 1.0, "max_self_weight": 0.1},
     "rdlae": {"l2": 1.0, "dropout": 0.3, "max_self_weight": 0.1},
     "dan": {"l2": 1.0, "dropout": 0.3, "max_self_weight": 0.1},
+    "elsa": {"n_latent": 8, "epochs": 20, "batch_size": 8},
+    "dae": {"n_hidden": 4, "epochs": 40, "batch_size": 8, "learning_rate": 0.03},
+    "cdae": {"n_hidden": 4, "epochs": 40, "batch_size": 8, "learning_rate": 0.03},
+    "sparse_ae": {"n_hidden": 8, "n_active": 2, "epochs": 40, "batch_size": 8, "learning_rate": 0.03},
     "autorec": {
         "by": "item", "n_hidden": 16, "epochs": 40, "batch_size": 8, "learning_rate": 0.02, "fold_in_l2": 0.1
     },
+    "mult_dae": {"n_hidden": 16, "n_latent": 4, "epochs": 40, "batch_size": 8, "learning_rate": 0.02},
     "mult_vae": {
         "n_hidden": 16, "n_latent": 4, "epochs": 40, "batch_size": 8, "learning_rate": 0.02, "kl_weight": 0.05
+    },
+    "recvae": {
+        "n_hidden": 16, "n_latent": 4, "epochs": 20, "batch_size": 8, "learning_rate": 0.02, "gamma": 0.001
     },
 }  # fmt: skip
 
@@ -49,7 +62,7 @@ class Case:
     def __init__(self, name, **settings):
         self.name = name
         self.settings = SETTINGS[name] | settings
-        self.is_personal = name != "popularity"
+        self.is_personal = name not in {"popularity", "rating_means"}
         self.data = two_tastes_rated() if self.make().feedback == "ratings" else two_tastes()
 
     def make(self, **settings):

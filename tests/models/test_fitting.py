@@ -5,10 +5,11 @@ from scipy.sparse import csr_array
 
 from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
+from recae.models import model_class
 from recae.models.fitting import fit_to_everything, with_best_epochs
 from tests.models.cases import CASES, N, named, two_tastes
 
-NEURAL = [case for case in CASES if case.name in {"autorec", "mult_vae"}]
+BY_EPOCHS = [case for case in CASES if "patience" in model_class(case.name).config_class.model_fields]
 
 
 def log_of(case, repeat=4):
@@ -17,7 +18,7 @@ def log_of(case, repeat=4):
     return Interactions(matrix, IdMap.of_range(repeat * N), IdMap.of_range(N), None)
 
 
-@pytest.mark.parametrize("case", named(NEURAL))
+@pytest.mark.parametrize("case", named(BY_EPOCHS))
 def test_the_model_learns_from_everything_for_the_epochs_that_were_best_without_a_part(case):
     model = fit_to_everything(case.make(epochs=8), log_of(case), validation_share=0.2, show_progress=False)
     assert model.n_users_ == 4 * N
@@ -28,7 +29,7 @@ def test_the_model_learns_from_everything_for_the_epochs_that_were_best_without_
     assert_array_equal(again.score(case.data), model.score(case.data))
 
 
-@pytest.mark.parametrize("case", named([case for case in CASES if case not in NEURAL]))
+@pytest.mark.parametrize("case", named([case for case in CASES if case not in BY_EPOCHS]))
 def test_a_model_in_closed_form_is_fitted_once(case, monkeypatch):
     fits = []
     model = case.make()
@@ -39,13 +40,13 @@ def test_a_model_in_closed_form_is_fitted_once(case, monkeypatch):
 
 
 def test_without_a_share_all_epochs_are_taken():
-    case = NEURAL[0]
+    case = BY_EPOCHS[0]
     model = fit_to_everything(case.make(epochs=3), log_of(case), validation_share=0.0, show_progress=False)
     assert model.config.epochs == len(model.training_log_["losses"]) == 3
 
 
 def test_too_few_users_to_hold_out_are_all_learned_from():
-    case = next(case for case in NEURAL if case.name == "mult_vae")
+    case = next(case for case in BY_EPOCHS if case.name == "mult_vae")
     model = fit_to_everything(case.make(epochs=3), log_of(case, repeat=1), show_progress=False)
     assert len(model.training_log_["losses"]) == 3
 
@@ -59,7 +60,7 @@ def test_to_a_model_of_likings_every_interaction_counts_1():
 
 
 def test_an_interrupted_training_goes_on_to_the_same_model(tmp_path):
-    case = next(case for case in NEURAL if case.name == "mult_vae")
+    case = next(case for case in BY_EPOCHS if case.name == "mult_vae")
     whole = fit_to_everything(case.make(epochs=6), log_of(case), show_progress=False)
     file = tmp_path / "checkpoint"
     fit_to_everything(case.make(epochs=6), log_of(case), show_progress=False, checkpoint=file)

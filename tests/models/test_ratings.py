@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, csr_matrix
 
+from recae.data.idmap import IdMap
+from recae.data.splits import Holdout
+from recae.errors import ArtifactError, ModelError
 from recae.models import create
-from recae.models.ratings import RatingMeans, predicted_at
+from recae.models.ratings import RatingMeans, predicted_at, ridge_rows
 from tests.models.cases import N, two_tastes_rated
 
 
@@ -89,3 +92,136 @@ def test_the_fold_in_of_a_user_is_ridge_regression_on_the_item_codes():
         left = means.residuals(rows)
         oracle = Ridge(alpha=0.7, fit_intercept=False).fit(model.item_codes_[left.indices], left.data)
         assert_allclose(model.encode(rows)[0, :-1], oracle.coef_, atol=1e-4)
+
+
+# -------------------------------------------------------------------- ridge regressions
+
+
+@pytest.mark.parametrize("n_codes", [2, 6, 11])
+def test_each_row_is_a_ridge_regression_on_its_stored_entries(n_codes):
+    from sklearn.linear_model import Ridge
+
+    rng = np.random.default_rng(2)
+    dense = rng.standard_normal((8, 10)) * (rng.random((8, 10)) < 0.6)
+    dense[3] = 0.0
+    data = csr_array(dense.astype(np.float32))
+    data.data[4] = 0.0  # a stored zero is a value
+    codes = rng.standard_normal((10, n_codes)).astype(np.float32)
+    found = ridge_rows(data, codes, 0.3)
+    assert (found.shape, found.dtype) == ((8, n_codes), np.float32)
+    assert found[3].tolist() == [0.0] * n_codes, "nothing is known of an empty row"
+    for row in (0, 1, 2, 4, 5, 6, 7):
+        stored = data[[row]]
+        oracle = Ridge(alpha=0.3, fit_intercept=False).fit(codes[stored.indices], stored.data)
+        assert_allclose(found[row], oracle.coef_, atol=1e-5)
+
+
+def test_a_penalty_too_small_for_single_precision_is_met_in_double():
+    codes = np.array([[1000.0, 1000.0], [1000.0, 1000.0], [1000.0, 1000.0]], dtype=np.float32)
+    assert_allclose(ridge_rows(ratings([2, 2, 2]), codes, 1e-4), [[0.001, 0.001]], rtol=1e-4)
+    with pytest.raises(ModelError, match=r"l2 = 1e-30 has no stable solution; raise l2"):
+        ridge_rows(ratings([2, 2, 2]), codes, 1e-30)
+
+
+# -------------------------------------------------------------------- baselines
+
+
+def test_rating_means_of_a_worked_example():
+    # mean 3, item offsets 1 and -1 and user offsets 1/3 and -1/3, as worked out above
+    model = create("rating_means", shrinkage=1.0).fit(ratings([5, 2], [4, 1]), show_progress=False)
+    assert_allclose(model.score(model.histories_), [[13 / 3, 7 / 3], [11 / 3, 5 / 3]], rtol=1e-6)
+    # a stranger who gives item 0 a 5 leaves 1 over the expected 4, shrunk to 1/2; one without ratings leaves 0
+    assert_allclose(model.score(ratings([5, 0], [0, 0])), [[4.5, 2.5], [4.0, 2.0]])
+    assert_allclose(model.score(ratings([50, 0])), [[5.0, 5.0]], err_msg="no prediction leaves the scale")
+
+
+def low_rank(n_users=60, n_items=40, rank=2):
+    """A complete matrix of low rank, without noise, and which of its entries are known: 6 of 10."""
+    rng = np.random.default_rng(4)
+    whole = rng.standard_normal((n_users, rank)) @ rng.standard_normal((rank, n_items))
+    is_known = rng.random(whole.shape) < 0.6
+    rows, columns = np.nonzero(is_known)
+    return whole, is_known, csr_array((whole[is_known], (rows, columns)), shape=whole.shape, dtype=np.float32)
+
+
+def test_biased_mf_recovers_the_missing_entries_of_a_low_rank_matrix():
+    whole, is_known, data = low_rank()
+    # what the means take away is of rank 2 itself
+    model = create("biased_mf", n_factors=4, l2=0.01, epochs=60).fit(data, show_progress=False)
+    missing = (model.score(data) - np.clip(whole, data.data.min(), data.data.max()))[~is_known]
+    assert np.sqrt(np.mean(missing**2)) < 0.05 * whole.std()
+    means = create("rating_means").fit(data, show_progress=False).score(data)
+    assert np.sqrt(np.mean((means - whole)[~is_known] ** 2)) > 0.8 * whole.std()
+
+
+def test_biased_mf_folds_in_a_user_of_whom_it_never_heard():
+    whole, _, data = low_rank()
+    model = create("biased_mf", n_factors=4, l2=0.01, epochs=60).fit(data[10:], show_progress=False)
+    wanted = np.clip(whole[:10], data.data.min(), data.data.max())
+    assert np.sqrt(np.mean((model.score(data[:10]) - wanted) ** 2)) < 0.2 * whole.std()
+
+
+def test_biased_mf_predicts_the_mean_for_whom_and_what_nobody_knows():
+    data = csr_matrix(two_tastes_rated().toarray() * (np.arange(N) != 4), dtype=np.float32)
+    model = create("biased_mf", n_factors=2, l2=4.0, epochs=5).fit(data, show_progress=False)
+    means = RatingMeans(**model.means_)
+    assert_allclose(model.item_factors_[4], 0.0)
+    assert_allclose(model.score(data)[:, 4], means.mean + means.user_offsets(csr_array(data)), rtol=1e-5)
+    nobody = model.score(csr_matrix((1, N), dtype=np.float32))
+    assert_allclose(nobody, [means.mean + means.item_offsets], rtol=1e-5)
+
+
+def test_each_epoch_of_biased_mf_lowers_its_objective():
+    _, _, data = low_rank()
+    losses = create("biased_mf", l2=1.0, epochs=8).fit(data, show_progress=False).training_log_["losses"]
+    assert losses == sorted(losses, reverse=True)
+    assert len(losses) == 8
+
+
+def noisy():
+    """Noise that many factors learn by heart, and validation ratings of the same users."""
+    rng = np.random.default_rng(6)
+    whole, is_known, data = low_rank()
+    data.data += rng.standard_normal(data.nnz).astype(np.float32)
+    rows, columns = np.nonzero(~is_known)
+    targets = csr_array((whole[~is_known], (rows, columns)), shape=whole.shape, dtype=np.float32)
+    return data, Holdout(data, targets, IdMap.of_range(len(whole)))
+
+
+def test_biased_mf_stops_on_validation_and_keeps_its_best_epoch():
+    data, validation = noisy()
+    settings = {"n_factors": 12, "l2": 0.5}
+    model = create("biased_mf", epochs=30, patience=3, **settings)
+    log = model.fit(data, show_progress=False, validation=validation).training_log_
+    assert log["best_epoch"] == int(np.argmax(log["values"])) + 1
+    assert len(log["values"]) == log["best_epoch"] + 3 < 30
+    error = model.score(data)[validation.targets.nonzero()] - validation.targets.data
+    assert -max(log["values"]) == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
+    again = create("biased_mf", epochs=log["best_epoch"], **settings).fit(data, show_progress=False)
+    assert_array_equal(model.score(data), again.score(data))
+
+
+def test_biased_mf_that_was_cut_off_ends_as_an_unbroken_run(tmp_path):
+    data, validation = noisy()
+    whole = create("biased_mf", epochs=5).fit(data, show_progress=False, validation=validation)
+
+    def cut(epoch, _seconds, _loss):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    arguments = {"show_progress": False, "validation": validation, "checkpoint": str(tmp_path / "checkpoint")}
+    with pytest.raises(KeyboardInterrupt):
+        create("biased_mf", epochs=5).fit(data, callback=cut, **arguments)
+    heard = []
+    resumed = create("biased_mf", epochs=5)
+    resumed.fit(data, callback=lambda epoch, *_: heard.append(epoch), **arguments)
+    assert heard == [3, 4]
+    assert_array_equal(resumed.score(data), whole.score(data))
+    assert resumed.training_log_ == whole.training_log_
+    with pytest.raises(ArtifactError, match="other settings or data"):
+        create("biased_mf", epochs=6).fit(data, **arguments)
+
+
+def test_biased_mf_of_equal_ratings_predicts_that_rating():
+    data = csr_matrix(np.where(np.eye(6), 0, 4.0).astype(np.float32))
+    assert_allclose(create("biased_mf").fit(data, show_progress=False).score(data), 4.0)

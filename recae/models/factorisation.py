@@ -1,0 +1,339 @@
+"""Matrix factorisation of likings: ALS, PureSVD, BPR, LMF; what an autoencoder is measured against."""
+
+import hashlib
+import itertools
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from implicit.als import AlternatingLeastSquares
+from implicit.bpr import BayesianPersonalizedRanking
+from implicit.lmf import LogisticMatrixFactorization
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from scipy.sparse import csr_array, csr_matrix
+from scipy.sparse.linalg import svds
+from threadpoolctl import threadpool_limits
+
+from recae.errors import DataError, ModelError
+from recae.models.base import Fit, Model, ModelConfig
+from recae.models.matrices import cosine, sparse_times_dense
+from recae.models.ranking import Positions, Scores
+from recae.progress import bar
+
+
+class ALSConfig(ModelConfig):
+    """Settings of matrix factorisation by alternating least squares."""
+
+    n_factors: PositiveInt = 64
+    """Dimensions of the item and user factors."""
+    l2: PositiveFloat = 0.05
+    """Regularisation of the factors."""
+    alpha: PositiveFloat = 1.0
+    """Confidence in an interaction, relative to the confidence 1 that an absent one is a zero."""
+    epochs: PositiveInt = 15
+    """Passes over users and items."""
+    seed: int = Field(default=0, ge=0)
+    """Same seed: same model."""
+
+
+class ALS(Model):
+    """Implicit-feedback matrix factorisation, fitted by implicit; a history is folded in exactly.
+
+    Source: Hu, Koren & Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008.
+    """
+
+    name = "als"
+    config: ALSConfig
+    config_class: ClassVar = ALSConfig
+
+    item_factors_: NDArray[np.float32]
+    """Shape (n_items, n_factors)."""
+
+    def _fit(self, histories: csr_array, how: Fit) -> None:
+        def each(epoch: int, seconds: float, loss: float) -> None:
+            running.advance()
+            how.callback(epoch, seconds, loss)
+
+        # implicit's solver rejects read-only buffers and is slowed down tenfold by threads inside BLAS
+        with (
+            bar("fitting als", self.config.epochs, show=how.show_progress) as running,
+            threadpool_limits(1, user_api="blas"),
+        ):
+            solver = self._solver()
+            solver.fit(csr_matrix(histories, copy=True), show_progress=False, callback=each)
+        self.item_factors_ = np.array(solver.item_factors, dtype=np.float32)
+
+    def _score(self, histories: csr_array) -> Scores:
+        return self._user_factors(histories) @ self.item_factors_.T
+
+    def _user_factors(self, histories: csr_array) -> NDArray[np.float32]:
+        """Least-squares factors of histories, shape (n_rows, n_factors)."""
+        rows = np.arange(histories.shape[0])  # only says how many rows there are
+        with threadpool_limits(1, user_api="blas"):
+            solver = self._solver()
+            solver.item_factors = self.item_factors_
+            factors = solver.recalculate_user(rows, csr_matrix(histories, copy=True))
+        return np.asarray(factors, dtype=np.float32).reshape(len(rows), -1)
+
+    def _item_similarity(self, wanted: Positions) -> Scores:
+        return cosine(self.item_factors_, wanted)
+
+    def _user_similarity(self, wanted: Positions) -> Scores:
+        return cosine(self._user_factors(self.histories_), wanted)
+
+    def _solver(self) -> AlternatingLeastSquares:
+        return AlternatingLeastSquares(
+            factors=self.config.n_factors,
+            regularization=self.config.l2,
+            alpha=self.config.alpha,
+            iterations=self.config.epochs,
+            random_state=self.config.seed,
+            calculate_training_loss=True,
+        )
+
+
+DENSE_ENTRIES = 10**6
+"""Matrices of at most this many entries are decomposed densely (8 MB), which has no limit on the rank."""
+
+
+class PureSVDConfig(ModelConfig):
+    """Settings of PureSVD."""
+
+    n_factors: PositiveInt = 64
+    """Dimensions of the item factors; fewer where the data have no more. The only setting: choose it well."""
+
+
+class PureSVD(Model):
+    """Truncated singular value decomposition of the log, absent entries as zeros; score = x V V'.
+
+    V are the right singular vectors of the largest singular values, so that any history is folded in by one
+    projection. In closed form: nothing is random, the solver's start vector is fixed.
+
+    Source: Cremonesi, Koren & Turrin, "Performance of recommender algorithms on top-n recommendation tasks",
+    RecSys 2010, section 3.2.2.
+    """
+
+    name = "pure_svd"
+    config: PureSVDConfig
+    config_class: ClassVar = PureSVDConfig
+
+    item_factors_: NDArray[np.float32]
+    """V, shape (n_items, at most n_factors), orthonormal columns."""
+
+    def _fit(self, histories: csr_array, how: Fit) -> None:
+        del how
+        n_users, n_items = histories.shape
+        if n_users * n_items <= DENSE_ENTRIES or min(n_users, n_items) == 1:
+            _, values, vectors = np.linalg.svd(histories.toarray().astype(np.float64), full_matrices=False)
+        else:
+            start = np.random.default_rng(0).standard_normal(min(n_users, n_items))
+            rank = min(self.config.n_factors, min(n_users, n_items) - 1)
+            # double precision: the solver works on X'X, where singular values are squared
+            matrix = csr_matrix(histories, dtype=np.float64)
+            _, values, vectors = svds(matrix, rank, v0=start)
+        order = np.argsort(-values)[: self.config.n_factors]
+        # what belongs to a singular value of 0 is arbitrary, and would score histories beyond the training rows
+        kept = order[values[order] > 1e-6 * values.max()]
+        factors = np.ascontiguousarray(vectors[kept].T, dtype=np.float32)
+        factors[np.bincount(histories.indices, minlength=n_items) == 0] = 0.0  # up to rounding they are
+        self.item_factors_ = factors
+
+    def _score(self, histories: csr_array) -> Scores:
+        return self._user_factors(histories) @ self.item_factors_.T
+
+    def _user_factors(self, histories: csr_array) -> NDArray[np.float32]:
+        """x V, shape (n_rows, n_factors)."""
+        return sparse_times_dense(histories, self.item_factors_)
+
+    def _item_similarity(self, wanted: Positions) -> Scores:
+        return cosine(self.item_factors_, wanted)
+
+    def _user_similarity(self, wanted: Positions) -> Scores:
+        return cosine(self._user_factors(self.histories_), wanted)
+
+
+class TrainedUsersModel(Model):
+    """What implicit's BPR and LMF share: a vector for each training user, and no way to make one for another.
+
+    Scores still come from histories: a history is looked up among the training rows, and the factors of the
+    row with exactly these entries serve (the first, if several users are twins). An empty history gets the
+    items' biases. Any other is refused.
+
+    Needs non-negative values.
+    """
+
+    supports_fold_in = False
+
+    user_factors_: NDArray[np.float32]
+    """As implicit has them, with constants and biases, shape (n_users, n_factors + n_biases)."""
+    item_factors_: NDArray[np.float32]
+    """Shape (n_items, n_factors + n_biases)."""
+
+    n_biases: ClassVar[int]
+    """Last columns of both factor sets that hold biases, or the ones these are multiplied by; the items' first."""
+
+    @abstractmethod
+    def _solver(self) -> Any:
+        """implicit's model, unfitted, on one thread: with more it does not repeat."""
+
+    def _fit(self, histories: csr_array, how: Fit) -> None:
+        if histories.data.min() < 0:
+            raise DataError(
+                f"{self.name} learns from likings, and found the value {histories.data.min():g}; "
+                "drop negative values, or turn them into positive weights, before fitting"
+            )
+
+        def each(epoch: int, seconds: float, *counts: int) -> None:
+            running.advance()
+            loss = self._loss(*counts)
+            if loss is not None:
+                running.note(f"loss {loss:.4f}")
+            how.callback(epoch, seconds, loss)
+
+        solver = self._solver()
+        # the solvers reject read-only buffers
+        with (
+            bar(f"fitting {self.name}", solver.iterations, show=how.show_progress) as running,
+            threadpool_limits(1, user_api="blas"),
+        ):
+            solver.fit(csr_matrix(histories, copy=True), show_progress=False, callback=each)
+        self.user_factors_ = np.array(solver.user_factors, dtype=np.float32)
+        self.item_factors_ = np.array(solver.item_factors, dtype=np.float32)
+
+    def _loss(self, *counts: int) -> float | None:
+        """The loss, from what implicit counted in an epoch beside the seconds."""
+        del counts
+        return None
+
+    def _score(self, histories: csr_array) -> Scores:
+        return self._user_factors(histories) @ self.item_factors_.T
+
+    def _user_factors(self, histories: csr_array) -> NDArray[np.float32]:
+        """Factors of the training rows that equal the histories, shape (n_rows, n_factors + n_biases)."""
+        if "_row_of" not in vars(self):  # made when first needed: it is not stored with the model
+            row_of: dict[bytes, int] = {}
+            for row, key in enumerate(_keys(self.histories_)):
+                row_of.setdefault(key, row)
+            self._row_of = row_of
+        rows = np.array([self._row_of.get(key, -1) for key in _keys(histories)], dtype=np.int64)
+        is_empty = np.diff(histories.indptr) == 0
+        strangers = np.flatnonzero((rows < 0) & ~is_empty)
+        if strangers.size:
+            raise ModelError(
+                f"{self.name} cannot score a history it was not trained on, and {strangers.size:,} of "
+                f"{len(rows):,} are no training rows (the first is row {strangers[0]}); fit again on a log with "
+                "them, or use a model that folds histories in, such as als, pure_svd or ease"
+            )
+        factors = self.user_factors_[rows]
+        factors[is_empty] = 0.0
+        factors[is_empty, -self.n_biases] = 1.0  # times the items' biases, and nothing else
+        return factors
+
+    def _item_similarity(self, wanted: Positions) -> Scores:
+        return cosine(self.item_factors_[:, : -self.n_biases], wanted)
+
+    def _user_similarity(self, wanted: Positions) -> Scores:
+        return cosine(self.user_factors_[:, : -self.n_biases], wanted)
+
+
+def _keys(histories: csr_array) -> list[bytes]:
+    """Of each row, what tells its entries from those of any other."""
+    bounds = histories.indptr.tolist()
+    return [
+        hashlib.blake2b(
+            histories.indices[start:end].tobytes() + histories.data[start:end].tobytes(), digest_size=16
+        ).digest()
+        for start, end in itertools.pairwise(bounds)
+    ]
+
+
+class BPRConfig(ModelConfig):
+    """Settings of BPR."""
+
+    n_factors: PositiveInt = 64
+    """Dimensions of the item and user factors, beside the items' biases."""
+    learning_rate: PositiveFloat = 0.05
+    """Step size of gradient descent."""
+    l2: NonNegativeFloat = 0.01
+    """Regularisation of the factors."""
+    epochs: PositiveInt = 100
+    """Passes over as many drawn pairs as there are interactions."""
+    seed: int = Field(default=0, ge=0)
+    """Same seed: same model."""
+
+
+class BPR(TrainedUsersModel):
+    """Matrix factorisation that ranks what a user chose above what others did; fitted by implicit, values ignored.
+
+    Source: Rendle, Freudenthaler, Gantner & Schmidt-Thieme, "BPR: Bayesian personalized ranking from implicit
+    feedback", UAI 2009. The loss that a callback hears is the share of drawn pairs in the wrong order.
+    """
+
+    name = "bpr"
+    config: BPRConfig
+    config_class: ClassVar = BPRConfig
+    n_biases = 1
+
+    def _solver(self) -> Any:
+        return BayesianPersonalizedRanking(
+            factors=self.config.n_factors,
+            learning_rate=self.config.learning_rate,
+            regularization=self.config.l2,
+            iterations=self.config.epochs,
+            random_state=self.config.seed,
+            num_threads=1,
+            use_gpu=False,
+        )
+
+    def _fit(self, histories: csr_array, how: Fit) -> None:
+        self._n_drawn = histories.nnz
+        super()._fit(histories, how)
+        del self._n_drawn
+
+    def _loss(self, *counts: int) -> float | None:
+        correct, skipped = counts
+        n_compared = self._n_drawn - skipped
+        return 1.0 - correct / n_compared if n_compared else None
+
+
+class LMFConfig(ModelConfig):
+    """Settings of LMF."""
+
+    n_factors: PositiveInt = 32
+    """Dimensions of the item and user factors, beside the biases of both."""
+    learning_rate: PositiveFloat = 1.0
+    """Step size of AdaGrad."""
+    l2: NonNegativeFloat = 0.6
+    """Regularisation of the factors."""
+    n_negatives: PositiveInt = 30
+    """Items drawn as not chosen, for each that was chosen."""
+    epochs: PositiveInt = 30
+    """Passes over users and items."""
+    seed: int = Field(default=0, ge=0)
+    """Same seed: same model."""
+
+
+class LMF(TrainedUsersModel):
+    """Matrix factorisation of the log-odds that a user chooses an item, values as confidence; fitted by implicit.
+
+    Source: Johnson, "Logistic matrix factorization for implicit feedback data", NIPS workshop 2014. implicit's
+    differs in drawing the items that were not chosen.
+    """
+
+    name = "lmf"
+    config: LMFConfig
+    config_class: ClassVar = LMFConfig
+    n_biases = 2  # the items', multiplied by the users' 1, then the users', multiplied by the items' 1
+
+    def _solver(self) -> Any:
+        return LogisticMatrixFactorization(
+            factors=self.config.n_factors,
+            learning_rate=self.config.learning_rate,
+            regularization=self.config.l2,
+            neg_prop=self.config.n_negatives,
+            iterations=self.config.epochs,
+            random_state=self.config.seed,
+            num_threads=1,
+            use_gpu=False,
+        )
