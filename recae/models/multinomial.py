@@ -17,7 +17,12 @@ from recae.models.ranking import Scores
 
 
 class MultinomialModel(NeuralModel):
-    """A model whose likelihood is over counts: negative values are refused."""
+    """What models with a multinomial likelihood share: counts for input, a network that decodes to logits.
+
+    Negative values are refused.
+    """
+
+    network_: "MultinomialNetwork"
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
         if histories.data.min() < 0:
@@ -26,6 +31,26 @@ class MultinomialModel(NeuralModel):
                 "drop negative values, or turn them into positive weights, before fitting"
             )
         super()._fit(histories, how)
+
+    @torch.no_grad()
+    def decode(self, codes: NDArray[np.float32]) -> Scores:
+        """Logits of the items, shape (n_rows, n_items_)."""
+        code = torch.as_tensor(codes, device=self.network_.output.weight.device)
+        return self.network_.decode(code).cpu().numpy()
+
+    def _item_vectors(self) -> Tensor:
+        return self.network_.output.weight
+
+
+class MultinomialNetwork(nn.Module):
+    """A network whose last layer, ``output``, gives a logit for each item."""
+
+    output: nn.Linear
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Logits (n_rows, n_items) of codes (n_rows, n_latent)."""
+        logits: Tensor = self.output(code)
+        return logits
 
 
 class MultDAEConfig(NeuralConfig):
@@ -67,15 +92,6 @@ class MultDAE(MultinomialModel):
         """Codes within (-1, 1), shape (n_rows, n_latent)."""
         batch = self._batch(histories)
         return self.network_.encode(batch, batch.unit_length()).cpu().numpy()
-
-    @torch.no_grad()
-    def decode(self, codes: NDArray[np.float32]) -> Scores:
-        """Logits of the items, shape (n_rows, n_items_)."""
-        code = torch.as_tensor(codes, device=next(self.network_.parameters()).device)
-        return self.network_.decode(code).cpu().numpy()
-
-    def _item_vectors(self) -> Tensor:
-        return self.network_.output.weight
 
 
 class MultVAEConfig(NeuralConfig):
@@ -129,18 +145,9 @@ class MultVAE(MultinomialModel):
         mean, _ = self.network_.encode(batch, batch.unit_length())
         return mean.cpu().numpy()
 
-    @torch.no_grad()
-    def decode(self, codes: NDArray[np.float32]) -> Scores:
-        """Logits of the items, shape (n_rows, n_items_)."""
-        code = torch.as_tensor(codes, device=next(self.network_.parameters()).device)
-        return self.network_.decode(code).cpu().numpy()
 
-    def _item_vectors(self) -> Tensor:
-        return self.network_.output.weight
-
-
-class Decoder(nn.Module):
-    """Code -> hidden -> logits, as both networks have it."""
+class Decoder(MultinomialNetwork):
+    """Code -> hidden -> logits, as Mult-DAE and Mult-VAE have it."""
 
     def __init__(self, n_items: int, n_hidden: int, n_latent: int) -> None:
         super().__init__()

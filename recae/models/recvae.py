@@ -10,9 +10,8 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from recae.models.losses import multinomial_nll
-from recae.models.multinomial import MultinomialModel
+from recae.models.multinomial import MultinomialModel, MultinomialNetwork
 from recae.models.neural import NeuralConfig, SparseBatch, SparseLinear, dense_linear
-from recae.models.ranking import Scores
 
 PRIOR_WEIGHTS = (3 / 20, 3 / 4, 1 / 10)
 """Of the standard normal, the posterior of an epoch ago, and a wide normal."""
@@ -79,7 +78,7 @@ class RecVAE(MultinomialModel):
         network = self.network_
         mean, log_variance = network.encoder(batch, values)  # (n_rows, n_latent), twice
         code = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
-        likelihood = multinomial_nll(network.output(code), batch.rows, batch.columns, batch.values)
+        likelihood = multinomial_nll(network.decode(code), batch.rows, batch.columns, batch.values)
         divergence = (log_normal(code, mean, log_variance) - network.log_prior(batch, code)).sum(dim=1)
         n_choices = torch.zeros_like(divergence).index_add(0, batch.rows, batch.values)
         return likelihood + (self.config.gamma * n_choices * divergence).mean()
@@ -91,22 +90,13 @@ class RecVAE(MultinomialModel):
         mean, _ = self.network_.encoder(batch, batch.unit_length())
         return np.asarray(mean.cpu().numpy(), dtype=np.float32)
 
-    @torch.no_grad()
-    def decode(self, codes: NDArray[np.float32]) -> Scores:
-        """Logits of the items, shape (n_rows, n_items_)."""
-        code = torch.as_tensor(codes, device=self.network_.output.weight.device)
-        return np.asarray(self.network_.output(code).cpu().numpy(), dtype=np.float32)
-
-    def _item_vectors(self) -> Tensor:
-        return self.network_.output.weight
-
 
 def log_normal(value: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Log density of a diagonal normal, without its constant, per dimension; same shape as ``value``."""
     return -0.5 * (log_variance + (value - mean).square() / log_variance.exp())
 
 
-class RecVAENetwork(nn.Module):
+class RecVAENetwork(MultinomialNetwork):
     """The encoder, the encoder of an epoch ago for the prior, and a linear decoder."""
 
     def __init__(self, n_items: int, n_hidden: int, n_latent: int) -> None:

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from recae.models.base import Fit
 from recae.models.losses import activity_kl, l1_penalty, multinomial_nll
-from recae.models.multinomial import MultinomialModel
+from recae.models.multinomial import MultinomialModel, MultinomialNetwork
 from recae.models.neural import NeuralConfig, SparseBatch, SparseLinear, dense_linear
-from recae.models.ranking import Scores
 
 Sparsity = Literal["k_sparse", "l1", "kl"]
 
@@ -100,17 +99,8 @@ class SparseAE(MultinomialModel):
         batch = self._batch(histories)
         return self.network_.encode(batch, batch.unit_length()).cpu().numpy()
 
-    @torch.no_grad()
-    def decode(self, codes: NDArray[np.float32]) -> Scores:
-        """Logits of the items, shape (n_rows, n_items_)."""
-        code = torch.as_tensor(codes, device=self.network_.output.weight.device)
-        return self.network_.decode(code).cpu().numpy()
 
-    def _item_vectors(self) -> Tensor:
-        return self.network_.output.weight
-
-
-class SparseAENetwork(nn.Module):
+class SparseAENetwork(MultinomialNetwork):
     """``V s(W x + b) + c`` for sparse rows x, s what makes the code sparse."""
 
     def __init__(self, n_items: int, n_hidden: int, sparsity: Sparsity, n_active: int) -> None:
@@ -128,11 +118,6 @@ class SparseAENetwork(nn.Module):
         if self.sparsity == "kl":
             return torch.sigmoid(units)
         return keep_largest(units, self.n_active)
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Logits (n_rows, n_items)."""
-        logits: Tensor = self.output(codes)
-        return logits
 
 
 def keep_largest(units: Tensor, k: int) -> Tensor:
