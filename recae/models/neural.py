@@ -70,16 +70,14 @@ class SparseBatch:
         squares = torch.zeros(self.n_rows, device=self.values.device).index_add(
             0, self.rows, self.values.square()
         )
-        return (
-            self.values * squares.clamp_min(torch.finfo(squares.dtype).tiny).rsqrt()[self.rows]
-        )  # no NaN from 0
+        vanished = torch.finfo(squares.dtype).tiny  # squares of tiny values underflow to 0: no NaN from them
+        return self.values * squares.clamp_min(vanished).rsqrt()[self.rows]
 
 
 class SparseLinear(nn.Module):
     """``x W + b`` for sparse rows x: the sum of the rows of W at the entries of x, so x is never densified.
 
-    Source: the first layer of Liang et al. 2018 without its dense input; measured at batch 500 x 20,000 items
-    x 600 units: 17 ms against 132 ms dense, forward and backward.
+    Its cost grows with the interactions of the batch, where a dense product grows with batch x n_inputs.
     """
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
