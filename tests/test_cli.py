@@ -14,7 +14,7 @@ from recae.data import sample
 from recae.data.interactions import Interactions
 from recae.evaluation import protocol as protocols
 from recae.evaluation import runner
-from recae.models import trainer
+from recae.models import create, trainer
 from tests.tastes import CATALOGUE, ITEMS, LIKES, USERS, fitted_ease
 
 
@@ -289,6 +289,29 @@ def test_an_interrupted_training_is_resumed_and_leaves_no_checkpoint(store, log,
     assert len(epochs) == 2
     assert resumed["files"]["weights.safetensors"] == whole["files"]["weights.safetensors"]
     assert list((home / "checkpoints").iterdir()) == []
+
+
+def test_training_says_whether_it_goes_on_from_a_checkpoint(log, home):
+    arguments = ["train", log, "--model", "mult_vae", "--set", "epochs=1", "--set", "n_hidden=4", "--resume"]
+    shown = CliRunner().invoke(cli, [str(argument) for argument in arguments]).stderr
+    assert "no checkpoint of mult_vae" in shown
+
+    create("mult_vae", epochs=1, n_hidden=4).fit(
+        LIKES, False, checkpoint=str(home / "checkpoints/mult_vae.final")
+    )
+    shown = CliRunner().invoke(cli, [str(argument) for argument in arguments]).stderr
+    assert "going on from the checkpoint" in shown
+
+
+def test_a_model_that_serves_no_strangers_says_so_when_it_is_trained(log):
+    shown = CliRunner().invoke(cli, ["train", str(log), "--model", "bpr", "--set", "epochs=1"]).stderr
+    assert "bpr knows only the users it is trained on" in shown
+
+
+def test_a_wrong_model_name_shows_before_the_log_is_read(tmp_path):
+    assert "no model is named 'esae'" in one_line(
+        run("train", tmp_path / "absent.csv", "--model", "esae", code=1)
+    )
 
 
 def test_a_setting_without_a_value_is_wrong_usage(log):

@@ -100,6 +100,18 @@ def _check_body() -> None:
         found = request.mimetype or "nothing"
         message = f"the body is declared as {found}; send JSON with Content-Type: application/json"
         raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+    if request.args:
+        name = next(iter(request.args))
+        raise invalid(name, "this request takes everything in its body, and nothing in the query")
+    limit = state().settings.max_body_bytes
+    if len(request.get_data()) >= limit and request.stream.read(
+        1
+    ):  # of a chunked body nobody knew the length
+        raise ApiError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "body_too_large",
+            f"the body is over this server's limit of {limit:,} bytes",
+        )
     try:
         body = request.get_json()
     except (BadRequest, RecursionError) as error:

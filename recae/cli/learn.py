@@ -91,8 +91,11 @@ def train(
     SOURCE is a CSV, JSONL or Parquet file, or a folder of them, with the columns user_id and item_id, and
     optionally timestamp and value. Without it, the bundled sample is used.
     """
+    from recae.models import registry
+
     context.limit_threads()
     chosen = _assignments(settings, "--set")
+    registry.create(name, **chosen)  # a wrong name or setting shows now, not after a long log has been read
     catalogue = None
     if source is None:
         interactions, catalogue, sample_min_value = load_sample_log()
@@ -157,10 +160,16 @@ def fit_and_store(
         f"training {model} on {len(kept):,} interactions of {kept.n_users:,} users with {kept.n_items:,} items",
         err=True,
     )
+    if not model.supports_fold_in:
+        click.echo(f"{name} knows only the users it is trained on: all others get popular items", err=True)
     checkpoint = context.settings.home / "checkpoints" / name
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     if not resume:
         _remove_checkpoints(checkpoint)
+    elif any(checkpoint.parent.glob(f"{checkpoint.name}.*")):
+        click.echo(f"going on from the checkpoint in {checkpoint.parent}", err=True)
+    else:
+        click.echo(f"no checkpoint of {name} in {checkpoint.parent}: starting from the beginning", err=True)
     model = fit_to_everything(model, kept, validation_share=validation_share, checkpoint=checkpoint)
     version = context.store.save(
         model,

@@ -84,7 +84,12 @@ def keep(
         DataError: if nothing is left.
     """
     if min_value is not None:
+        highest = interactions.matrix.data.max(initial=-np.inf)
         interactions = interactions.where(interactions.matrix.data >= min_value)
+        if not len(interactions):
+            raise DataError(
+                f"no value reaches the minimum {min_value:g}; the highest is {highest:g}: lower it"
+            )
     return k_core(interactions, min_user_items=max(1, min_user_items), min_item_users=max(1, min_item_users))
 
 

@@ -75,7 +75,8 @@ class EventStream:
         unknown = sorted(set(columns) - set(COLUMNS.names))
         if unknown:
             raise ConfigError(
-                f"there is no column {', '.join(unknown)} to map; there are {', '.join(COLUMNS.names)}"
+                f"there is no column {', '.join(unknown)} to map; there are "
+                f"{', '.join(COLUMNS.names)}, each mapped to the name it has in the log"
             )
         if not 0 <= max_bad_share <= 1 or chunk_rows < 1:
             raise ValueError(

@@ -52,7 +52,10 @@ def write_state(file: Source, state: Mapping[str, Any], **metadata: str) -> None
     path = Path(file)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what this user's files have; safetensors writes for the owner alone
         safetensors.numpy.save_file(arrays, temporary, metadata=header)
+        temporary.chmod(mode)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

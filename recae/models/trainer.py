@@ -171,11 +171,16 @@ def _mean_loss(losses: list[float], epoch: int) -> float:
 
 
 def _resume(trainee: Trainee, checkpoint: str, fingerprint: str) -> tuple[Log, dict[str, Any]]:
-    state, metadata = read_state(checkpoint)
+    try:
+        state, metadata = read_state(checkpoint)
+    except ArtifactError as error:
+        raise ArtifactError(
+            f"checkpoint {checkpoint} is damaged; delete it to start anew ({error})"
+        ) from error
     if metadata.get("fingerprint") != fingerprint:
         raise ArtifactError(
             f"checkpoint {checkpoint} belongs to a run with other settings or data; "
-            "delete it to start anew, or name another file"
+            "go back to those, or delete it to start anew"
         )
     trainee.load_weights(state["weights"])
     trainee.load_optimiser_state(state["optimiser"])

@@ -291,3 +291,10 @@ def test_half_a_surrogate_pair_is_refused_wherever_it_stands(client):
         response = client.post(HISTORY, data=text, content_type="application/json")
         assert response.status_code == 422, text
         json.loads(response.data.decode("utf-8"))
+
+
+def test_a_query_beside_a_body_is_refused_since_it_would_do_nothing(client):
+    response = client.post(f"{HISTORY}?n=1", json={"items": ["a"]})
+
+    assert (response.status_code, response.json["error"]["field"]) == (422, "n")
+    assert "everything in its body" in response.json["error"]["message"]

@@ -1,5 +1,7 @@
 """A real gunicorn on a port of this machine: it answers, follows promotions, and ends when told to."""
 
+import http.client
+import json
 import signal
 import socket
 import sys
@@ -47,6 +49,18 @@ def test_recae_serve_answers_follows_promotions_and_ends_on_a_signal(home, store
         assert process.returncode == 0, errors
         assert errors.count(f"on http://127.0.0.1:{port}; Ctrl-C ends it") == 1
     assert sorted(path.name for path in home.iterdir()) == ["models"], "nothing else may be written"
+
+
+def test_a_chunked_body_over_the_limit_is_refused_whole(home, store):
+    port = free_port()
+    with running([sys.executable, "-m", "recae", "serve"], home, port):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        padded = b'{"items": ["a"]}' + b" " * 2**20  # the part within the limit is a whole object
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/v1/recommendations", iter([padded]), headers, encode_chunked=True)
+        response = connection.getresponse()
+        assert (response.status, json.loads(response.read())["error"]["code"]) == (413, "body_too_large")
+        connection.close()
 
 
 def test_gunicorn_with_the_projects_configuration_serves_the_same(home, store):

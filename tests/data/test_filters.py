@@ -128,5 +128,5 @@ def test_keep_applies_the_minimum_value_before_it_counts():
 
     assert (list(kept.users), list(kept.items)) == (["a", "b"], ["x", "y"]), "c and z lost everything, and go"
     assert keep(CORE).matrix.nnz == 6
-    with pytest.raises(DataError, match="lower the limits"):
+    with pytest.raises(DataError, match="no value reaches the minimum inf; the highest is 5"):
         keep(CORE, min_value=np.inf)

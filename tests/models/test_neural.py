@@ -101,6 +101,12 @@ def test_a_checkpoint_of_other_settings_or_data_is_refused(neural, tmp_path):
         neural.make(epochs=1).fit(neural.data[:-1], show_progress=False, checkpoint=file)
 
 
+def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "checkpoint").write_bytes(b"damaged")
+    with pytest.raises(ArtifactError, match="checkpoint is damaged; delete it to start anew"):
+        NEURAL[0].make(epochs=1).fit(NEURAL[0].data, False, checkpoint=str(tmp_path / "checkpoint"))
+
+
 def test_fitting_leaves_the_callers_random_numbers_alone(neural):
     torch.manual_seed(5)
     wanted = torch.rand(3)

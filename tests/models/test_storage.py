@@ -92,3 +92,9 @@ def test_a_safetensors_file_of_somebody_else_is_refused_by_its_format(tmp_path):
     save_file({"w": np.zeros(2)}, tmp_path / "theirs")
     with pytest.raises(ArtifactError, match="holds format None"):
         read_state(tmp_path / "theirs")
+
+
+def test_the_file_may_be_read_by_whoever_may_read_this_users_files(tmp_path):
+    (tmp_path / "plain").touch()
+    write_state(tmp_path / "a", STATE)
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
