@@ -9,7 +9,7 @@ from scipy.sparse import coo_array, csr_array
 
 from recae.data import filters, splits
 from recae.data.benchmarks import load_benchmark
-from recae.data.holdout import Holdout, Split, pattern
+from recae.data.holdout import Feedback, Holdout, Split, holdout_for, values_for
 from recae.data.interactions import Interactions
 from recae.data.readers import read_events
 from recae.data.sample import load_sample
@@ -42,7 +42,7 @@ def load_split(protocol: Protocol) -> Split:
         changes = [f"data.{key}" for key in changes] + (["split"] if protocol.split is not None else [])
         if changes:
             raise ConfigError(SPLIT_ALREADY.format(source=data.source, keys=" and ".join(changes)))
-        return _implicit(loaded) if data.feedback == "implicit" else loaded
+        return split_for(data.feedback, loaded)
     if protocol.split is None:
         raise ConfigError(
             f"{data.source or data.path} does not come split; add a [split] table with its kind"
@@ -53,9 +53,7 @@ def load_split(protocol: Protocol) -> Split:
         min_user_items=data.min_user_items,
         min_item_users=data.min_item_users,
     )
-    if data.feedback == "implicit":
-        kept = replace(kept, matrix=pattern(kept.matrix))
-    split = _split(kept, protocol.split, protocol.seed)
+    split = split_for(data.feedback, _split(kept, protocol.split, protocol.seed))
     notes = {
         "unreadable rows of the log": unreadable,
         "interactions dropped by the filters": len(loaded) - len(kept),
@@ -147,20 +145,15 @@ def _split(interactions: Interactions, section: SplitSection, seed: int) -> Spli
             )
 
 
-def _implicit(split: Split) -> Split:
-    """The same split with every stored value as 1."""
+def split_for(feedback: Feedback, split: Split) -> Split:
+    """The same split with the values that a model of such feedback is to see.
 
-    def ones(holdout: Holdout) -> Holdout:
-        return replace(
-            holdout,
-            inputs=pattern(holdout.inputs),
-            targets=pattern(holdout.targets),
-            seen=pattern(holdout.seen),
-        )
-
+    Raises:
+        DataError: if order is asked for, and there are no times.
+    """
     return replace(
         split,
-        train=replace(split.train, matrix=pattern(split.train.matrix)),
-        validation=None if split.validation is None else ones(split.validation),
-        test=ones(split.test),
+        train=replace(split.train, matrix=values_for(feedback, split.train)),
+        validation=None if split.validation is None else holdout_for(feedback, split.validation),
+        test=holdout_for(feedback, split.test),
     )

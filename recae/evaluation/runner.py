@@ -13,7 +13,7 @@ import torch
 import recae
 from recae.data.splits import Holdout, Split
 from recae.errors import EvaluationError, FitError, name_some
-from recae.evaluation.datasets import load_split, refitting_split, sha256_of
+from recae.evaluation.datasets import load_split, refitting_split, sha256_of, split_for
 from recae.evaluation.metrics import self_information
 from recae.evaluation.protocol import Protocol, load_protocol
 from recae.evaluation.results import DataFacts, ModelResult, Results, Trial, measured
@@ -95,6 +95,14 @@ class _Task:
         self.split = split
         self.metrics = protocol.metrics
         self._information = self_information(split.train.matrix)
+        is_ordered = protocol.data.feedback == "sequences"
+        self._unordered = split_for("implicit", split) if is_ordered else None
+
+    def split_for(self, model: Model) -> Split:
+        """The split as the model is to see it: what does not go by order sees ones in place of places."""
+        if self._unordered is not None and model.feedback != "sequences":
+            return self._unordered
+        return self.split
 
     def scores(self, model: Model, holdout: Holdout, specs: Sequence[MetricSpec]) -> dict[str, Score]:
         """Score of each metric on the holdout, through the code that serves."""
@@ -105,10 +113,11 @@ class _Task:
 
     def validation_value(self, model: Model) -> float | None:
         """The number that chooses; None without a validation part."""
-        if self.split.validation is None:
+        validation = self.split_for(model).validation
+        if validation is None:
             return None
         spec = self.metrics.selecting
-        return self.scores(model, self.split.validation, [spec])[str(spec)].value
+        return self.scores(model, validation, [spec])[str(spec)].value
 
     def prefers(self, value: float | None, than: float | None) -> bool:
         """Whether validation prefers the first value; of equal ones neither."""
@@ -134,7 +143,7 @@ def _evaluated(
         raise FitError(f"{section.title} could not be fitted with any of its settings: {trials[0].error}")
 
     chosen, model, _ = best
-    test = task.split.test
+    test = task.split_for(model).test
     if section.refit:
         model, test = _refitted(task, model)
     running.note(f"{section.title}: test")
@@ -167,7 +176,7 @@ def _tried(
     del before  # its weights are not held while others are computed
     try:
         if model is None:
-            model, split = contender.model(), task.split
+            model, split = contender.model(), task.split_for(contender.unfitted)
             model.fit(split.train.matrix, show_progress=False, callback=moved, validation=split.validation)
         value = task.validation_value(model)
     except FitError as error:  # one diverged combination is no reason to lose the others
@@ -200,10 +209,15 @@ def _refuse_dishonest(
             f"{section.title} gives scores, not ratings, so it has no {protocol.metrics.report[0]}; "
             "take it out of this protocol, or use ranking metrics"
         )
-    if protocol.data.feedback == "implicit" and model.feedback == "ratings":
+    if model.feedback not in {"implicit", protocol.data.feedback}:
+        has = {
+            "implicit": "counts every interaction as 1",
+            "ratings": "is of ratings",
+            "sequences": "is of sequences",
+        }
         raise EvaluationError(
-            f"{section.title} learns from ratings, but this protocol counts every interaction as 1; "
-            "set data.feedback = 'ratings', or take it out"
+            f"{section.title} learns from {model.feedback}, but this protocol {has[protocol.data.feedback]}; "
+            f"set data.feedback = '{model.feedback}', or take it out"
         )
     if split.validation is None and n_contenders > 1:
         raise EvaluationError(

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from recae.data.holdout import Feedback
 from recae.evaluation.specs import MetricSpec
 
 Settings: TypeAlias = dict[str, JsonValue]
@@ -40,8 +41,9 @@ class DataSection(Section):
     """For ``path``: recae's column name -> the log's, e.g. ``{ user_id = "userId" }``."""
     duplicates: Literal["last", "sum", "max", "count"] = "last"
     """For ``path``: what several events of one user with one item become."""
-    feedback: Literal["implicit", "ratings"] = "implicit"
-    """``"implicit"``: what is left after the filters counts as 1; ``"ratings"``: values stay as they are."""
+    feedback: Feedback = "implicit"
+    """``"implicit"``: what is left after the filters counts as 1; ``"ratings"``: values stay as they are;
+    ``"sequences"``: values are places in time, for models that go by order (the others see 1)."""
     min_value: float | None = None
     """Drop interactions with a lower value."""
     min_user_items: NonNegativeInt = 0

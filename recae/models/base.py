@@ -4,13 +4,14 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, ValidationError
 from scipy.sparse import csr_array, csr_matrix
 
+from recae.data.holdout import Feedback
 from recae.data.splits import Holdout
 from recae.errors import ArtifactError, ConfigError, DataError, FitError
 from recae.models.matrices import (
@@ -65,8 +66,9 @@ class Model(Neighbours):
 
     name: ClassVar[str]
     config_class: ClassVar[type[ModelConfig]]
-    feedback: ClassVar[Literal["implicit", "ratings"]] = "implicit"
-    """What the values mean: strength of a liking (absent is weak dislike), or ratings (absent is unknown)."""
+    feedback: ClassVar[Feedback] = "implicit"
+    """What the values mean: strength of a liking (absent is weak dislike), ratings (absent is unknown), or places in
+    time (of two items of a row, the one with the larger value came later; their size means nothing)."""
     supports_fold_in: ClassVar[bool] = True
     """Whether a history that was not in the training data can be scored."""
 
@@ -112,7 +114,7 @@ class Model(Neighbours):
             DataError: if the matrix is empty or holds NaN or infinite values, or values the model cannot take.
             FitError: if training ended in NaN or infinite weights.
         """
-        histories = training_matrix(user_items, keep_zeros=self.feedback == "ratings")
+        histories = training_matrix(user_items, keep_zeros=self.feedback != "implicit")
         for learned in [field for field in vars(self) if field != "config"]:
             delattr(self, learned)
         started = time.perf_counter()
@@ -292,7 +294,7 @@ class Model(Neighbours):
     # ---------------------------------------------------------------- checks
 
     def _checked(self, histories: Any) -> csr_array:
-        matrix = canonical(histories, keep_zeros=self.feedback == "ratings")
+        matrix = canonical(histories, keep_zeros=self.feedback != "implicit")
         if matrix.shape[1] != self.n_items_:
             raise DataError(
                 f"histories have {matrix.shape[1]:,} columns, the model knows {self.n_items_:,} items; "

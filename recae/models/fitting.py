@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TypeVar
 
-from recae.data.holdout import pattern
+from recae.data.holdout import holdout_for, values_for
 from recae.data.interactions import Interactions
-from recae.data.splits import Split, held_out_users, random_ratings
+from recae.data.splits import Order, Split, held_out_users, random_ratings
 from recae.models.base import Model
 
 M = TypeVar("M", bound=Model)
@@ -31,7 +31,8 @@ def fit_to_everything(
 
     Args:
         model: unfitted; its ``epochs`` are the most it may take.
-        interactions: to a model of likings every one counts as 1, whatever its value.
+        interactions: to a model of likings every one counts as 1, whatever its value; to a model of sequences
+            their times give the order.
         validation_share: held out to find the best epoch; 0 to train for all epochs.
         seed: of what is held out.
         show_progress: show bars.
@@ -51,10 +52,10 @@ def fit_to_everything(
 
     split = _split_off(model, interactions, validation_share, seed)
     if split is not None:
-        train = split.train.matrix if model.feedback == "ratings" else pattern(split.train.matrix)
-        model.fit(train, show_progress, validation=split.test, checkpoint=file("epochs"))
+        train, test = values_for(model.feedback, split.train), holdout_for(model.feedback, split.test)
+        model.fit(train, show_progress, validation=test, checkpoint=file("epochs"))
         model = with_best_epochs(model)
-    matrix = interactions.matrix if model.feedback == "ratings" else pattern(interactions.matrix)
+    matrix = values_for(model.feedback, interactions)
     return model.fit(matrix, show_progress, checkpoint=file("final"))
 
 
@@ -76,4 +77,5 @@ def _split_off(model: Model, interactions: Interactions, share: float, seed: int
     n_users = round(share * interactions.n_users)
     if n_users < FEWEST_HELD_OUT:
         return None
-    return held_out_users(interactions, validation_users=0, test_users=n_users, seed=seed)
+    by: Order = "time" if model.feedback == "sequences" else "random"  # what comes next is asked for, or what is missing
+    return held_out_users(interactions, validation_users=0, test_users=n_users, by=by, seed=seed)
