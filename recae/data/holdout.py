@@ -170,5 +170,7 @@ def holdout_for(feedback: Feedback, holdout: Holdout) -> Holdout:
     """
     if feedback == "ratings":
         return holdout
-    asked = places(holdout.inputs, holdout.input_times) if feedback == "sequences" else pattern(holdout.inputs)
+    asked = (
+        places(holdout.inputs, holdout.input_times) if feedback == "sequences" else pattern(holdout.inputs)
+    )
     return replace(holdout, inputs=asked, targets=pattern(holdout.targets), seen=pattern(holdout.seen))

@@ -77,5 +77,7 @@ def _split_off(model: Model, interactions: Interactions, share: float, seed: int
     n_users = round(share * interactions.n_users)
     if n_users < FEWEST_HELD_OUT:
         return None
-    by: Order = "time" if model.feedback == "sequences" else "random"  # what comes next is asked for, or what is missing
+    by: Order = (
+        "time" if model.feedback == "sequences" else "random"
+    )  # what comes next is asked for, or what is missing
     return held_out_users(interactions, validation_users=0, test_users=n_users, by=by, seed=seed)

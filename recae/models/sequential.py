@@ -66,13 +66,13 @@ class SequentialVAE(NeuralModel):
 
     def _build(self, histories: csr_array) -> nn.Module:
         config = self.config
-        return SequentialVAENetwork(
-            histories.shape[1], config.n_embedding, config.n_hidden, config.n_latent
-        )
+        return SequentialVAENetwork(histories.shape[1], config.n_embedding, config.n_hidden, config.n_latent)
 
     def _loss(self, batch: SparseBatch, epoch: float) -> Tensor:
         sequences = Sequences.of(batch, self.config.max_length)
-        states = self.network_.states(sequences.items[:, :-1], self.config.dropout)  # (n_rows, length, n_hidden)
+        states = self.network_.states(
+            sequences.items[:, :-1], self.config.dropout
+        )  # (n_rows, length, n_hidden)
         rows, steps = self._drawn_steps(sequences)  # (n_steps,) each
         mean, log_variance = self.network_.normal(states[rows, steps])
         code = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
