@@ -12,8 +12,9 @@ from recae.errors import ConfigError, EvaluationError, FitError
 from recae.evaluation import evaluate, runner
 from recae.evaluation.datasets import sha256_of
 from recae.evaluation.protocol import Protocol
+from recae.evaluation.sections import DataSection
 
-from .evaluation_fakes import ByColumn, Constant, held_out_split, holdout, matrix
+from .evaluation_fakes import FAKES, ByColumn, Constant, held_out_split, holdout, matrix
 
 pytestmark = pytest.mark.usefixtures("fake_models")
 
@@ -112,6 +113,38 @@ def test_every_model_learns_from_the_same_train_part_and_sees_no_other(on):
     for _, learned_from, validation in ByColumn.fits:
         np.testing.assert_array_equal(learned_from, split.train.matrix.toarray())
         assert validation is split.validation
+
+
+def test_only_a_model_that_goes_by_order_sees_the_places_in_time(on, monkeypatch):
+    class InOrder(ByColumn):
+        name = "in_order"
+        feedback = "sequences"
+
+    monkeypatch.setitem(FAKES, "in_order", InOrder)
+    split = held_out_split()
+    split.train.matrix.data[:] = np.arange(1, split.train.matrix.nnz + 1)
+    protocol = ranking_protocol({}, {"name": "in_order"})
+    protocol = protocol.model_copy(update={"data": DataSection(source="made-up", feedback="sequences")})
+    on(split, protocol)
+
+    (_, blind, asked_blind), (_, ordered, asked) = ByColumn.fits
+    np.testing.assert_array_equal(ordered, split.train.matrix.toarray())
+    np.testing.assert_array_equal(blind, ordered > 0)
+    assert asked is split.validation
+    assert set(asked_blind.inputs.data) == {1.0}
+
+
+def test_a_model_that_goes_by_order_is_refused_where_there_is_none(on, monkeypatch):
+    class InOrder(ByColumn):
+        name = "in_order"
+        feedback = "sequences"
+
+    monkeypatch.setitem(FAKES, "in_order", InOrder)
+    complaint = (
+        "in_order learns from sequences, but this protocol counts every.*set data.feedback = 'sequences'"
+    )
+    with pytest.raises(EvaluationError, match=complaint):
+        on(held_out_split(), ranking_protocol({"name": "in_order"}))
 
 
 def test_the_seed_of_the_protocol_reaches_every_model_that_fixes_none(on):
