@@ -187,6 +187,14 @@ def fit_and_store(
     except WarmStartError as error:
         click.echo(f"starting from the beginning: {error}", err=True)
         model = fit_to_everything(model, kept, **how)
+    except KeyboardInterrupt:
+        if any(checkpoint.parent.glob(f"{checkpoint.name}.*")):
+            click.echo(
+                f"the state after the last finished epoch is kept in {checkpoint.parent}; "
+                "the same command with --resume goes on from there",
+                err=True,
+            )
+        raise
     version = context.store.save(
         model,
         kept.items,
@@ -213,8 +221,10 @@ def _in_service(context: Context) -> "Earlier":
 
 
 def _remove_checkpoints(checkpoint: Path) -> None:
-    for file in checkpoint.parent.glob(f"{checkpoint.name}.*"):
-        file.unlink()
+    half_written = f".{checkpoint.name}.*.tmp"  # a killed process leaves it
+    for pattern in (f"{checkpoint.name}.*", half_written):
+        for file in checkpoint.parent.glob(pattern):
+            file.unlink()
 
 
 @click.command(

@@ -82,7 +82,7 @@ class ALS(Model):
             solver = self._solver()
             solver.item_factors = self.item_factors_
             factors = solver.recalculate_user(rows, csr_matrix(histories, copy=True))
-        return np.asarray(factors, dtype=np.float32).reshape(len(rows), -1)
+        return np.asarray(factors, dtype=np.float32).reshape(len(rows), self.item_factors_.shape[1])
 
     def _item_similarity(self, wanted: Positions) -> Scores:
         return cosine(self.item_factors_, wanted)
