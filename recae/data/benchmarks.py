@@ -68,10 +68,13 @@ def _ml_1m_bars_m1(root: Path) -> Split:
 
 
 def _ml_1m_diffrec(root: Path) -> Split:
-    """MovieLens 1M, ratings of 4 and 5, by time as in DiffRec. Its tables remove validation events too."""
+    """MovieLens 1M, ratings of 4 and 5, by time as in DiffRec. Its tables remove validation events too.
+
+    The files hold no times, but each user's events in their order, which serves as times here.
+    """
     with np.load(root / "ml-1m-diffrec" / "ml-1m_clean.npz", allow_pickle=False) as parts:
         train, validation, test = (parts[part].astype(np.int32) for part in ("train", "valid", "test"))
-    return _given(train, validation, test, name="ml-1m-diffrec", validation_is_seen=True)
+    return _given(train, validation, test, name="ml-1m-diffrec", in_order=True, validation_is_seen=True)
 
 
 def _gowalla(root: Path) -> Split:
@@ -156,15 +159,17 @@ LOADERS: dict[str, Callable[[Path], Split | Interactions]] = {
 }
 
 
-def _given(train: Pairs, validation: Pairs, test: Pairs, **settings: Any) -> Split:
-    """A split of bare numbers: ids are their decimal strings."""
+def _given(train: Pairs, validation: Pairs, test: Pairs, *, in_order: bool = False, **settings: Any) -> Split:
+    """A split of bare numbers: ids are their decimal strings; ``in_order``: places in the files serve as times."""
     n_users, n_items = np.concatenate([train, validation, test]).max(axis=0) + 1
     users, items = IdMap.of_range(n_users), IdMap.of_range(n_items)
-    return given(*(_interactions(pairs, users, items) for pairs in (train, validation, test)), **settings)
+    parts = (_interactions(pairs, users, items, in_order=in_order) for pairs in (train, validation, test))
+    return given(*parts, **settings)
 
 
-def _interactions(pairs: Pairs, users: IdMap, items: IdMap) -> Interactions:
-    return Interactions.from_positions(pairs[:, 0], pairs[:, 1], users=users, items=items)
+def _interactions(pairs: Pairs, users: IdMap, items: IdMap, *, in_order: bool = False) -> Interactions:
+    times = np.arange(len(pairs), dtype=np.int64) if in_order else None
+    return Interactions.from_positions(pairs[:, 0], pairs[:, 1], users=users, items=items, times=times)
 
 
 def _adjacency(path: Path) -> Pairs:

@@ -10,7 +10,7 @@ busy process on 2 cores, 5,240 items: 3 s with torch, 17 s with OpenBLAS).
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -62,30 +62,32 @@ def inverse_gram(
     squares = np.bincount(histories.indices, weights=np.square(histories.data), minlength=histories.shape[1])
     ridge = (l2 + dropout / (1.0 - dropout) * squares).astype(np.float32)
     active = csr_array(histories[np.diff(histories.indptr) > 0])
-    by_users = active.shape[0] < USERS_SIDE * active.shape[1]
-    with bar(
-        "solving", _operations(min(active.shape) if by_users else active.shape[1]), show=show_progress
-    ) as running:
-        solve = _by_users if by_users else _by_items
-        return solve(active, ridge, running), ridge
+    if active.shape[0] < USERS_SIDE * active.shape[1]:
+        return _by_users(active, ridge, show_progress=show_progress), ridge
+    matrix = gram_matrix(active)
+    invert_with_ridge(matrix, ridge, show_progress=show_progress)
+    return matrix, ridge
 
 
-def _by_items(histories: csr_array, ridge: Matrix, running: Bar) -> Matrix:
-    matrix = gram_matrix(histories)
+def invert_with_ridge(matrix: Matrix, ridge: Matrix, *, show_progress: bool = False) -> None:
+    """Replace a symmetric ``matrix`` by ``(matrix + diag(ridge))^-1``.
+
+    Raises:
+        FitError: if that is not positive definite in float32.
+    """
     matrix[np.diag_indices(len(matrix))] += ridge
-    invert(torch.from_numpy(matrix), running)
-    return matrix
+    with bar("solving", _operations(len(matrix)), show=show_progress) as running:
+        invert(torch.from_numpy(matrix), running)
 
 
-def _by_users(histories: csr_array, ridge: Matrix, running: Bar) -> Matrix:
+def _by_users(histories: csr_array, ridge: Matrix, *, show_progress: bool) -> Matrix:
     """The same inverse through that of ``I + Y Y'``; the users' matrix is gone before the items' is whole."""
     n_items = histories.shape[1]
     scale = 1.0 / np.sqrt(ridge)
     data = histories.data * scale[histories.indices]
     by_item = csr_array(csr_array((data, histories.indices, histories.indptr), shape=histories.shape).T)  # Y'
     users = gram_matrix(by_item)
-    users[np.diag_indices(len(users))] += 1.0
-    invert(torch.from_numpy(users), running)
+    invert_with_ridge(users, np.ones(len(users), dtype=np.float32), show_progress=show_progress)
 
     result = np.empty((n_items, n_items), dtype=np.float32)
     for block in _blocks(n_items):  # the lower triangle alone: pages of the upper one are not touched yet
@@ -109,9 +111,23 @@ def gram_matrix(histories: csr_array) -> Matrix:
     def fill(block: slice) -> None:
         gram[block] = (by_item[block] @ histories).toarray()
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(fill, _blocks(n_items)))
+    _in_threads(fill, n_items)
     return gram
+
+
+def add_product(left: csr_array, right: csr_array, *, into: Matrix, weight: float) -> None:
+    """``into += weight * left' right`` for sparse matrices of the same users, in blocks as :func:`gram_matrix`."""
+    by_item = csr_array(left.T)
+
+    def add(block: slice) -> None:
+        into[block] += np.float32(weight) * (by_item[block] @ right).toarray()
+
+    _in_threads(add, len(into))
+
+
+def _in_threads(work: Callable[[slice], None], n: int) -> None:
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(work, _blocks(n)))
 
 
 def _blocks(n: int) -> Iterator[slice]:
@@ -185,13 +201,17 @@ def _own_operations(n: int) -> float:
     return float(n) ** 3 * (1.0 if n <= LEAF else 0.75)
 
 
-def check_memory(n_items: int) -> None:
+def check_memory(n_items: int, n_matrices: float = PEAK) -> None:
     """Refuse what would not fit, before any work.
+
+    Args:
+        n_items: rows and columns of a matrix.
+        n_matrices: how many of them are held at the peak, in float32.
 
     Raises:
         MemoryBudgetError: with the need, the budget and what to do.
     """
-    needed = PEAK * 4 * n_items**2
+    needed = n_matrices * 4 * n_items**2
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > available:
         raise MemoryBudgetError(

@@ -23,6 +23,7 @@ _PLACES = {
     "rlae": "linear.RLAE",
     "rdlae": "linear.RDLAE",
     "dan": "linear.DAN",
+    "slist": "slist.SLIST",
     "elsa": "elsa.ELSA",
     "autorec": "autorec.AutoRec",
     "dae": "denoising.DAE",
