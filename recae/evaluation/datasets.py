@@ -110,7 +110,10 @@ def sha256_of(split: Split) -> str:
     digest = hashlib.sha256()
     holdouts = [split.test] if split.validation is None else [split.validation, split.test]
     matrices = [split.train.matrix] + [
-        matrix for holdout in holdouts for matrix in (holdout.inputs, holdout.targets, holdout.seen)
+        matrix
+        for holdout in holdouts
+        for matrix in (holdout.inputs, holdout.targets, holdout.seen, holdout.candidates)
+        if matrix is not None
     ]
     for matrix in matrices:
         for part in (matrix.shape, matrix.indptr, matrix.indices):
