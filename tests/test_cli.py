@@ -331,7 +331,7 @@ def test_a_warm_start_trains_on_from_the_model_in_service(store, log):
     [
         (["--model", "mult_dae"], "mult_dae cannot start from a model of another kind, mult_vae"),
         (["--model", "mult_vae", "--set", "n_hidden=5"], "the earlier model's layers have other sizes"),
-        (["--model", "ease"], "ease is not trained step by step"),
+        (["--model", "ease"], "ease keeps nothing that another training could start from"),
     ],
 )
 def test_a_warm_start_that_is_not_possible_says_why_and_starts_from_the_beginning(
