@@ -172,7 +172,7 @@ class ModelSection(Section):
     search: dict[str, Annotated[list[JsonValue], Field(min_length=1)]] = {}
     """Setting -> values to try. All combinations are tried, so the lists multiply."""
     refit: bool = False
-    """Rating prediction: after choosing, learn from train and validation, for as many epochs as were best."""
+    """After choosing, learn from train and validation, for as many epochs as were best; not for held-out users."""
 
     @model_validator(mode="after")
     def _fixed_or_searched(self) -> Self:
