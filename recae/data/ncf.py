@@ -44,13 +44,12 @@ def ml_1m_ncf(root: Path) -> Split:
     folder = root / "ml-1m"
     ratings = pd.read_parquet(folder / "ratings.parquet", columns=["user", "movie"])
     movies = pd.read_parquet(folder / "ncf" / "item_map.parquet").sort_values("ncf_item")["movie"]
-    columns = pd.Series(
-        np.arange(len(movies), dtype=np.int32), index=movies
-    )  # NCF's item number is the column
+    column_of = np.full(int(movies.max()) + 1, -1, dtype=np.int32)
+    column_of[movies.to_numpy()] = np.arange(len(movies))  # NCF's item number is the column
     users = IdMap(map(str, range(1, int(ratings["user"].max()) + 1)))  # NCF's user number is the row
     everything = Interactions.from_positions(
         ratings["user"].to_numpy() - 1,
-        columns.loc[ratings["movie"]].to_numpy(dtype=np.int32),
+        column_of[ratings["movie"].to_numpy()],
         users=users,
         items=IdMap(movies.astype("str")),
     )

@@ -215,7 +215,7 @@ def _test_scores(task: _Task, fitted: Model) -> dict[str, Score]:
 
 def _refitted_scores(task: _Task, unfitted: Model) -> dict[str, Score]:
     """Scores of the chosen settings, learned from train and validation for the epochs that validation found best."""
-    together, test = refitting_split(task.split)
+    together, test = refitting_split(task.split_for(unfitted), unfitted.feedback)
     return task.scores(unfitted.fit(together, show_progress=False), test, task.metrics.reported)
 
 

@@ -81,7 +81,7 @@ class Model(Neighbours):
     supports_fold_in: ClassVar[bool] = True
     """Whether a history that was not in the training data can be scored."""
     supports_warm_start: ClassVar[bool] = False
-    """Whether training can go on from an earlier model; what is fitted in closed form has no use for one."""
+    """Whether training can go on from an earlier model; what is fitted in closed form keeps nothing to start from."""
 
     free_settings: ClassVar[frozenset[str]] = frozenset()
     """Settings that what was learned does not depend on: see :meth:`retuned`."""
@@ -125,7 +125,7 @@ class Model(Neighbours):
 
         Raises:
             DataError: if the matrix is empty or holds NaN or infinite values, or values the model cannot take.
-            WarmStartError: if the model is fitted in closed form, or the earlier one is of another kind or size.
+            WarmStartError: if the model cannot start from any, or the earlier one is of another kind or size.
             FitError: if training ended in NaN or infinite weights.
         """
         histories = training_matrix(user_items, keep_zeros=self.feedback != "implicit")

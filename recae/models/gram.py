@@ -1,10 +1,17 @@
-"""The Gram matrix of a log and its inverse, in place: the work behind every linear autoencoder.
+"""The regularised Gram matrix of a log and its inverse, in place: the work behind every linear autoencoder.
+
+``(X'X + L)^-1`` is found from the smaller of two sides. By items it is one symmetric inverse of n_items rows. By
+users, with ``Y = X L^-1/2``, it is ``L^-1/2 (I - Y' (I + Y Y')^-1 Y) L^-1/2``: one symmetric inverse of n_users
+rows, and sparse products to come back to the items. The cost is cubic in the side that is inverted: on Gowalla,
+29,858 users and 40,981 items, the users' side takes 0.39 times the operations, and half the memory while it lasts.
 
 Products go through torch, whose threads share a core with others; OpenBLAS's own spin (measured beside one
 busy process on 2 cores, 5,240 items: 3 s with torch, 17 s with OpenBLAS).
 """
 
 import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -13,21 +20,27 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from recae.errors import FitError, MemoryBudgetError
+from recae.models.matrices import sparse_times_dense
 from recae.progress import Bar, bar
 
-COLUMNS = 2048
-"""Columns of the Gram matrix that are made dense at a time."""
+Matrix = NDArray[np.float32]
+
+COLUMNS = 512
+"""Rows of a result that a thread makes dense at a time."""
 
 LEAF = 1024
 """Rows of the blocks that are inverted as a whole; above that, everything is matrix products."""
 
 PEAK = 1.4
-"""Peak memory of building and inverting, in matrices of n_items x n_items float32."""
+"""Peak memory of building and inverting, in matrices of n_items x n_items float32; by users it is less."""
+
+USERS_SIDE = 0.85
+"""Share of n_items below which the users are the cheaper side: the way back to the items costs the rest."""
 
 
 def inverse_gram(
     histories: csr_array, *, l2: float, dropout: float = 0.0, show_progress: bool = False
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[Matrix, Matrix]:
     """``P = (G + L)^-1`` with ``G = X'X`` and ``L = diag(l2 + dropout / (1 - dropout) G_jj)``, in float32.
 
     Holds one n_items x n_items matrix, and a workspace of a third of it.
@@ -46,23 +59,64 @@ def inverse_gram(
         FitError: if the matrix is not positive definite in float32.
     """
     check_memory(histories.shape[1])
-    gram = gram_matrix(histories)
-    ridge = l2 + dropout / (1.0 - dropout) * np.diag(gram)
-    gram[np.diag_indices(len(gram))] += ridge
-    with bar("solving", _operations(len(gram)), show=show_progress) as running:
-        invert(torch.from_numpy(gram), running)
-    return gram, ridge.astype(np.float32)
+    squares = np.bincount(histories.indices, weights=np.square(histories.data), minlength=histories.shape[1])
+    ridge = (l2 + dropout / (1.0 - dropout) * squares).astype(np.float32)
+    active = csr_array(histories[np.diff(histories.indptr) > 0])
+    by_users = active.shape[0] < USERS_SIDE * active.shape[1]
+    with bar(
+        "solving", _operations(min(active.shape) if by_users else active.shape[1]), show=show_progress
+    ) as running:
+        solve = _by_users if by_users else _by_items
+        return solve(active, ridge, running), ridge
 
 
-def gram_matrix(histories: csr_array) -> NDArray[np.float32]:
-    """``X'X`` in float32, C-ordered, made dense in blocks of columns."""
+def _by_items(histories: csr_array, ridge: Matrix, running: Bar) -> Matrix:
+    matrix = gram_matrix(histories)
+    matrix[np.diag_indices(len(matrix))] += ridge
+    invert(torch.from_numpy(matrix), running)
+    return matrix
+
+
+def _by_users(histories: csr_array, ridge: Matrix, running: Bar) -> Matrix:
+    """The same inverse through that of ``I + Y Y'``; the users' matrix is gone before the items' is whole."""
+    n_items = histories.shape[1]
+    scale = 1.0 / np.sqrt(ridge)
+    data = histories.data * scale[histories.indices]
+    by_item = csr_array(csr_array((data, histories.indices, histories.indptr), shape=histories.shape).T)  # Y'
+    users = gram_matrix(by_item)
+    users[np.diag_indices(len(users))] += 1.0
+    invert(torch.from_numpy(users), running)
+
+    result = np.empty((n_items, n_items), dtype=np.float32)
+    for block in _blocks(n_items):  # the lower triangle alone: pages of the upper one are not touched yet
+        explained = sparse_times_dense(by_item[block], users)  # rows of Y' (I + Y Y')^-1, (block, n_users)
+        upto = slice(0, block.stop)
+        rows = sparse_times_dense(by_item[upto], np.ascontiguousarray(explained.T))  # (upto, block)
+        result[block, upto] = rows.T
+        result[block, upto] *= -scale[block, None] * scale[upto]
+    del users
+    _mirror(torch.from_numpy(result), COLUMNS)
+    result[np.diag_indices(n_items)] += np.square(scale)
+    return result
+
+
+def gram_matrix(histories: csr_array) -> Matrix:
+    """``X'X`` in float32, C-ordered, made dense in blocks of rows, a thread for each core of the budget."""
     n_items = histories.shape[1]
     by_item = csr_array(histories.T)  # (n_items, n_users)
     gram = np.empty((n_items, n_items), dtype=np.float32)
-    for start in range(0, n_items, COLUMNS):  # the matrix is symmetric: rows are written, which is faster
-        block = slice(start, start + COLUMNS)
+
+    def fill(block: slice) -> None:
         gram[block] = (by_item[block] @ histories).toarray()
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(fill, _blocks(n_items)))
     return gram
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    for start in range(0, n, COLUMNS):
+        yield slice(start, min(start + COLUMNS, n))
 
 
 @torch.no_grad()
@@ -95,7 +149,7 @@ def invert(matrix: Tensor, running: Bar | None = None) -> None:
         torch.mm(a22, v, out=a21)
         a21.neg_()
         _subtract_lower(a11, v.T, a21)
-        _mirror(a11)
+        _mirror(a11, LEAF)
         matrix[first, second] = a21.T
     if running is not None:
         running.advance(_own_operations(n))
@@ -115,10 +169,10 @@ def _subtract_lower(matrix: Tensor, left: Tensor, right: Tensor) -> None:
         matrix[start:, block].addmm_(left[start:], right[:, block], alpha=-1)
 
 
-def _mirror(matrix: Tensor) -> None:
-    """Copy the lower triangle, whose diagonal blocks are whole, to the upper one."""
-    for start in range(0, len(matrix), LEAF):
-        block, after = slice(start, start + LEAF), slice(start + LEAF, None)
+def _mirror(matrix: Tensor, step: int) -> None:
+    """Copy the lower triangle, whose diagonal blocks of ``step`` rows are whole, to the upper one."""
+    for start in range(0, len(matrix), step):
+        block, after = slice(start, start + step), slice(start + step, None)
         matrix[block, after] = matrix[after, block].T
 
 

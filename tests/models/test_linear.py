@@ -58,6 +58,27 @@ def test_the_block_size_changes_nothing(data, monkeypatch, block):
     assert inverse.flags.c_contiguous
 
 
+@pytest.mark.parametrize(("l2", "dropout"), [(0.5, 0.0), (20.0, 0.7)])
+@pytest.mark.parametrize("block", [7, 512])
+def test_the_users_side_gives_the_same_inverse_as_the_items_side(data, monkeypatch, l2, dropout, block):
+    monkeypatch.setattr(gram, "COLUMNS", block)
+    few_users = csr_array(
+        np.vstack([data.toarray()[:9], np.zeros((2, 23), dtype=np.float32)])
+    )  # two empty rows
+    dense = few_users.toarray().astype(np.float64)
+    wanted = np.linalg.inv(
+        dense.T @ dense + np.diag(l2 + dropout / (1 - dropout) * np.square(dense).sum(axis=0))
+    )
+    by_users, ridge = inverse_gram(few_users, l2=l2, dropout=dropout)
+    monkeypatch.setattr(gram, "USERS_SIDE", 0.0)
+    by_items, same_ridge = inverse_gram(few_users, l2=l2, dropout=dropout)
+    assert_allclose(by_users, wanted, rtol=1e-4, atol=1e-5)
+    assert_allclose(by_items, wanted, rtol=1e-4, atol=1e-5)
+    assert (ridge == same_ridge).all()
+    assert_allclose(by_users, by_users.T, atol=1e-7)
+    assert by_users.flags.c_contiguous
+
+
 def test_what_cannot_fit_into_memory_is_refused_with_numbers_before_it_starts(monkeypatch):
     monkeypatch.setattr(gram, "gram_matrix", lambda _: pytest.fail("started all the same"))
     huge = csr_array((1, 500_000), dtype=np.float32)
