@@ -182,6 +182,16 @@ class Model(Neighbours):
                     "raise its regularisation, or lower its learning rate"
                 )
 
+    @property
+    def chooses_on_validation(self) -> bool:
+        """Whether ``fit`` chooses something, such as the number of epochs, where it is given a validation."""
+        return "patience" in type(self.config).model_fields
+
+    def settled_config(self) -> ModelConfig:
+        """The settings of this fitted model with what its validation chose, for a fit without a validation."""
+        log = getattr(self, "training_log_", None)
+        return self.config if log is None else self.config.model_copy(update={"epochs": log["best_epoch"]})
+
     # ---------------------------------------------------------------- scoring
 
     def score(self, histories: Any) -> Scores:
