@@ -104,6 +104,7 @@ class Recommender:
         *,
         seen: csr_array | None = None,
         items: Positions | None = None,
+        candidates: csr_array | None = None,
         show_progress: bool = False,
     ) -> tuple[Positions, Scores]:
         """The n best items of every history, in bounded memory however many rows there are.
@@ -113,10 +114,11 @@ class Recommender:
             n: places per row; fewer come back when there are fewer candidates.
             seen: shape (n_rows, n_items); its stored entries are not recommended. None excludes nothing.
             items: candidate columns; None for all.
+            candidates: shape (n_rows, n_items); its stored entries are the only ones ranked in each row.
             show_progress: show a bar over the rows.
 
         Returns:
-            ids and scores, each (n_rows, k), best first, k = min(n, candidates). Where a row has fewer than k
+            ids and scores, each (n_rows, k), best first, k = min(n, columns). Where a row has fewer than k
             items left, excluded ones stand at the end with the score `recae.models.ranking.NEVER`.
 
         Raises:
@@ -126,11 +128,20 @@ class Recommender:
             raise ValueError(
                 f"histories have {histories.shape[1]:,} columns, the model has {len(self.items):,} items"
             )
-        if seen is not None and seen.shape != histories.shape:
-            raise ValueError(
-                f"seen has the shape {seen.shape}, histories have {histories.shape}; they must agree"
-            )
-        return rank(self.model.score, histories, n, exclude=seen, items=items, show_progress=show_progress)
+        for called, given in (("seen has", seen), ("candidates have", candidates)):
+            if given is not None and given.shape != histories.shape:
+                raise ValueError(
+                    f"{called} the shape {given.shape}, histories have {histories.shape}; they must agree"
+                )
+        return rank(
+            self.model.score,
+            histories,
+            n,
+            exclude=seen,
+            items=items,
+            candidates=candidates,
+            show_progress=show_progress,
+        )
 
     def recommend(
         self,

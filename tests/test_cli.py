@@ -331,7 +331,7 @@ def test_a_warm_start_trains_on_from_the_model_in_service(store, log):
     [
         (["--model", "mult_dae"], "mult_dae cannot start from a model of another kind, mult_vae"),
         (["--model", "mult_vae", "--set", "n_hidden=5"], "the earlier model's layers have other sizes"),
-        (["--model", "ease"], "ease is not trained step by step"),
+        (["--model", "ease"], "ease keeps nothing that another training could start from"),
     ],
 )
 def test_a_warm_start_that_is_not_possible_says_why_and_starts_from_the_beginning(
@@ -348,6 +348,36 @@ def test_a_warm_start_that_is_not_possible_says_why_and_starts_from_the_beginnin
 def test_a_warm_start_without_a_model_in_service_starts_from_the_beginning(store, log):
     shown = trained(log, "--model", "mult_vae", "--set", "epochs=1", "--set", "n_hidden=4", "--warm-start")
     assert "starting from the beginning: no model is in service in" in shown
+
+
+def test_a_model_of_sequences_is_trained_from_times_and_answers_by_the_order_of_the_items(tmp_path):
+    there = [(start + step) % 6 for start in range(6) for step in range(4)]
+    back = [(start - step) % 6 for start in range(6) for step in range(4)]
+    rows = [f"{place // 4},{item},{1000 + place % 4}" for place, item in enumerate(there + back)]
+    log = tmp_path / "timed.csv"
+    log.write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
+    settings = {
+        "epochs": 40,
+        "batch_size": 4,
+        "learning_rate": 0.02,
+        "n_next": 1,
+        "dropout": 0,
+        "kl_weight": 0,
+    }
+    sizes = {"n_embedding": 12, "n_hidden": 16, "n_latent": 6}
+    options = [part for key, value in (settings | sizes).items() for part in ("--set", f"{key}={value}")]
+    trained(log, "--model", "sequential_vae", *options)
+
+    def first(*items):
+        asked = [part for item in items for part in ("--items", item)]
+        return json.loads(run("recommend", *asked, "-n", "1", "--json"))["items"][0]["item_id"]
+
+    assert (first(1, 2, 3), first(3, 2, 1)) == ("4", "0")
+
+
+def test_a_model_of_sequences_cannot_be_trained_without_times(log):
+    errors = run("train", log, "--model", "sequential_vae", code=1)
+    assert "have no times; map a timestamp column" in one_line(errors.splitlines(keepends=True)[-1])
 
 
 def test_a_model_that_serves_no_strangers_says_so_when_it_is_trained(log):

@@ -32,6 +32,8 @@ class Holdout:
     """What may not be recommended, same shape; the inputs unless given."""
     input_times: Times | None = None
     """Seconds since 1970 of every input, aligned with ``inputs.data``; None if the log had no times."""
+    candidates: csr_array | None = None
+    """The only items to rank for each row, its targets among them, same shape; None for the whole catalogue."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seen", self.inputs if self.seen is None else self.seen)
@@ -40,6 +42,16 @@ class Holdout:
             raise DataError(
                 f"inputs, targets, seen and {len(self.users)} users must agree; found shapes {shapes}"
             )
+        if self.candidates is not None:
+            if self.candidates.shape != self.inputs.shape:
+                raise DataError(
+                    f"candidates have the shape {self.candidates.shape}, the inputs {self.inputs.shape}; they must agree"
+                )
+            missing = self.targets.nnz - pattern(self.targets).multiply(pattern(self.candidates)).nnz
+            if missing:
+                raise DataError(
+                    f"{missing:,} targets are not among the candidates, so nobody could find them"
+                )
 
     def __len__(self) -> int:
         return len(self.users)

@@ -69,7 +69,7 @@ def refuse_dishonest(
             "hold one out, or leave refit out"
         )
     if section.refit:
-        check_refittable(split)
+        check_refittable(split, model.feedback)
     if not model.supports_fold_in:
         strangers = [user for user in split.test.users.ids if user not in split.train.users]
         if strangers:

@@ -65,25 +65,31 @@ def load_split(protocol: Protocol, seed: int | None = None) -> Split:
     return replace(split, notes={reason: n for reason, n in notes.items() if n} | dict(split.notes))
 
 
-def check_refittable(split: Split) -> Holdout:
+def check_refittable(split: Split, feedback: Feedback = "implicit") -> Holdout:
     """The validation part; refuses a split in which train and validation cannot become one matrix.
 
     Raises:
-        EvaluationError: if a user is not in train: there is no one history to lengthen then.
+        EvaluationError: if a user is not in train: there is no one history to lengthen then; or, for a model that
+            goes by order, if a user has several validation events, of which nobody knows which came first.
     """
     if split.validation is None:
         raise EvaluationError("there is no validation part to refit on")
     for holdout in (split.validation, split.test):
         if not all(user in split.train.users for user in holdout.users.ids):
             raise EvaluationError("refit needs a split of ratings or events; this one holds out whole users")
+    if feedback == "sequences" and (np.diff(split.validation.targets.indptr) > 1).any():
+        raise EvaluationError(
+            "refit of a model of sequences needs one validation event a user; use leave_last_out, or leave refit out"
+        )
     return split.validation
 
 
-def refitting_split(split: Split) -> tuple[csr_array, Holdout]:
+def refitting_split(split: Split, feedback: Feedback = "implicit") -> tuple[csr_array, Holdout]:
     """Train and validation as one matrix, and the test with histories from it; nothing in them is recommended.
 
     Args:
         split: with a validation part, whose users and test users are all users of train.
+        feedback: of the model: with ``"sequences"`` the validation event takes the place after the training events.
 
     Returns:
         The training matrix, shape (n_users, n_items), and the test part.
@@ -91,14 +97,17 @@ def refitting_split(split: Split) -> tuple[csr_array, Holdout]:
     Raises:
         EvaluationError: as `check_refittable`.
     """
-    validation = check_refittable(split)
+    validation = check_refittable(split, feedback)
     parts = split.train.matrix.tocoo(), validation.targets.tocoo()
     rows = split.train.users.positions(validation.users.ids, kind="user")
     entries = (
         np.concatenate([parts[0].coords[0], rows[parts[1].coords[0]]]),
         np.concatenate([parts[0].coords[1], parts[1].coords[1]]),
     )
-    values = np.concatenate([parts[0].data, parts[1].data])
+    added = parts[1].data
+    if feedback == "sequences":
+        added = np.diff(split.train.matrix.indptr)[rows[parts[1].coords[0]]] + np.float32(1)
+    values = np.concatenate([parts[0].data, added], dtype=np.float32)
     together = csr_array(coo_array((values, entries), shape=split.train.matrix.shape))  # a 0.0 stays stored
     test_rows = split.train.users.positions(split.test.users.ids, kind="user")
     histories = together[test_rows]
@@ -110,7 +119,10 @@ def sha256_of(split: Split) -> str:
     digest = hashlib.sha256()
     holdouts = [split.test] if split.validation is None else [split.validation, split.test]
     matrices = [split.train.matrix] + [
-        matrix for holdout in holdouts for matrix in (holdout.inputs, holdout.targets, holdout.seen)
+        matrix
+        for holdout in holdouts
+        for matrix in (holdout.inputs, holdout.targets, holdout.seen, holdout.candidates)
+        if matrix is not None
     ]
     for matrix in matrices:
         for part in (matrix.shape, matrix.indptr, matrix.indices):

@@ -131,10 +131,11 @@ def _data_line(results: Results) -> str:
         if data.n_validation_users
         else "nothing to choose on"
     )
+    among = "" if data.n_candidates is None else f" among {data.n_candidates:,} given candidates each"
     left_out = f", {data.n_left_out:,} left out as nothing of theirs is held out" if data.n_left_out else ""
     return (
         f"{data.split}: {data.n_train:,} interactions of {data.n_users:,} users with {data.n_items:,} items to learn from; "
-        f"{validation}; tested on {data.n_test_users:,} users with {data.n_test_targets:,} held-out {what}{left_out}."
+        f"{validation}; tested on {data.n_test_users:,} users with {data.n_test_targets:,} held-out {what}{among}{left_out}."
     )
 
 

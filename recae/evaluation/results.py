@@ -74,7 +74,7 @@ class DataFacts(Record):
     n_users: int
     """Users to train on."""
     n_items: int
-    """Size of the catalogue; every item is ranked."""
+    """Size of the catalogue; every item is ranked, unless ``n_candidates`` says otherwise."""
     n_train: int
     n_validation_users: int
     n_validation_targets: int
@@ -83,6 +83,8 @@ class DataFacts(Record):
     n_test_targets: int
     n_left_out: int
     """Test users without held-out items; they have no value."""
+    n_candidates: int | None = None
+    """The most items ranked for one test user, where the split names the candidates."""
     notes: dict[str, int]
     """What the filters and the split could not use."""
     sha256: str

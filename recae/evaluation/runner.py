@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import recae
@@ -214,7 +215,7 @@ def _test_scores(task: _Task, fitted: Model) -> dict[str, Score]:
 
 def _refitted_scores(task: _Task, unfitted: Model) -> dict[str, Score]:
     """Scores of the chosen settings, learned from train and validation for the epochs that validation found best."""
-    together, test = refitting_split(task.split)
+    together, test = refitting_split(task.split_for(unfitted), unfitted.feedback)
     return task.scores(unfitted.fit(together, show_progress=False), test, task.metrics.reported)
 
 
@@ -243,6 +244,7 @@ def _tried(
 
 
 def _facts(split: Split) -> DataFacts:
+    candidates = split.test.candidates
     validation, judged = split.validation, len(users_with_targets(split.test))
     return DataFacts(
         split=split.name,
@@ -254,6 +256,7 @@ def _facts(split: Split) -> DataFacts:
         n_test_users=judged,
         n_test_targets=int(split.test.targets.nnz),
         n_left_out=split.test.targets.shape[0] - judged,
+        n_candidates=None if candidates is None else int(np.diff(candidates.indptr).max()),
         notes=dict(split.notes),
         sha256=sha256_of(split),
     )

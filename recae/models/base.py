@@ -81,7 +81,7 @@ class Model(Neighbours):
     supports_fold_in: ClassVar[bool] = True
     """Whether a history that was not in the training data can be scored."""
     supports_warm_start: ClassVar[bool] = False
-    """Whether training can go on from an earlier model; what is fitted in closed form has no use for one."""
+    """Whether training can go on from an earlier model; what is fitted in closed form keeps nothing to start from."""
 
     free_settings: ClassVar[frozenset[str]] = frozenset()
     """Settings that what was learned does not depend on: see :meth:`retuned`."""
@@ -125,7 +125,7 @@ class Model(Neighbours):
 
         Raises:
             DataError: if the matrix is empty or holds NaN or infinite values, or values the model cannot take.
-            WarmStartError: if the model is fitted in closed form, or the earlier one is of another kind or size.
+            WarmStartError: if the model cannot start from any, or the earlier one is of another kind or size.
             FitError: if training ended in NaN or infinite weights.
         """
         histories = training_matrix(user_items, keep_zeros=self.feedback != "implicit")
@@ -181,6 +181,16 @@ class Model(Neighbours):
                     f"{self.name} ended with NaN or infinite values in {field!r}; "
                     "raise its regularisation, or lower its learning rate"
                 )
+
+    @property
+    def chooses_on_validation(self) -> bool:
+        """Whether ``fit`` chooses something, such as the number of epochs, where it is given a validation."""
+        return "patience" in type(self.config).model_fields
+
+    def settled_config(self) -> ModelConfig:
+        """The settings of this fitted model with what its validation chose, for a fit without a validation."""
+        log = getattr(self, "training_log_", None)
+        return self.config if log is None else self.config.model_copy(update={"epochs": log["best_epoch"]})
 
     # ---------------------------------------------------------------- scoring
 

@@ -34,6 +34,7 @@ _PLACES = {
     "recvae": "recvae.RecVAE",
     "hvamp_vae": "hvamp.HVampVAE",
     "sequential_vae": "sequential.SequentialVAE",
+    "blend": "blend.Blend",
 }
 
 

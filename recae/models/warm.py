@@ -45,14 +45,13 @@ class WarmStart:
         """Refuse what cannot be the start of a fit of ``model`` to a matrix of this shape.
 
         Raises:
-            WarmStartError: if ``model`` is fitted in closed form, or the earlier one is of another kind.
+            WarmStartError: if ``model`` cannot start from any, or the earlier one is of another kind.
             ValueError: if the positions do not fit the matrix or the earlier model.
             NotFittedError: if the earlier model has learned nothing yet.
         """
         if not model.supports_warm_start:
             raise WarmStartError(
-                f"{model.name} is not trained step by step, so an earlier model is of no use to it; "
-                "fit it without a warm start"
+                f"{model.name} keeps nothing that another training could start from; fit it without a warm start"
             )
         if self.model.name != model.name:
             raise WarmStartError(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from recae.data.splits import random_ratings
-from recae.errors import ConfigError, DataError
+from recae.errors import ConfigError, DataError, EvaluationError
 from recae.evaluation import datasets
-from recae.evaluation.datasets import load_split, sha256_of
+from recae.evaluation.datasets import load_split, refitting_split, sha256_of
 from recae.evaluation.protocol import Protocol, load_protocol
 
 RANKING = """
@@ -68,6 +68,24 @@ def test_sequences_are_asked_by_places_in_time_and_answered_by_ones(split_of):
     row = split.train.matrix[[split.train.users.position("u2")]]  # i2 i3 i4 i5, then i0 and i1 are asked for
     assert split.train.items.ids[row.indices[np.argsort(row.data)]].tolist() == ["i2", "i3", "i4", "i5"]
     assert set(split.test.targets.data) == set(split.test.seen.data) == {1.0}
+
+
+def test_the_validation_event_comes_after_the_training_events_where_a_model_of_sequences_is_refitted(
+    split_of,
+):
+    split = split_of('feedback = "sequences"', {"kind": "leave_last_out"})
+
+    together, test = refitting_split(split, "sequences")
+    row = together[[split.train.users.position("u2")]]
+    assert split.train.items.ids[row.indices[np.argsort(row.data)]].tolist() == ["i2", "i3", "i4", "i5", "i0"]
+    asked = test.inputs[[test.users.position("u2")]]
+    assert asked.data.tolist() == row.data.tolist()
+
+
+def test_a_refit_on_several_events_of_unknown_order_is_refused(split_of):
+    shares = {"kind": "temporal", "validation_share": 0.3, "test_share": 0.2}
+    with pytest.raises(EvaluationError, match="needs one validation event a user; use leave_last_out"):
+        refitting_split(split_of('feedback = "sequences"', shares), "sequences")
 
 
 def test_sequences_need_times_and_the_error_says_what_to_do(benchmark, monkeypatch):

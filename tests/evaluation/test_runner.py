@@ -9,7 +9,7 @@ from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
 from recae.data.splits import given
 from recae.errors import ConfigError, EvaluationError, FitError
-from recae.evaluation import evaluate, runner
+from recae.evaluation import evaluate, report, runner
 from recae.evaluation.datasets import sha256_of
 from recae.evaluation.protocol import Protocol
 from recae.evaluation.sections import DataSection
@@ -311,6 +311,18 @@ def test_a_refitted_ranking_learns_from_validation_too_and_recommends_nothing_of
     # user a has 0, 1 and now 4: her best two are 2 and 3; user c has not 4 and is given 4 and 1
     assert row.per_user["recall@2"].tolist() == [0.0, 0.0]
     assert row.test["coverage@2"].value == 4 / 6
+
+
+def test_a_refit_keeps_the_candidates_and_the_report_names_their_number(on):
+    split = given_split()
+    wanted = matrix([[0, 0, 1, 0, 0, 1], [0, 0, 0, 0, 0, 1]])  # column 2 comes first
+    split = replace(split, test=replace(split.test, candidates=wanted))
+    results = on(split, ranking_protocol({"refit": True}))
+
+    assert results.models[0].per_user["hit_rate@1"].tolist() == [0.0, 1.0]
+    assert results.data.n_candidates == 2
+    assert "with 2 held-out items among 2 given candidates each." in report.markdown(results)
+    assert results.data.sha256 != sha256_of(given_split())
 
 
 def test_what_depends_on_the_seed_is_chosen_with_the_first_and_tested_with_each(on):

@@ -43,6 +43,10 @@ SETTINGS = {
         "n_embedding": 8, "n_hidden": 16, "n_latent": 4, "epochs": 30, "batch_size": 8, "learning_rate": 0.02,
         "dropout": 0.0, "kl_weight": 0.0
     },
+    "blend": {
+        "members": [{"name": "ease", "settings": {"l2": 1.0}}, {"name": "als", "settings": {"n_factors": 3, "l2": 0.01}}],
+        "weights": [2.0, 1.0],
+    },
 }  # fmt: skip
 
 N = 24

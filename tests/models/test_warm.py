@@ -178,8 +178,8 @@ def test_a_checkpoint_of_another_start_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("case", named(COLD))
-def test_a_model_in_closed_form_says_that_it_has_no_use_for_an_earlier_one(case):
-    with pytest.raises(WarmStartError, match=f"{case.name} is not trained step by step"):
+def test_a_model_that_keeps_nothing_to_start_from_says_so(case):
+    with pytest.raises(WarmStartError, match=f"{case.name} keeps nothing that another training could start"):
         case.make().fit(case.data, False, warm_start=WarmStart(case.fitted(), np.arange(N)))
 
 

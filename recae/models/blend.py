@@ -1,0 +1,263 @@
+"""A blend: what several models say about a history, on one scale, in one weighted sum."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, JsonValue, NonNegativeFloat, PositiveInt, model_validator
+from scipy.sparse import csr_array
+
+from recae.data.holdout import Feedback, Holdout, holdout_for, pattern
+from recae.errors import ConfigError
+from recae.models import registry
+from recae.models.base import Fit, Model, ModelConfig
+from recae.models.ranking import SCORE_BYTES, Positions, Scores, hits, ndcg, top_n
+
+SHARES = np.linspace(0.0, 1.0, 21)
+"""What a member's share of the blend is chosen from."""
+
+ROUNDS = 2
+"""Times that every share is chosen anew, where there are more than two members; the second changes little."""
+
+
+class Member(ModelConfig):
+    """One model of a blend."""
+
+    name: str
+    """Its name in the registry."""
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    """Its settings; the others keep their defaults."""
+
+
+class BlendConfig(ModelConfig):
+    """Settings of a blend."""
+
+    members: tuple[Member, ...] = Field((Member(name="dan"), Member(name="mult_vae")), min_length=2)
+    """Two models or more, each with a ``name`` and ``settings``; none of ratings."""
+    weights: tuple[NonNegativeFloat, ...] | None = None
+    """One for each member. None: chosen on validation; without a validation every member counts the same."""
+    cutoff: PositiveInt = 20
+    """Weights are chosen by NDCG of so many first items."""
+    seed: int = Field(default=0, ge=0)
+    """Of every member that has a seed and fixes none."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        for member in self.members:
+            if registry.create(member.name, **member.settings).feedback == "ratings":
+                raise ConfigError(f"{member.name} predicts ratings; a blend is of models that rank")
+        if self.weights is not None and len(self.weights) != len(self.members):
+            raise ValueError(
+                f"{len(self.weights)} weights for {len(self.members)} members; give one for each"
+            )
+        if self.weights is not None and not sum(self.weights) > 0:
+            raise ValueError("one of the weights must be above 0")
+        return self
+
+    def unfitted(self) -> list[Model]:
+        """A new model for each member."""
+        return [
+            registry.create(member.name, **self._seed_of(member) | member.settings) for member in self.members
+        ]
+
+    def _seed_of(self, member: Member) -> dict[str, JsonValue]:
+        return {"seed": self.seed} if "seed" in registry.config_class(member.name).model_fields else {}
+
+
+class Blend(Model):
+    """The weighted sum of what its members score, each row on a scale of mean 0 and standard deviation 1.
+
+    Members err in different ways: a linear model and a deep one together rank better than either. Their scores have
+    no common unit, and one member's can spread a hundred times wider for one user than for another; so each row is
+    scaled by itself.
+
+    ``fit`` fits the members one after the other, then chooses the weights on the validation, by coordinates: the
+    share of one member at a time, of ``SHARES``, the others keeping their proportions. With two members that is one
+    exhaustive search. Choosing costs one scoring of the validation by all members for each share that is chosen.
+
+    A blend with a member of sequences is of sequences; members that do not go by order see 1 for each place.
+
+    Source: linear combination of standardised scores, after Shaw & Fox, "Combination of multiple searches",
+    TREC-2 1994 (CombSUM, there with scores scaled by their range).
+    """
+
+    name = "blend"
+    config: BlendConfig
+    config_class: ClassVar = BlendConfig
+    free_settings = frozenset({"weights"})
+
+    members_: list[Model]
+    """Fitted."""
+    weights_: NDArray[np.float32]
+    """Of the members; their sum is 1."""
+
+    @property
+    def feedback(self) -> Feedback:  # type: ignore[override]  # of other models the class knows, here the config
+        """Sequences, if that of a member is."""
+        return "sequences" if any(_goes_by_order(member) for member in self._models()) else "implicit"
+
+    @property
+    def supports_fold_in(self) -> bool:  # type: ignore[override]  # as above
+        """Whether every member can score a history that was not in the training data."""
+        return all(member.supports_fold_in for member in self._models())
+
+    @property
+    def chooses_on_validation(self) -> bool:
+        """Weights, or the epochs of a member."""
+        return self.config.weights is None or any(member.chooses_on_validation for member in self._models())
+
+    def retuned(self, config: ModelConfig) -> Self | None:
+        """With other weights, if the new config gives some; the members are the same."""
+        weights = config.weights if isinstance(config, BlendConfig) else None
+        if weights is None:
+            return None
+        model = super().retuned(config)
+        if model is not None:
+            model.weights_ = _shares(weights)
+        return model
+
+    def settled_config(self) -> BlendConfig:
+        """The settings with the weights, and with the best number of epochs of each member."""
+        members = []
+        for member, fitted in zip(self.config.members, self.members_, strict=True):
+            before = fitted.config.model_dump(mode="json")
+            chosen = {
+                field: value
+                for field, value in fitted.settled_config().model_dump(mode="json").items()
+                if value != before[field]
+            }
+            members.append(member.model_copy(update={"settings": member.settings | chosen}))
+        update = {"members": tuple(members), "weights": tuple(map(float, self.weights_))}
+        return self.config.model_copy(update=update)
+
+    # ---------------------------------------------------------------- learning
+
+    def _fit(self, histories: csr_array, how: Fit) -> None:
+        self.members_ = self.config.unfitted()
+        for place, member in enumerate(self.members_):
+            member.fit(
+                self._as_seen_by(member, histories),
+                how.show_progress,
+                validation=None if how.validation is None else self._asked_of(member, how.validation),
+                checkpoint=None if how.checkpoint is None else f"{how.checkpoint}.{place}",
+            )
+        n_members = len(self.members_)
+        self.weights_ = _shares(self.config.weights or [1.0] * n_members)
+        if self.config.weights is None and how.validation is not None:
+            for place in [n_members - 1] if n_members == 2 else [*range(n_members)] * ROUNDS:
+                self.weights_ = self._best_share(place, how.validation)
+
+    def _best_share(self, place: int, validation: Holdout) -> NDArray[np.float32]:
+        """The weights with the best share of one member, on a validation; of equally good shares the lowest."""
+        itself = np.arange(len(self.members_)) == place
+        others = np.where(itself, 0.0, self.weights_)
+        others = others if others.any() else np.where(itself, 0.0, 1.0)
+        others /= others.sum()
+        gained = np.zeros(len(SHARES))
+        for rows in _batches(validation):
+            targets, seen = validation.targets[rows], validation.seen[rows]
+            candidates = None if validation.candidates is None else validation.candidates[rows]
+            part, rest = self._apart(place, others, validation.inputs[rows])
+            for number, share in enumerate(SHARES):
+                scores = np.float32(1.0 - share) * rest + np.float32(share) * part
+                ids, _ = top_n(scores, self.config.cutoff, exclude=seen, candidates=candidates)
+                found = hits(ids, targets)
+                gained[number] += ndcg(found, np.diff(targets.indptr), self.config.cutoff).sum()
+        best = SHARES[int(np.argmax(np.round(gained, 9)))]  # rounding: no choice by the order of a sum
+        return _shares(np.where(itself, best, (1 - best) * others))
+
+    # ---------------------------------------------------------------- scoring
+
+    def _score(self, histories: csr_array) -> Scores:
+        scores = np.zeros(histories.shape, dtype=np.float32)
+        for member, weight in zip(self.members_, self.weights_, strict=True):
+            if weight:
+                scores += weight * standardised(member.score(self._as_seen_by(member, histories)))
+        return scores
+
+    def _apart(self, place: int, others: NDArray[np.float64], histories: csr_array) -> tuple[Scores, Scores]:
+        """What one member says, and what the others say together under their weights, each (n_rows, n_items)."""
+        part = rest = np.zeros(histories.shape, dtype=np.float32)
+        for number, member in enumerate(self.members_):
+            if number == place or others[number]:
+                scores = standardised(member.score(self._as_seen_by(member, histories)))
+                if number == place:
+                    part = scores
+                else:
+                    rest = rest + np.float32(others[number]) * scores
+        return part, rest
+
+    def _item_similarity(self, wanted: Positions) -> Scores:
+        return self._weighted([member._item_similarity(wanted) for member in self.members_])  # noqa: SLF001 - own parts
+
+    def _user_similarity(self, wanted: Positions) -> Scores:
+        return self._weighted([member._user_similarity(wanted) for member in self.members_])  # noqa: SLF001
+
+    def _weighted(self, similarities: Sequence[Scores]) -> Scores:
+        total = sum(weight * each for weight, each in zip(self.weights_, similarities, strict=True))
+        return np.asarray(total, dtype=np.float32)
+
+    # ---------------------------------------------------------------- members
+
+    def _models(self) -> list[Model]:
+        """The members, fitted or not."""
+        return self.members_ if "members_" in vars(self) else self.config.unfitted()
+
+    def _as_seen_by(self, member: Model, histories: csr_array) -> csr_array:
+        return pattern(histories) if self._hides_order_from(member) else histories
+
+    def _asked_of(self, member: Model, validation: Holdout) -> Holdout:
+        return holdout_for("implicit", validation) if self._hides_order_from(member) else validation
+
+    def _hides_order_from(self, member: Model) -> bool:
+        return self.feedback == "sequences" and not _goes_by_order(member)
+
+    def _state(self) -> dict[str, Any]:
+        state = super()._state()
+        if "members_" in state:  # what all were fitted to is stored once
+            state["members_"] = [
+                {field: value for field, value in member._state().items() if field != "histories_"}  # noqa: SLF001
+                for member in self.members_
+            ]
+        return state
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        stored = state.pop("members_", None)
+        super()._restore(state)
+        if stored is not None:
+            members = self.config.unfitted()
+            for member, learned in zip(members, stored, strict=True):
+                histories = self._as_seen_by(member, self.histories_)
+                member._restore({"histories_": histories} | learned)  # noqa: SLF001
+            self.members_ = members
+
+
+def standardised(scores: Scores) -> Scores:
+    """Each row with mean 0 and standard deviation 1 over the items, in place; a row of equal scores becomes 0.
+
+    Args:
+        scores: shape (n_rows, n_items).
+    """
+    scores -= scores.mean(axis=1, keepdims=True)
+    deviation = np.sqrt(np.einsum("ij,ij->i", scores, scores) / np.float32(scores.shape[1]))
+    scores /= np.where(deviation > 0, deviation, np.float32(1.0))[:, None]
+    return scores
+
+
+def _goes_by_order(model: Model) -> bool:
+    return model.feedback == "sequences"
+
+
+def _shares(weights: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float32]:
+    """Weights with the sum 1."""
+    given = np.asarray(weights, dtype=np.float64)
+    return np.asarray(given / given.sum(), dtype=np.float32)
+
+
+def _batches(validation: Holdout) -> Iterator[NDArray[np.int64]]:
+    """Rows with held-out items, so many at a time that a block of scores keeps to its budget."""
+    rows = np.flatnonzero(np.diff(validation.targets.indptr))
+    step = max(1, SCORE_BYTES // (4 * validation.targets.shape[1]))
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
