@@ -90,11 +90,6 @@ class Protocol(Section):
             raise ValueError(f"two models are called {twice[0]!r}; give one of them a label")
         if self.metrics.of_ratings and self.data.feedback != "ratings":
             raise ValueError(f"{self.metrics.report[0]} needs ratings; set data.feedback = 'ratings'")
-        refitted = [model.title for model in self.models if model.refit]
-        if refitted and self.data.feedback == "sequences":
-            raise ValueError(
-                f"{refitted[0]}: refit cannot put validation events in their places in time; leave it out"
-            )
         return self
 
     @property

@@ -139,13 +139,6 @@ def test_several_seeds_stand_in_place_of_one(write):
     assert again.model_dump() == several.model_dump(), "as results hold it"
 
 
-def test_refit_needs_events_whose_place_in_time_is_known(write):
-    text = GOOD.replace("[data]", '[data]\nfeedback = "sequences"').replace('label = "EASE"', "refit = true")
-
-    with pytest.raises(ConfigError, match="ease: refit cannot put validation events in their places in time"):
-        load_protocol(write(text))
-
-
 def test_rating_metrics_need_ratings(write):
     text = GOOD.replace('["ndcg@100", "recall@20", "coverage@20"]', '["rmse"]').replace(
         '"ndcg@100"', '"rmse"'
