@@ -13,7 +13,8 @@ from recae.data.splits import Holdout
 from recae.models.base import Fit
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear
 from recae.models.ranking import Scores
-from recae.models.ratings import RatingMeans, predicted_at, ridge_rows
+from recae.models.rating_model import RatingModel
+from recae.models.ratings import RatingMeans, ridge_rows
 
 
 class AutoRecConfig(NeuralConfig):
@@ -33,7 +34,7 @@ class AutoRecConfig(NeuralConfig):
     """Ridge penalty when ``by="item"`` finds a user's output weights from their ratings."""
 
 
-class AutoRec(NeuralModel):
+class AutoRec(RatingModel, NeuralModel):
     """One sigmoid hidden layer, squared error over observed ratings, predictions clipped to the scale.
 
     The network sees what overall, item and user means leave unexplained, so that a missing rating enters as
@@ -48,7 +49,6 @@ class AutoRec(NeuralModel):
     """
 
     name = "autorec"
-    feedback = "ratings"
     config: AutoRecConfig
     config_class: ClassVar = AutoRecConfig
     network_: "AutoRecNetwork"
@@ -83,9 +83,9 @@ class AutoRec(NeuralModel):
         del histories
         self.network_.eval()
         self._encode_items()
-        predicted = predicted_at(self._score, validation.inputs, validation.targets)
+        value = self._minus_rmse(validation)
         self.network_.train()
-        return -float(np.sqrt(np.mean((predicted - validation.targets.data) ** 2)))
+        return value
 
     @torch.no_grad()
     def _encode_items(self) -> None:

@@ -25,6 +25,7 @@ _PLACES = {
     "dan": "linear.DAN",
     "elsa": "elsa.ELSA",
     "autorec": "autorec.AutoRec",
+    "sparsefc": "sparsefc.SparseFC",
     "dae": "denoising.DAE",
     "cdae": "denoising.CDAE",
     "sparse_ae": "sparse.SparseAE",
