@@ -15,6 +15,8 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from recae.models.neural import SparseBatch
+
 
 @dataclass(frozen=True)
 class Entries:
@@ -42,6 +44,21 @@ class Entries:
             column_offsets=tensor(places.indptr),
             rows=tensor(places.indices),
             order=tensor(places.data),
+        )
+
+    @classmethod
+    def of_batch(cls, batch: SparseBatch, n_columns: int) -> Self:
+        """The entries of a batch."""
+        order = torch.argsort(batch.columns, stable=True)
+        n_each = torch.bincount(batch.columns, minlength=n_columns)
+        end = torch.full_like(batch.offsets[:1], len(batch.columns))
+        return cls(
+            offsets=torch.cat([batch.offsets, end]),
+            columns=batch.columns,
+            values=batch.values,
+            column_offsets=torch.cat([torch.zeros_like(end), n_each.cumsum(0)]),
+            rows=batch.rows[order],
+            order=order,
         )
 
     @property
