@@ -7,6 +7,7 @@
     │   └── TooManyBadRowsError  more rows were quarantined than the caller allows
     ├── ModelError             a model that cannot do what was asked
     │   ├── NotFittedError     scores were asked of a model that has learned nothing yet
+    │   ├── WarmStartError     an earlier model that a training cannot start from
     │   └── FitError           training could not produce finite weights
     ├── MemoryBudgetError      the work would not fit into memory; also a MemoryError
     ├── EvaluationError        a protocol that cannot give an honest number
@@ -62,6 +63,10 @@ class ModelError(RecaeError):
 
 class NotFittedError(ModelError):
     """Scores were asked of a model that has learned nothing yet."""
+
+
+class WarmStartError(ModelError):
+    """An earlier model that a training cannot start from."""
 
 
 class FitError(ModelError):

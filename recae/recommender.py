@@ -104,6 +104,7 @@ class Recommender:
         *,
         seen: csr_array | None = None,
         items: Positions | None = None,
+        candidates: csr_array | None = None,
         show_progress: bool = False,
     ) -> tuple[Positions, Scores]:
         """The n best items of every history, in bounded memory however many rows there are.
@@ -113,10 +114,11 @@ class Recommender:
             n: places per row; fewer come back when there are fewer candidates.
             seen: shape (n_rows, n_items); its stored entries are not recommended. None excludes nothing.
             items: candidate columns; None for all.
+            candidates: shape (n_rows, n_items); its stored entries are the only ones ranked in each row.
             show_progress: show a bar over the rows.
 
         Returns:
-            ids and scores, each (n_rows, k), best first, k = min(n, candidates). Where a row has fewer than k
+            ids and scores, each (n_rows, k), best first, k = min(n, columns). Where a row has fewer than k
             items left, excluded ones stand at the end with the score `recae.models.ranking.NEVER`.
 
         Raises:
@@ -126,11 +128,20 @@ class Recommender:
             raise ValueError(
                 f"histories have {histories.shape[1]:,} columns, the model has {len(self.items):,} items"
             )
-        if seen is not None and seen.shape != histories.shape:
-            raise ValueError(
-                f"seen has the shape {seen.shape}, histories have {histories.shape}; they must agree"
-            )
-        return rank(self.model.score, histories, n, exclude=seen, items=items, show_progress=show_progress)
+        for called, given in (("seen has", seen), ("candidates have", candidates)):
+            if given is not None and given.shape != histories.shape:
+                raise ValueError(
+                    f"{called} the shape {given.shape}, histories have {histories.shape}; they must agree"
+                )
+        return rank(
+            self.model.score,
+            histories,
+            n,
+            exclude=seen,
+            items=items,
+            candidates=candidates,
+            show_progress=show_progress,
+        )
 
     def recommend(
         self,
@@ -149,6 +160,8 @@ class Recommender:
         Args:
             history: item ids, or item id -> weight; None is the usual weight (1, or the mean rating of a model
                 of ratings). Added to what the model knows about ``user_id``, and stronger where both name an item.
+                A model of sequences goes by the order: earliest first, after what is known, and without weights;
+                an item that comes twice stands at its later place.
             n: how many items.
             user_id: a user of the training log; an unknown one is no error.
             offset: places to skip.
@@ -163,7 +176,7 @@ class Recommender:
         """
         if n < 1 or offset < 0:
             raise ValueError(f"n is {n} and offset {offset}; expected n >= 1 and offset >= 0")
-        sent = dict(history) if isinstance(history, Mapping) else dict.fromkeys(history)
+        sent = dict(history) if isinstance(history, Mapping) else dict.fromkeys(_latest(history))
         row, strategy = self._history(sent, user_id)
         allowed = self._candidates.allowed(include_items, exclude_items, categories)
         if exclude_seen:
@@ -224,14 +237,29 @@ class Recommender:
             stored = self.model.histories_[[self.users.position(user_id)]]
             row.update(zip(stored.indices.tolist(), stored.data.tolist(), strict=True))
         added = {item_id: weight for item_id, weight in sent.items() if item_id in self.items}
-        for item_id, weight in added.items():
-            row[self.items.position(item_id)] = self._weight(item_id, weight)
+        known_until = max(row.values(), default=0.0)
+        for place, (item_id, weight) in enumerate(added.items(), start=1):
+            is_ordered = self.model.feedback == "sequences"
+            value = (
+                self._place(item_id, weight, known_until + place)
+                if is_ordered
+                else self._weight(item_id, weight)
+            )
+            row[self.items.position(item_id)] = value
         strategy: Strategy = "model" if row else "fallback"
         if added:
             strategy = "fold_in" if self.model.supports_fold_in else "fallback"
         columns = np.array(sorted(row), dtype=np.int32)
         values = np.array([row[column] for column in sorted(row)], dtype=np.float32)
         return csr_array((values, columns, [0, len(columns)]), shape=(1, len(self.items))), strategy
+
+    def _place(self, item_id: str, weight: float | None, place: float) -> float:
+        if weight is not None:
+            raise DataError(
+                f"item {item_id!r} has the weight {weight}; {self.model.name} goes by the order of a history: "
+                "name its items earliest first, without weights"
+            )
+        return place
 
     def _weight(self, item_id: str, weight: float | None) -> float:
         if weight is None:
@@ -262,6 +290,11 @@ class Recommender:
             RankedItem(self.items[column], score, rank, self.title(self.items[column]))
             for rank, (column, score) in enumerate(zip(ids.tolist(), scores.tolist(), strict=True), start=1)
         )
+
+
+def _latest(history: Iterable[str]) -> list[str]:
+    """Each id once, where it stands last."""
+    return list(dict.fromkeys(reversed(list(history))))[::-1]
 
 
 def _short(found: int, asked: int, offset: int, candidates: int) -> str | None:

@@ -303,6 +303,53 @@ def test_training_says_whether_it_goes_on_from_a_checkpoint(log, home):
     assert "going on from the checkpoint" in shown
 
 
+def trained(*arguments):
+    """What `recae train` wrote to stderr."""
+    done = CliRunner().invoke(cli, ["train", *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return done.stderr
+
+
+def test_a_warm_start_trains_on_from_the_model_in_service(store, log):
+    arguments = [log, "--model", "mult_vae", "--set", "n_hidden=4", "--set", "n_latent=2"]
+    trained(*arguments, "--set", "epochs=3")
+    before = store.load()
+    log.write_text(log.read_text() + "8,w\n8,a\n")  # a new user, and a new item
+    still = [*arguments, "--set", "epochs=1", "--set", "learning_rate=1e-30", "--warm-start"]
+    assert f"training on from {before.version}" in trained(*still)
+
+    now = store.load()
+    rows = now.items.find(before.items)
+    assert (len(now.items), len(before.items)) == (7, 6)
+    for name in ("input.weight", "output.weight", "output.bias"):
+        wanted = before.model.network_.state_dict()[name]
+        assert now.model.network_.state_dict()[name][rows].equal(wanted)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--model", "mult_dae"], "mult_dae cannot start from a model of another kind, mult_vae"),
+        (["--model", "mult_vae", "--set", "n_hidden=5"], "the earlier model's layers have other sizes"),
+        (["--model", "ease"], "ease is not trained step by step"),
+    ],
+)
+def test_a_warm_start_that_is_not_possible_says_why_and_starts_from_the_beginning(
+    store, log, arguments, reason
+):
+    few = ["--set", "epochs=1"] if "ease" not in arguments else []
+    trained(log, "--model", "mult_vae", "--set", "n_hidden=4", "--set", "epochs=1")
+    first = store.current()
+    shown = trained(log, *arguments, *few, "--warm-start")
+    assert f"starting from the beginning: {reason}" in shown
+    assert store.current() != first
+
+
+def test_a_warm_start_without_a_model_in_service_starts_from_the_beginning(store, log):
+    shown = trained(log, "--model", "mult_vae", "--set", "epochs=1", "--set", "n_hidden=4", "--warm-start")
+    assert "starting from the beginning: no model is in service in" in shown
+
+
 def test_a_model_that_serves_no_strangers_says_so_when_it_is_trained(log):
     shown = CliRunner().invoke(cli, ["train", str(log), "--model", "bpr", "--set", "epochs=1"]).stderr
     assert "bpr knows only the users it is trained on" in shown

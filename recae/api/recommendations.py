@@ -63,9 +63,13 @@ def recommend_for_history(json: TopNRequest) -> RecommendationList:
 
 
 def _history(items: list[HistoryItem]) -> dict[str, float | None]:
-    """Item id -> weight; of an item that comes twice the latest counts, and the later one among equals."""
+    """Item id -> weight, earliest first; of an item that comes twice the latest counts, the later one among equals."""
     in_time = sorted(items, key=lambda item: item.timestamp or NEVER_OUTDATED)  # stable
-    return {item.item_id: item.weight for item in in_time}
+    weights: dict[str, float | None] = {}
+    for item in in_time:
+        weights.pop(item.item_id, None)  # it moves to its later place: some models go by the order
+        weights[item.item_id] = item.weight
+    return weights
 
 
 def _answer(found: Recommendations, user_id: str | None) -> RecommendationList:

@@ -87,9 +87,10 @@ class HistoryItem(Request):
 
     item_id: Id
     weight: Weight | None = None
-    """How much it counts, or the rating given. Default: 1, or the mean rating."""
+    """How much it counts, or the rating given. Default: 1, or the mean rating. Refused by models that go by order."""
     timestamp: AwareDatetime | None = None
-    """When it happened. Of an item that comes twice the latest counts; without a time, the one named last."""
+    """When it happened; without a time it comes last. Models that go by order read the history in this order, and as
+    listed among equals. Of an item that comes twice the latest counts; without a time, the one named last."""
 
 
 def _as_object(value: Any) -> Any:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from recae.data.catalogue import Catalogue
     from recae.data.interactions import Interactions
     from recae.evaluation.results import Results
+    from recae.models.warm import Earlier
 
 
 @click.command(
@@ -67,6 +68,11 @@ if TYPE_CHECKING:
     help="Part held out to find the best number of epochs, before the model learns from everything.",
 )
 @click.option("--resume", is_flag=True, help="Go on where an interrupted training of this model stopped.")
+@click.option(
+    "--warm-start",
+    is_flag=True,
+    help="Train on from the model in service, if it is of this kind and size; else from the beginning.",
+)
 @click.option("--promote/--no-promote", default=True, show_default=True, help="Put the model into service.")
 @as_json
 @pass_context
@@ -83,6 +89,7 @@ def train(
     max_bad_share: float,
     validation_share: float,
     resume: bool,
+    warm_start: bool,
     promote: bool,
     as_json: bool,
 ) -> None:
@@ -124,6 +131,7 @@ def train(
         min_value=min_value,
         validation_share=validation_share,
         resume=resume,
+        warm_start=warm_start,
     )
     replaced = context.store.promote(version) if promote else None
     if as_json:
@@ -148,9 +156,11 @@ def fit_and_store(
     metrics: Mapping[str, Any] | None = None,
     validation_share: float = 0.1,
     resume: bool = False,
+    warm_start: bool = False,
 ) -> str:
     """Fit a model to what is left after ``min_value``, and return the name of the stored version."""
     from recae.data.filters import keep
+    from recae.errors import WarmStartError
     from recae.models import registry
     from recae.models.fitting import fit_to_everything
 
@@ -170,7 +180,21 @@ def fit_and_store(
         click.echo(f"going on from the checkpoint in {checkpoint.parent}", err=True)
     else:
         click.echo(f"no checkpoint of {name} in {checkpoint.parent}: starting from the beginning", err=True)
-    model = fit_to_everything(model, kept, validation_share=validation_share, checkpoint=checkpoint)
+    how: dict[str, Any] = {"validation_share": validation_share, "checkpoint": checkpoint}
+    try:
+        earlier = _in_service(context) if warm_start else None
+        model = fit_to_everything(model, kept, warm_start_from=earlier, **how)
+    except WarmStartError as error:
+        click.echo(f"starting from the beginning: {error}", err=True)
+        model = fit_to_everything(model, kept, **how)
+    except KeyboardInterrupt:
+        if any(checkpoint.parent.glob(f"{checkpoint.name}.*")):
+            click.echo(
+                f"the state after the last finished epoch is kept in {checkpoint.parent}; "
+                "the same command with --resume goes on from there",
+                err=True,
+            )
+        raise
     version = context.store.save(
         model,
         kept.items,
@@ -183,9 +207,24 @@ def fit_and_store(
     return version
 
 
+def _in_service(context: Context) -> "Earlier":
+    """The model in service, to train on from."""
+    from recae.errors import WarmStartError
+    from recae.models.warm import Earlier
+
+    version = context.store.current()
+    if version is None:
+        raise WarmStartError(f"no model is in service in {context.store.root}")
+    stored = context.store.load(version)
+    click.echo(f"training on from {version}", err=True)
+    return Earlier(stored.model, stored.items, stored.users)
+
+
 def _remove_checkpoints(checkpoint: Path) -> None:
-    for file in checkpoint.parent.glob(f"{checkpoint.name}.*"):
-        file.unlink()
+    half_written = f".{checkpoint.name}.*.tmp"  # a killed process leaves it
+    for pattern in (f"{checkpoint.name}.*", half_written):
+        for file in checkpoint.parent.glob(pattern):
+            file.unlink()
 
 
 @click.command(

@@ -18,6 +18,7 @@ import pandas as pd
 from recae.data.holdout import Holdout, Split
 from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
+from recae.data.ncf import ml_1m_ncf
 from recae.data.splits import given
 from recae.errors import ConfigError, DataError
 
@@ -187,6 +188,7 @@ LOADERS: dict[str, Callable[[Path], Split | Interactions]] = {
     "ml-1m-bars_m1": _ml_1m_bars_m1,
     "ml-1m-diffrec": _ml_1m_diffrec,
     "ml-1m": _ml_1m,
+    "ml-1m-ncf": ml_1m_ncf,
     "ml-100k": _ml_100k,
     "ml-100k-u1": _ml_100k_u1,
     "monti-douban": _monti_douban,

@@ -1,9 +1,10 @@
 """What a split consists of: interactions to learn from, and questions with known answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
+from typing import Literal, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -12,6 +13,9 @@ from recae.data.events import Times
 from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
 from recae.errors import DataError
+
+Feedback: TypeAlias = Literal["implicit", "ratings", "sequences"]
+"""What the values of a matrix mean: 1 for every interaction, ratings, or places in time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +32,8 @@ class Holdout:
     """What may not be recommended, same shape; the inputs unless given."""
     input_times: Times | None = None
     """Seconds since 1970 of every input, aligned with ``inputs.data``; None if the log had no times."""
+    candidates: csr_array | None = None
+    """The only items to rank for each row, its targets among them, same shape; None for the whole catalogue."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seen", self.inputs if self.seen is None else self.seen)
@@ -36,6 +42,16 @@ class Holdout:
             raise DataError(
                 f"inputs, targets, seen and {len(self.users)} users must agree; found shapes {shapes}"
             )
+        if self.candidates is not None:
+            if self.candidates.shape != self.inputs.shape:
+                raise DataError(
+                    f"candidates have the shape {self.candidates.shape}, the inputs {self.inputs.shape}; they must agree"
+                )
+            missing = self.targets.nnz - pattern(self.targets).multiply(pattern(self.candidates)).nnz
+            if missing:
+                raise DataError(
+                    f"{missing:,} targets are not among the candidates, so nobody could find them"
+                )
 
     def __len__(self) -> int:
         return len(self.users)
@@ -123,3 +139,50 @@ def after_training(train: Interactions, targets: Interactions, seen: csr_array) 
 def pattern(matrix: csr_array) -> csr_array:
     """The pattern as float32 ones: a stored rating of 0.0 is an interaction, and sums would drop it."""
     return csr_array((np.ones_like(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def places(matrix: csr_array, times: Times | None) -> csr_array:
+    """The pattern with each entry's place in its row, from 1 for the earliest; of equal times the lower column first.
+
+    Args:
+        matrix: shape (n_users, n_items).
+        times: aligned with ``matrix.data``.
+
+    Raises:
+        DataError: without times.
+    """
+    if times is None:
+        raise DataError(
+            "the order of events is asked for, and these interactions have no times; map a timestamp column, "
+            "or use a model that does not go by order"
+        )
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    order = np.lexsort((matrix.indices, times, rows))
+    found = np.empty(matrix.nnz, dtype=np.float32)
+    found[order] = np.arange(matrix.nnz) - matrix.indptr[rows] + 1  # lexsort keeps rows in place
+    return csr_array((found, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def values_for(feedback: Feedback, interactions: Interactions) -> csr_array:
+    """The matrix that a model of such feedback learns from, shape (n_users, n_items).
+
+    Raises:
+        DataError: if order is asked for, and there are no times.
+    """
+    if feedback == "sequences":
+        return places(interactions.matrix, interactions.times)
+    return interactions.matrix if feedback == "ratings" else pattern(interactions.matrix)
+
+
+def holdout_for(feedback: Feedback, holdout: Holdout) -> Holdout:
+    """The questions as a model of such feedback is to be asked; the answers count 1 each, unless they are ratings.
+
+    Raises:
+        DataError: if order is asked for, and there are no times.
+    """
+    if feedback == "ratings":
+        return holdout
+    asked = (
+        places(holdout.inputs, holdout.input_times) if feedback == "sequences" else pattern(holdout.inputs)
+    )
+    return replace(holdout, inputs=asked, targets=pattern(holdout.targets), seen=pattern(holdout.seen))

@@ -84,6 +84,10 @@ class IdMap:
             return positions, []
         return positions[positions >= 0], [id_ for id_, p in zip(listed, found, strict=True) if p < 0]
 
+    def find(self, ids: Iterable[str]) -> Positions:
+        """Positions of the ids, -1 for each that is not in the vocabulary, shape (n,)."""
+        return np.array([self._positions.get(id_, -1) for id_ in _listed(ids)], dtype=np.int32)
+
     def __len__(self) -> int:
         return len(self._positions)
 

@@ -36,6 +36,7 @@ def held_out_users(
     fold_in: float = 0.8,
     by: Order = "random",
     seed: int = 0,
+    among: Places | None = None,
 ) -> Split:
     """Strong generalisation: whole users are held out; part of each history is given, the rest asked for.
 
@@ -50,6 +51,7 @@ def held_out_users(
         fold_in: share of a held-out history that is given, in (0, 1).
         by: ``random`` draws the targets; ``time`` takes the latest events. Among equal times the seed decides.
         seed: of the users drawn and of their targets.
+        among: rows that may be held out; None for all.
 
     Raises:
         DataError: if there are too few users, nothing to learn from, or no times for ``by="time"``.
@@ -66,6 +68,8 @@ def held_out_users(
         _times_of(interactions)  # refuse before any work
     rng = np.random.default_rng(seed)
     eligible = np.flatnonzero(np.diff(interactions.matrix.indptr) >= 2)
+    if among is not None:
+        eligible = np.intersect1d(eligible, among)
     held = validation_users + test_users
     if held > eligible.size or held >= interactions.n_users:
         raise DataError(

@@ -9,7 +9,7 @@ from scipy.sparse import coo_array, csr_array
 
 from recae.data import filters, splits
 from recae.data.benchmarks import load_benchmark
-from recae.data.holdout import Holdout, Split, pattern
+from recae.data.holdout import Feedback, Holdout, Split, holdout_for, values_for
 from recae.data.interactions import Interactions
 from recae.data.readers import read_events
 from recae.data.sample import load_sample
@@ -28,8 +28,12 @@ SAMPLE = "movielens-small"
 SPLIT_ALREADY = "{source!r} comes split, so that its numbers compare with published ones; leave out {keys}"
 
 
-def load_split(protocol: Protocol) -> Split:
+def load_split(protocol: Protocol, seed: int | None = None) -> Split:
     """Load, filter and split the data of a protocol.
+
+    Args:
+        protocol: says what and how.
+        seed: to split with; None for the protocol's (first) one.
 
     Raises:
         ConfigError: if a public split were to be split or filtered again, or unsplit data lack a ``[split]``.
@@ -42,7 +46,7 @@ def load_split(protocol: Protocol) -> Split:
         changes = [f"data.{key}" for key in changes] + (["split"] if protocol.split is not None else [])
         if changes:
             raise ConfigError(SPLIT_ALREADY.format(source=data.source, keys=" and ".join(changes)))
-        return _implicit(loaded) if data.feedback == "implicit" else loaded
+        return split_for(data.feedback, loaded)
     if protocol.split is None:
         raise ConfigError(
             f"{data.source or data.path} does not come split; add a [split] table with its kind"
@@ -53,9 +57,7 @@ def load_split(protocol: Protocol) -> Split:
         min_user_items=data.min_user_items,
         min_item_users=data.min_item_users,
     )
-    if data.feedback == "implicit":
-        kept = replace(kept, matrix=pattern(kept.matrix))
-    split = _split(kept, protocol.split, protocol.seed)
+    split = split_for(data.feedback, _split(kept, protocol.split, protocol.seed if seed is None else seed))
     notes = {
         "unreadable rows of the log": unreadable,
         "interactions dropped by the filters": len(loaded) - len(kept),
@@ -63,8 +65,22 @@ def load_split(protocol: Protocol) -> Split:
     return replace(split, notes={reason: n for reason, n in notes.items() if n} | dict(split.notes))
 
 
+def check_refittable(split: Split) -> Holdout:
+    """The validation part; refuses a split in which train and validation cannot become one matrix.
+
+    Raises:
+        EvaluationError: if a user is not in train: there is no one history to lengthen then.
+    """
+    if split.validation is None:
+        raise EvaluationError("there is no validation part to refit on")
+    for holdout in (split.validation, split.test):
+        if not all(user in split.train.users for user in holdout.users.ids):
+            raise EvaluationError("refit needs a split of ratings or events; this one holds out whole users")
+    return split.validation
+
+
 def refitting_split(split: Split) -> tuple[csr_array, Holdout]:
-    """Train and validation as one matrix, and the test with histories from it.
+    """Train and validation as one matrix, and the test with histories from it; nothing in them is recommended.
 
     Args:
         split: with a validation part, whose users and test users are all users of train.
@@ -73,14 +89,9 @@ def refitting_split(split: Split) -> tuple[csr_array, Holdout]:
         The training matrix, shape (n_users, n_items), and the test part.
 
     Raises:
-        EvaluationError: if a user is not in train: there is no one history to lengthen then.
+        EvaluationError: as `check_refittable`.
     """
-    validation = split.validation
-    if validation is None:
-        raise EvaluationError("there is no validation part to refit on")
-    for holdout in (validation, split.test):
-        if not all(user in split.train.users for user in holdout.users.ids):
-            raise EvaluationError("refit needs a split of ratings or events; this one holds out whole users")
+    validation = check_refittable(split)
     parts = split.train.matrix.tocoo(), validation.targets.tocoo()
     rows = split.train.users.positions(validation.users.ids, kind="user")
     entries = (
@@ -90,7 +101,8 @@ def refitting_split(split: Split) -> tuple[csr_array, Holdout]:
     values = np.concatenate([parts[0].data, parts[1].data])
     together = csr_array(coo_array((values, entries), shape=split.train.matrix.shape))  # a 0.0 stays stored
     test_rows = split.train.users.positions(split.test.users.ids, kind="user")
-    return together, replace(split.test, inputs=together[test_rows], input_times=None)
+    histories = together[test_rows]
+    return together, replace(split.test, inputs=histories, seen=histories, input_times=None)
 
 
 def sha256_of(split: Split) -> str:
@@ -98,7 +110,10 @@ def sha256_of(split: Split) -> str:
     digest = hashlib.sha256()
     holdouts = [split.test] if split.validation is None else [split.validation, split.test]
     matrices = [split.train.matrix] + [
-        matrix for holdout in holdouts for matrix in (holdout.inputs, holdout.targets, holdout.seen)
+        matrix
+        for holdout in holdouts
+        for matrix in (holdout.inputs, holdout.targets, holdout.seen, holdout.candidates)
+        if matrix is not None
     ]
     for matrix in matrices:
         for part in (matrix.shape, matrix.indptr, matrix.indices):
@@ -147,20 +162,17 @@ def _split(interactions: Interactions, section: SplitSection, seed: int) -> Spli
             )
 
 
-def _implicit(split: Split) -> Split:
-    """The same split with every stored value as 1."""
+def split_for(feedback: Feedback, split: Split) -> Split:
+    """The same split with the values that a model of such feedback is to see.
 
-    def ones(holdout: Holdout) -> Holdout:
-        return replace(
-            holdout,
-            inputs=pattern(holdout.inputs),
-            targets=pattern(holdout.targets),
-            seen=pattern(holdout.seen),
-        )
-
+    Raises:
+        DataError: if order is asked for, and there are no times.
+    """
+    if feedback == "ratings":
+        return split
     return replace(
         split,
-        train=replace(split.train, matrix=pattern(split.train.matrix)),
-        validation=None if split.validation is None else ones(split.validation),
-        test=ones(split.test),
+        train=replace(split.train, matrix=values_for(feedback, split.train)),
+        validation=None if split.validation is None else holdout_for(feedback, split.validation),
+        test=holdout_for(feedback, split.test),
     )

@@ -20,7 +20,7 @@
     name = "ease"
     search = { l2 = [100, 300] }    # every combination is tried on validation
 
-The same file gives the same numbers: everything that is random is drawn from ``seed``.
+The same file gives the same numbers: everything that is random is drawn from ``seed``, or from ``seeds`` in turn.
 """
 
 import os
@@ -29,10 +29,19 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, NonNegativeInt, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, PrivateAttr, ValidationError, field_validator, model_validator
 
 from recae.errors import ConfigError
-from recae.evaluation.sections import DataSection, MetricsSection, ModelSection, Section, SplitSection
+from recae.evaluation.sections import (
+    DataSection,
+    HeldOutUsers,
+    LeaveLastOut,
+    MetricsSection,
+    ModelSection,
+    RandomRatings,
+    Section,
+    SplitSection,
+)
 
 
 class Protocol(Section):
@@ -44,6 +53,8 @@ class Protocol(Section):
     """What the numbers are comparable with, and where they are not."""
     seed: NonNegativeInt = 0
     """Of the split, and of every model that does not fix its own."""
+    seeds: tuple[NonNegativeInt, ...] = ()
+    """Several in place of ``seed``: the first chooses settings, then whatever depends on chance is tested with each."""
     data: DataSection
     split: SplitSection | None = None
     """Absent for a benchmark that comes split."""
@@ -51,6 +62,26 @@ class Protocol(Section):
     models: list[ModelSection] = Field(min_length=1)
 
     _folder: Path = PrivateAttr(Path())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_seed(cls, table: Any) -> Any:
+        """Let ``seed`` be the first of several, whether the file says so or not."""
+        seeds = table.get("seeds") if isinstance(table, dict) else None
+        if not (isinstance(seeds, list | tuple) and seeds):
+            return table
+        if table.get("seed", seeds[0]) != seeds[0]:
+            raise ValueError(
+                f"seed is {table['seed']} and seeds start with {seeds[0]}; give one or the other"
+            )
+        return table | {"seed": seeds[0]}
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"{list(seeds)} has a seed twice; the same seed gives the same numbers")
+        return seeds
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -60,11 +91,21 @@ class Protocol(Section):
         if self.metrics.of_ratings and self.data.feedback != "ratings":
             raise ValueError(f"{self.metrics.report[0]} needs ratings; set data.feedback = 'ratings'")
         refitted = [model.title for model in self.models if model.refit]
-        if refitted and not self.metrics.of_ratings:
+        if refitted and self.data.feedback == "sequences":
             raise ValueError(
-                f"{refitted[0]}: refit is for rating prediction; leave it out of a ranking protocol"
+                f"{refitted[0]}: refit cannot put validation events in their places in time; leave it out"
             )
         return self
+
+    @property
+    def every_seed(self) -> tuple[int, ...]:
+        """The seeds of the evaluation, the one that chooses settings first."""
+        return self.seeds or (self.seed,)
+
+    @property
+    def splits_at_random(self) -> bool:
+        """Whether another seed gives another split."""
+        return isinstance(self.split, HeldOutUsers | LeaveLastOut | RandomRatings)
 
     @property
     def folder(self) -> Path:

@@ -40,7 +40,10 @@ def table(results: Results) -> Table:
         shown.add_column(str(spec).replace("@", "\n@"), justify="right", no_wrap=True)
     for model in results.models:
         cells = [
-            Text(_value(model, spec), style="bold green" if model.title in results.best(spec) else "")
+            Text(
+                _value(model, spec) + _deviation(model, spec, before="\n"),
+                style="bold green" if model.title in results.best(spec) else "",
+            )
             for spec in results.metrics
         ]
         shown.add_row(Text(model.title), *cells)
@@ -54,6 +57,8 @@ def legend(results: Results) -> Iterator[str]:
         if len(model.trials) > 1:
             tried = f"best of {len(model.trials)} on validation, {model.seconds:.0f} s"
             yield f"{model.title}: {_settings(model.chosen)} ({tried})"
+    if any(model.seeds for model in results.models):
+        yield "±: standard deviation over the seeds"
     for name, text in results.definitions().items():
         yield f"{name}: {text}"
 
@@ -64,18 +69,20 @@ def markdown(results: Results) -> str:
     if results.protocol.about:
         lines += [results.protocol.about.strip(), ""]
     lines += [*_markdown_table(results), ""]
-    if not results.protocol.metrics.of_ratings:
-        lines += ["± is the standard error of the mean over test users.", ""]
+    meaning = _meaning_of_plus_minus(results)
+    lines += [meaning, ""] if meaning else []
     lines += ["## Repeat it", "", f"    {results.command}", ""]
     lines += [
-        f"Seed {results.protocol.seed}, {results.threads} thread(s), {results.seconds:.0f} s on {results.started[:10]}; "
+        f"{_seeds(results.protocol.every_seed)}, {results.threads} thread(s), {results.seconds:.0f} s on {results.started[:10]}; "
         + ", ".join(f"{library} {version}" for library, version in results.versions.items())
         + ".",
         "",
     ]
     lines += ["## Data", "", _data_line(results), ""]
     lines += [f"- {count:,} {reason}" for reason, count in results.data.notes.items()]
-    lines += [f"- sha256 of the matrices: `{results.data.sha256}`", ""]
+    lines += [f"- sha256 of the matrices: `{results.data.sha256}`"]
+    lines += [f"- and with a further seed: `{sha256}`" for sha256 in results.data.more_sha256]
+    lines += [""]
     lines += ["## Metrics", ""]
     lines += [f"- **{name}**: {text}" for name, text in results.definitions().items()]
     lines += ["", "## Settings", ""]
@@ -93,7 +100,10 @@ def _markdown_table(results: Results) -> Iterator[str]:
         for spec in results.metrics:
             value, error = _value(model, spec), model.test[str(spec)].standard_error
             marked = f"**{value}**" if model.title in results.best(spec) else value
-            cells.append(marked if error is None else f"{marked} ± {error:.{DIGITS}f}")
+            if model.seeds:
+                cells.append(f"{marked}{_deviation(model, spec)} ({len(model.seeds)} seeds)")
+            else:
+                cells.append(marked if error is None else f"{marked} ± {error:.{DIGITS}f}")
         chosen = _settings(model.chosen) or "-"
         yield f"| {model.title} | " + " | ".join(cells) + f" | {chosen} | {model.seconds:.1f} |"
 
@@ -121,15 +131,36 @@ def _data_line(results: Results) -> str:
         if data.n_validation_users
         else "nothing to choose on"
     )
+    among = "" if data.n_candidates is None else f" among {data.n_candidates:,} given candidates each"
     left_out = f", {data.n_left_out:,} left out as nothing of theirs is held out" if data.n_left_out else ""
     return (
         f"{data.split}: {data.n_train:,} interactions of {data.n_users:,} users with {data.n_items:,} items to learn from; "
-        f"{validation}; tested on {data.n_test_users:,} users with {data.n_test_targets:,} held-out {what}{left_out}."
+        f"{validation}; tested on {data.n_test_users:,} users with {data.n_test_targets:,} held-out {what}{among}{left_out}."
     )
 
 
 def _value(model: ModelResult, spec: MetricSpec) -> str:
     return f"{model.test[str(spec)].value:.{DIGITS}f}"
+
+
+def _deviation(model: ModelResult, spec: MetricSpec, before: str = " ") -> str:
+    """`` ± 0.0012`` for a model with several seeds, nothing for another."""
+    deviation = model.test[str(spec)].deviation
+    return "" if deviation is None else f"{before}± {deviation:.{DIGITS}f}"
+
+
+def _meaning_of_plus_minus(results: Results) -> str:
+    over_users = (
+        "" if results.protocol.metrics.of_ratings else "the standard error of the mean over test users"
+    )
+    over_seeds = "the standard deviation over seeds" if any(model.seeds for model in results.models) else ""
+    if over_users and over_seeds:
+        return f"± is {over_seeds} where seeds are counted beside it, and {over_users} elsewhere."
+    return f"± is {over_users or over_seeds}." if over_users or over_seeds else ""
+
+
+def _seeds(seeds: tuple[int, ...]) -> str:
+    return f"Seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"Seed {seeds[0]}"
 
 
 def _settings(settings: Settings) -> str:

@@ -1,6 +1,8 @@
 """What an evaluation found, and everything needed to find it again."""
 
 import os
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,13 @@ class Measured(Record):
     """A metric on the test part."""
 
     value: float
+    """With several seeds: the mean over them."""
     standard_error: float | None
-    """Of the mean over test users; None for a metric that is no such mean."""
+    """Of the mean over test users, with the first seed; None for a metric that is no such mean."""
+    by_seed: tuple[float, ...] = ()
+    """The value with each of the row's seeds; empty if there is one test only."""
+    deviation: float | None = None
+    """Standard deviation over seeds (n - 1); None if there is one test only."""
 
 
 class ModelResult(Record):
@@ -51,11 +58,13 @@ class ModelResult(Record):
     """The searched ones that validation chose."""
     trials: tuple[Trial, ...]
     test: dict[str, Measured]
-    """Metric -> value, each scored once."""
+    """Metric -> value, each scored once with every seed."""
+    seeds: tuple[int, ...] = ()
+    """Fitted and tested with each of these, with what the first one chose; empty if nothing depends on chance."""
     seconds: float
     """For everything: all trials, the refit and the test."""
     per_user: dict[str, Values] = Field(default={}, exclude=True, repr=False)
-    """Metric -> value of every judged test user; in memory only."""
+    """Metric -> value of every judged test user, with the first seed; in memory only."""
 
 
 class DataFacts(Record):
@@ -65,7 +74,7 @@ class DataFacts(Record):
     n_users: int
     """Users to train on."""
     n_items: int
-    """Size of the catalogue; every item is ranked."""
+    """Size of the catalogue; every item is ranked, unless ``n_candidates`` says otherwise."""
     n_train: int
     n_validation_users: int
     n_validation_targets: int
@@ -74,10 +83,14 @@ class DataFacts(Record):
     n_test_targets: int
     n_left_out: int
     """Test users without held-out items; they have no value."""
+    n_candidates: int | None = None
+    """The most items ranked for one test user, where the split names the candidates."""
     notes: dict[str, int]
     """What the filters and the split could not use."""
     sha256: str
     """Of the train, validation and test matrices: equal hashes, equal data."""
+    more_sha256: tuple[str, ...] = ()
+    """Of the splits drawn with the further seeds; the other facts are those of the first."""
 
 
 class Results(Record):
@@ -129,9 +142,22 @@ class Results(Record):
             ) from None
 
 
-def measured(scores: dict[str, Any]) -> dict[str, Measured]:
-    """`scoring.Score` by metric -> what is kept of it."""
-    return {
-        text: Measured(value=score.value, standard_error=score.standard_error)
-        for text, score in scores.items()
-    }
+def measured(tests: Sequence[Mapping[str, Any]]) -> dict[str, Measured]:
+    """What is kept of the tests of one model.
+
+    Args:
+        tests: `scoring.Score` by metric, a test for each seed.
+    """
+    return {text: _measured([test[text] for test in tests]) for text in tests[0]}
+
+
+def _measured(scores: Sequence[Any]) -> Measured:
+    first, values = scores[0], [score.value for score in scores]
+    if len(values) == 1:
+        return Measured(value=first.value, standard_error=first.standard_error)
+    return Measured(
+        value=statistics.fmean(values),
+        standard_error=first.standard_error,
+        by_seed=tuple(values),
+        deviation=statistics.stdev(values),
+    )

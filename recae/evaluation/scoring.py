@@ -44,7 +44,7 @@ def users_with_targets(holdout: Holdout) -> NDArray[np.int64]:
 def score_rankings(
     recommender: Recommender, holdout: Holdout, specs: Sequence[MetricSpec], information: Values
 ) -> dict[str, Score]:
-    """Rank the whole catalogue for every user with held-out items.
+    """Rank the whole catalogue, or a row's candidates where the holdout names some, for users with held-out items.
 
     Args:
         recommender: around the fitted model.
@@ -68,7 +68,10 @@ def score_rankings(
     for start in range(0, len(rows), ROWS_AT_ONCE):
         batch = rows[start : start + ROWS_AT_ONCE]
         targets = holdout.targets[batch]
-        ids, scores = recommender.rank(holdout.inputs[batch], n_ranks, seen=holdout.seen[batch])
+        candidates = None if holdout.candidates is None else holdout.candidates[batch]
+        ids, scores = recommender.rank(
+            holdout.inputs[batch], n_ranks, seen=holdout.seen[batch], candidates=candidates
+        )
         _refuse_nan(scores, recommender.model)
         shown = scores > NEVER  # (n_rows, k); False where the list ran out of items
         found = _filled_up(hits(ids, targets) & shown, n_ranks)

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from recae.data.holdout import Feedback
 from recae.evaluation.specs import MetricSpec
 
 Settings: TypeAlias = dict[str, JsonValue]
@@ -40,8 +41,9 @@ class DataSection(Section):
     """For ``path``: recae's column name -> the log's, e.g. ``{ user_id = "userId" }``."""
     duplicates: Literal["last", "sum", "max", "count"] = "last"
     """For ``path``: what several events of one user with one item become."""
-    feedback: Literal["implicit", "ratings"] = "implicit"
-    """``"implicit"``: what is left after the filters counts as 1; ``"ratings"``: values stay as they are."""
+    feedback: Feedback = "implicit"
+    """``"implicit"``: what is left after the filters counts as 1; ``"ratings"``: values stay as they are;
+    ``"sequences"``: values are places in time, for models that go by order (the others see 1)."""
     min_value: float | None = None
     """Drop interactions with a lower value."""
     min_user_items: NonNegativeInt = 0
@@ -170,7 +172,7 @@ class ModelSection(Section):
     search: dict[str, Annotated[list[JsonValue], Field(min_length=1)]] = {}
     """Setting -> values to try. All combinations are tried, so the lists multiply."""
     refit: bool = False
-    """Rating prediction: after choosing, learn from train and validation, for as many epochs as were best."""
+    """After choosing, learn from train and validation, for as many epochs as were best; not for held-out users."""
 
     @model_validator(mode="after")
     def _fixed_or_searched(self) -> Self:

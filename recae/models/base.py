@@ -3,14 +3,16 @@
 import time
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, ValidationError
 from scipy.sparse import csr_array, csr_matrix
 
+from recae.data.holdout import Feedback
 from recae.data.splits import Holdout
 from recae.errors import ArtifactError, ConfigError, DataError, FitError
 from recae.models.matrices import (
@@ -24,6 +26,8 @@ from recae.models.matrices import (
 from recae.models.neighbours import Neighbours
 from recae.models.ranking import Positions, Scores, rank
 from recae.models.storage import Source, arrays_of, read_state, write_state
+from recae.models.trainer import fingerprint
+from recae.models.warm import WarmStart
 
 Callback = Callable[[int, float, float | None], None]
 """Called after each epoch with its number from 0, the seconds it took and its loss (None in closed form)."""
@@ -43,6 +47,12 @@ class Fit:
     callback: Callback
     validation: Holdout | None
     checkpoint: str | None
+    warm_start: WarmStart | None = None
+
+    def fingerprint(self, settings: str, histories: csr_array) -> str:
+        """Names what the state of a training depends on, for its checkpoint."""
+        start = "" if self.warm_start is None or self.checkpoint is None else self.warm_start.fingerprint()
+        return fingerprint(settings + start, histories)
 
 
 class Model(Neighbours):
@@ -65,10 +75,13 @@ class Model(Neighbours):
 
     name: ClassVar[str]
     config_class: ClassVar[type[ModelConfig]]
-    feedback: ClassVar[Literal["implicit", "ratings"]] = "implicit"
-    """What the values mean: strength of a liking (absent is weak dislike), or ratings (absent is unknown)."""
+    feedback: ClassVar[Feedback] = "implicit"
+    """What the values mean: strength of a liking (absent is weak dislike), ratings (absent is unknown), or places in
+    time (of two items of a row, the one with the larger value came later; their size means nothing)."""
     supports_fold_in: ClassVar[bool] = True
     """Whether a history that was not in the training data can be scored."""
+    supports_warm_start: ClassVar[bool] = False
+    """Whether training can go on from an earlier model; what is fitted in closed form has no use for one."""
 
     free_settings: ClassVar[frozenset[str]] = frozenset()
     """Settings that what was learned does not depend on: see :meth:`retuned`."""
@@ -96,6 +109,7 @@ class Model(Neighbours):
         *,
         validation: Holdout | None = None,
         checkpoint: str | None = None,
+        warm_start: WarmStart | None = None,
     ) -> Self:
         """Learn from interactions; what an earlier ``fit`` learned is forgotten.
 
@@ -107,12 +121,19 @@ class Model(Neighbours):
             validation: held-out users or ratings on which models that train by epochs choose when to stop.
             checkpoint: file to which such models write their state after each epoch. If it is there, training
                 goes on from it and ends with the model an unbroken run would have given.
+            warm_start: an earlier model of the same kind to start from in place of random weights; it may be this one.
 
         Raises:
             DataError: if the matrix is empty or holds NaN or infinite values, or values the model cannot take.
+            WarmStartError: if the model is fitted in closed form, or the earlier one is of another kind or size.
             FitError: if training ended in NaN or infinite weights.
         """
-        histories = training_matrix(user_items, keep_zeros=self.feedback == "ratings")
+        histories = training_matrix(user_items, keep_zeros=self.feedback != "implicit")
+        if warm_start is not None:
+            warm_start.check(self, histories.shape)
+            warm_start = replace(
+                warm_start, model=copy(warm_start.model)
+            )  # it may be this one, which forgets now
         for learned in [field for field in vars(self) if field != "config"]:
             delattr(self, learned)
         started = time.perf_counter()
@@ -124,7 +145,7 @@ class Model(Neighbours):
             if callback is not None:
                 callback(epoch, seconds, loss)
 
-        self._fit(histories, Fit(show_progress, counted, validation, checkpoint))
+        self._fit(histories, Fit(show_progress, counted, validation, checkpoint, warm_start))
         self._check_finite()
         self.histories_ = histories
         if n_calls == 0:
@@ -292,7 +313,7 @@ class Model(Neighbours):
     # ---------------------------------------------------------------- checks
 
     def _checked(self, histories: Any) -> csr_array:
-        matrix = canonical(histories, keep_zeros=self.feedback == "ratings")
+        matrix = canonical(histories, keep_zeros=self.feedback != "implicit")
         if matrix.shape[1] != self.n_items_:
             raise DataError(
                 f"histories have {matrix.shape[1]:,} columns, the model knows {self.n_items_:,} items; "

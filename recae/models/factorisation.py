@@ -44,6 +44,7 @@ class ALS(Model):
     """
 
     name = "als"
+    supports_warm_start = True
     config: ALSConfig
     config_class: ClassVar = ALSConfig
 
@@ -61,6 +62,13 @@ class ALS(Model):
             threadpool_limits(1, user_api="blas"),
         ):
             solver = self._solver()
+            if how.warm_start is not None:
+                earlier: Any = how.warm_start.model
+                fresh = _initialised(self._solver(), histories)
+                # the users' come from these in the first step
+                solver.item_factors = how.warm_start.carry_rows(
+                    fresh.item_factors, earlier.item_factors_, "item"
+                )
             solver.fit(csr_matrix(histories, copy=True), show_progress=False, callback=each)
         self.item_factors_ = np.array(solver.item_factors, dtype=np.float32)
 
@@ -74,7 +82,7 @@ class ALS(Model):
             solver = self._solver()
             solver.item_factors = self.item_factors_
             factors = solver.recalculate_user(rows, csr_matrix(histories, copy=True))
-        return np.asarray(factors, dtype=np.float32).reshape(len(rows), -1)
+        return np.asarray(factors, dtype=np.float32).reshape(len(rows), self.item_factors_.shape[1])
 
     def _item_similarity(self, wanted: Positions) -> Scores:
         return cosine(self.item_factors_, wanted)
@@ -164,6 +172,7 @@ class TrainedUsersModel(Model):
     """
 
     supports_fold_in = False
+    supports_warm_start = True
 
     user_factors_: NDArray[np.float32]
     """As implicit has them, with constants and biases, shape (n_users, n_factors + n_biases)."""
@@ -197,6 +206,11 @@ class TrainedUsersModel(Model):
             bar(f"fitting {self.name}", solver.iterations, show=how.show_progress) as running,
             threadpool_limits(1, user_api="blas"),
         ):
+            if how.warm_start is not None:
+                earlier: Any = how.warm_start.model
+                fresh, carry = _initialised(self._solver(), histories), how.warm_start.carry_rows
+                solver.item_factors = carry(fresh.item_factors, earlier.item_factors_, "item")
+                solver.user_factors = carry(fresh.user_factors, earlier.user_factors_, "user")
             solver.fit(csr_matrix(histories, copy=True), show_progress=False, callback=each)
         self.user_factors_ = np.array(solver.user_factors, dtype=np.float32)
         self.item_factors_ = np.array(solver.item_factors, dtype=np.float32)
@@ -235,6 +249,13 @@ class TrainedUsersModel(Model):
 
     def _user_similarity(self, wanted: Positions) -> Scores:
         return cosine(self.user_factors_[:, : -self.n_biases], wanted)
+
+
+def _initialised(solver: Any, histories: csr_array) -> Any:
+    """implicit's model with the factors it starts from."""
+    solver.iterations = 0
+    solver.fit(csr_matrix(histories, copy=True), show_progress=False)
+    return solver
 
 
 def _keys(histories: csr_array) -> list[bytes]:
@@ -318,7 +339,8 @@ class LMF(TrainedUsersModel):
     """Matrix factorisation of the log-odds that a user chooses an item, values as confidence; fitted by implicit.
 
     Source: Johnson, "Logistic matrix factorization for implicit feedback data", NIPS workshop 2014. implicit's
-    differs in drawing the items that were not chosen.
+    differs in drawing the items that were not chosen. A warm start keeps the factors, but not AdaGrad's sums, without
+    which the first steps are long: lower ``learning_rate`` for it.
     """
 
     name = "lmf"

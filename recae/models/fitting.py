@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import TypeVar
 
-from recae.data.holdout import pattern
+import numpy as np
+
+from recae.data.holdout import holdout_for, values_for
 from recae.data.interactions import Interactions
-from recae.data.splits import Split, held_out_users, random_ratings
+from recae.data.splits import Order, Split, held_out_users, random_ratings
 from recae.models.base import Model
+from recae.models.warm import Earlier, WarmStart
 
 M = TypeVar("M", bound=Model)
 
@@ -22,6 +25,7 @@ def fit_to_everything(
     seed: int = 0,
     show_progress: bool = True,
     checkpoint: Path | None = None,
+    warm_start_from: Earlier | None = None,
 ) -> M:
     """Fit to all interactions, and choose the number of epochs on a part that was held out first.
 
@@ -31,12 +35,16 @@ def fit_to_everything(
 
     Args:
         model: unfitted; its ``epochs`` are the most it may take.
-        interactions: to a model of likings every one counts as 1, whatever its value.
+        interactions: to a model of likings every one counts as 1, whatever its value; to a model of sequences
+            their times give the order.
         validation_share: held out to find the best epoch; 0 to train for all epochs.
         seed: of what is held out.
         show_progress: show bars.
         checkpoint: training writes its state to files of this name with ``.epochs`` and ``.final`` added, and
             goes on from those it finds there.
+        warm_start_from: a model fitted earlier, to train on from. It knows the answers of the users it learned from,
+            so only users new since then are held out. Where these are too few, and for ratings, the training takes
+            all its ``epochs``, but no more than the earlier model's did.
 
     Returns:
         A fitted model of the same class, whose ``epochs`` say how long it was trained.
@@ -44,18 +52,26 @@ def fit_to_everything(
     Raises:
         DataError, FitError: as :meth:`Model.fit`.
         ArtifactError: if a checkpoint belongs to a run with other settings or data.
+        WarmStartError: if training cannot start from the earlier model.
     """
 
     def file(phase: str) -> str | None:
         return None if checkpoint is None else f"{checkpoint}.{phase}"
 
-    split = _split_off(model, interactions, validation_share, seed)
+    def start(log: Interactions) -> WarmStart | None:
+        return None if warm_start_from is None else warm_start_from.start_of(log)
+
+    split = _split_off(model, interactions, validation_share, seed, warm_start_from)
     if split is not None:
-        train = split.train.matrix if model.feedback == "ratings" else pattern(split.train.matrix)
-        model.fit(train, show_progress, validation=split.test, checkpoint=file("epochs"))
+        train, test = values_for(model.feedback, split.train), holdout_for(model.feedback, split.test)
+        model.fit(
+            train, show_progress, validation=test, checkpoint=file("epochs"), warm_start=start(split.train)
+        )
         model = with_best_epochs(model)
-    matrix = interactions.matrix if model.feedback == "ratings" else pattern(interactions.matrix)
-    return model.fit(matrix, show_progress, checkpoint=file("final"))
+    elif warm_start_from is not None:
+        model = _no_longer_than(warm_start_from.model, model)
+    matrix = values_for(model.feedback, interactions)
+    return model.fit(matrix, show_progress, checkpoint=file("final"), warm_start=start(interactions))
 
 
 def with_best_epochs(fitted: M) -> M:
@@ -65,15 +81,35 @@ def with_best_epochs(fitted: M) -> M:
     return type(fitted)(fitted.config.model_copy(update=update))
 
 
-def _split_off(model: Model, interactions: Interactions, share: float, seed: int) -> Split | None:
+def _no_longer_than(earlier: Model, model: M) -> M:
+    """The unfitted model with at most the epochs of the earlier one."""
+    mine, before = (getattr(each.config, "epochs", None) for each in (model, earlier))
+    if mine is None or before is None or mine <= before:
+        return model
+    return type(model)(model.config.model_copy(update={"epochs": before}))
+
+
+def _split_off(
+    model: Model, interactions: Interactions, share: float, seed: int, earlier: Earlier | None
+) -> Split | None:
     """What to choose the epoch on, as the test part of a split; None if there is nothing to choose, or too little."""
     if "patience" not in type(model.config).model_fields or share <= 0:
         return None
     if model.feedback == "ratings":
-        if share * len(interactions) < FEWEST_HELD_OUT:
+        if share * len(interactions) < FEWEST_HELD_OUT or earlier is not None:
             return None
         return random_ratings(interactions, validation_share=0.0, test_share=share, seed=seed)
-    n_users = round(share * interactions.n_users)
+    n_users, strangers = round(share * interactions.n_users), None
+    if earlier is not None:
+        is_new = np.full(interactions.n_users, earlier.users is not None)
+        if earlier.users is not None:
+            is_new = earlier.users.find(interactions.users) < 0
+        strangers = np.flatnonzero(is_new & (np.diff(interactions.matrix.indptr) >= 2))
+        n_users = min(n_users, len(strangers))
     if n_users < FEWEST_HELD_OUT:
         return None
-    return held_out_users(interactions, validation_users=0, test_users=n_users, seed=seed)
+    # what comes next is asked for, or what is missing
+    by: Order = "time" if model.feedback == "sequences" else "random"
+    return held_out_users(
+        interactions, validation_users=0, test_users=n_users, by=by, seed=seed, among=strangers
+    )

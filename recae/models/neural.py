@@ -17,7 +17,8 @@ from recae.data.splits import Holdout
 from recae.models.base import Fit, Model, ModelConfig
 from recae.models.matrices import cosine
 from recae.models.ranking import Positions, Scores, hits, ndcg, rank
-from recae.models.trainer import Schedule, fingerprint, train
+from recae.models.trainer import Schedule, train
+from recae.models.warm import growing_axes
 
 VALIDATION_CUTOFF = 100
 """Early stopping looks at NDCG of the first 100, as the VAE papers do."""
@@ -108,6 +109,7 @@ class NeuralModel(Model):
     A subclass writes ``_build`` and ``_loss``, and ``encode`` and ``decode`` to score.
     """
 
+    supports_warm_start = True
     config: NeuralConfig
     config_class: ClassVar[type[NeuralConfig]]
 
@@ -169,6 +171,11 @@ class NeuralModel(Model):
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(self.config.seed)
             self.network_ = self._build(histories).to(self._device())
+        if how.warm_start is not None:
+            earlier: Any = how.warm_start.model  # of this class: fit has checked it
+            how.warm_start.carry_weights(
+                self.network_, earlier.network_, growing_axes(self._build, histories.shape)
+            )
         validation = how.validation
         schedule = Schedule(
             rows.shape[0],
@@ -185,7 +192,7 @@ class NeuralModel(Model):
             validate=None if validation is None else lambda: self._validate(histories, validation),
             callback=how.callback,
             checkpoint=how.checkpoint,
-            fingerprint=fingerprint(self.config.model_dump_json(exclude={"device"}), histories),
+            fingerprint=how.fingerprint(self.config.model_dump_json(exclude={"device"}), histories),
             description=f"fitting {self.name}",
             show_progress=how.show_progress,
         )

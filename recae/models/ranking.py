@@ -28,6 +28,7 @@ def rank(
     *,
     exclude: csr_array | None = None,
     items: Positions | None = None,
+    candidates: csr_array | None = None,
     show_progress: bool = False,
 ) -> tuple[Positions, Scores]:
     """Best ``n`` items for each history, scored in batches that fit ``SCORE_BYTES``.
@@ -38,6 +39,7 @@ def rank(
         n: length of the lists; shorter if there are fewer items to rank.
         exclude: what each row may not be given, shape (n_rows, n_items); stored entries count, not their values.
         items: rank only these columns, if given.
+        candidates: rank only these in each row, shape (n_rows, n_items); stored entries count, not their values.
         show_progress: show a bar over the rows.
 
     Returns:
@@ -52,18 +54,27 @@ def rank(
         for start in range(0, n_rows, step):
             rows = slice(start, min(start + step, n_rows))
             ids[rows], scores[rows] = top_n(
-                score(histories[rows]), n, exclude=None if exclude is None else exclude[rows], items=items
+                score(histories[rows]),
+                n,
+                exclude=None if exclude is None else exclude[rows],
+                items=items,
+                candidates=None if candidates is None else candidates[rows],
             )
             running.advance(rows.stop - rows.start)
     return ids, scores
 
 
 def top_n(
-    scores: Scores, n: int, *, exclude: csr_array | None = None, items: Positions | None = None
+    scores: Scores,
+    n: int,
+    *,
+    exclude: csr_array | None = None,
+    items: Positions | None = None,
+    candidates: csr_array | None = None,
 ) -> tuple[Positions, Scores]:
     """Columns of the ``n`` highest scores of each row, best first; equal scores: the lower column first.
 
-    Excluded entries are ranked last with the score ``NEVER``, so that every row has the same length: they
+    Excluded entries, and those that are no candidates, are ranked last with the score ``NEVER``, so that every row has the same length: they
     show only where fewer than ``n`` others are left, and the caller drops them there.
 
     Args:
@@ -71,6 +82,7 @@ def top_n(
         n: length of the lists, at least 1; shorter if there are fewer columns.
         exclude: shape (n_rows, n_items); its stored entries are excluded.
         items: rank only these columns.
+        candidates: shape (n_rows, n_items); only its stored entries may be ranked.
 
     Returns:
         ``(ids, scores)``, int32 and float32, each (n_rows, min(n, columns ranked)).
@@ -80,6 +92,11 @@ def top_n(
     """
     if n < 1:
         raise ValueError(f"asked for the best {n} items; ask for 1 or more")
+    if candidates is not None:
+        cells = _rows_of(candidates), candidates.indices
+        wanted = scores[cells]
+        scores = np.full_like(scores, NEVER)
+        scores[cells] = wanted
     if exclude is not None:
         scores[_rows_of(exclude), exclude.indices] = NEVER
     if items is not None:
@@ -91,8 +108,8 @@ def top_n(
     # topk takes any of several equal scores at the cut; those rows are chosen again, lowest column first.
     cut = best.min(axis=1, keepdims=True, initial=np.inf)
     for row in np.flatnonzero(np.count_nonzero(scores >= cut, axis=1) > n):
-        candidates = np.flatnonzero(scores[row] >= cut[row])
-        kept = candidates[np.argsort(-scores[row, candidates], kind="stable")[:n]]
+        tied = np.flatnonzero(scores[row] >= cut[row])
+        kept = tied[np.argsort(-scores[row, tied], kind="stable")[:n]]
         ids[row], best[row] = kept, scores[row, kept]
 
     order = np.lexsort((ids, -best), axis=1)

@@ -13,7 +13,8 @@ from recae.models.matrices import cosine
 from recae.models.ranking import Positions, Scores
 from recae.models.rating_model import RatingModel
 from recae.models.ratings import RatingMeans, Values, ridge_rows
-from recae.models.trainer import Schedule, fingerprint, train
+from recae.models.trainer import Schedule, train
+from recae.models.warm import WarmStart
 
 ENTRIES_AT_ONCE = 2**16
 """Ratings whose predictions are computed at a time: their factors take 32 MB at 64 dimensions."""
@@ -77,6 +78,7 @@ class BiasedMF(RatingModel):
     """
 
     name = "biased_mf"
+    supports_warm_start = True
     config: BiasedMFConfig
     config_class: ClassVar = BiasedMFConfig
 
@@ -102,12 +104,12 @@ class BiasedMF(RatingModel):
         validation = how.validation
         with threadpool_limits(1, user_api="blas"):  # the systems are too small to be shared by threads
             log = train(
-                _Alternation(self, means.residuals(histories)),
+                _Alternation(self, means.residuals(histories), how.warm_start),
                 schedule,
                 validate=None if validation is None else lambda: self._minus_rmse(validation),
                 callback=how.callback,
                 checkpoint=how.checkpoint,
-                fingerprint=fingerprint(self.config.model_dump_json(), histories),
+                fingerprint=how.fingerprint(self.config.model_dump_json(), histories),
                 description=f"fitting {self.name}",
                 show_progress=how.show_progress,
             )
@@ -133,13 +135,17 @@ class BiasedMF(RatingModel):
 class _Alternation:
     """A :class:`BiasedMF` under training, as the trainer sees it: the item factors are all there is to keep."""
 
-    def __init__(self, model: BiasedMF, residuals: csr_array) -> None:
+    def __init__(self, model: BiasedMF, residuals: csr_array, warm_start: WarmStart | None) -> None:
         self._model = model
         self._by_user = residuals
         self._by_item = csr_array(residuals.T.tocsr())
         n_factors, rng = model.config.n_factors, np.random.default_rng(model.config.seed)
         factors = rng.standard_normal((residuals.shape[1], n_factors), dtype=np.float32)
-        model.item_factors_ = factors / np.float32(np.sqrt(n_factors))
+        factors /= np.float32(np.sqrt(n_factors))
+        if warm_start is not None:
+            earlier: Any = warm_start.model
+            factors = warm_start.carry_rows(factors, earlier.item_factors_, "item")
+        model.item_factors_ = factors
 
     def update(self, rows: NDArray[np.int64]) -> float:
         """One pass over users and items; the objective after it, per rating."""

@@ -32,6 +32,8 @@ _PLACES = {
     "mult_dae": "multinomial.MultDAE",
     "mult_vae": "multinomial.MultVAE",
     "recvae": "recvae.RecVAE",
+    "hvamp_vae": "hvamp.HVampVAE",
+    "sequential_vae": "sequential.SequentialVAE",
 }
 
 

@@ -15,7 +15,7 @@ from recae.models.observed import Entries, products_at, sparse_times
 from recae.models.ranking import Positions, Scores
 from recae.models.rating_model import RatingModel
 from recae.models.ratings import RatingMeans, Values, ridge_rows
-from recae.models.trainer import Schedule, fingerprint, train
+from recae.models.trainer import Schedule, train
 
 MEMORY = 10
 """Earlier steps from which L-BFGS estimates curvature: 2 x ``MEMORY`` copies of all weights are held."""
@@ -102,7 +102,7 @@ class SparseFC(RatingModel):
             validate=None if validation is None else validate,
             callback=how.callback,
             checkpoint=how.checkpoint,
-            fingerprint=fingerprint(self.config.model_dump_json(exclude={"device"}), histories),
+            fingerprint=how.fingerprint(self.config.model_dump_json(exclude={"device"}), histories),
             description=f"fitting {self.name}",
             show_progress=how.show_progress,
         )

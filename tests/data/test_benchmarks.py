@@ -19,7 +19,8 @@ ROOT = Path(os.environ.get("RECAE_DATA", DEFAULT_ROOT))
 
 
 def loaded(name: str) -> Split | Interactions:
-    folder = "gowalla" if name.startswith("gowalla") else name.removesuffix("-u1").replace("monti-", "monti/")
+    folder = "gowalla" if name.startswith("gowalla") else name.removesuffix("-u1").removesuffix("-ncf")
+    folder = folder.replace("monti-", "monti/")
     if not (ROOT / folder).is_dir():
         pytest.skip(f"set RECAE_DATA to the folder that holds {folder}")
     return load_benchmark(name, ROOT)
@@ -60,6 +61,13 @@ def sizes(holdout: Holdout) -> tuple[int, int, int, int]:
             821_316,
             (3_000, 82_635, 19_230, 82_635),
             (3_000, 84_460, 19_729, 84_460),
+        ),
+        (
+            "ml-1m-ncf",
+            (6_040, 3_706),
+            994_169 - 6_040,
+            (6_040, 988_129, 6_040, 988_129),
+            (6_040, 988_129, 6_040, 994_169),
         ),
         ("ml-100k-u1", (943, 1_682), 72_000, (904, 71_312, 8_000, 71_312), (459, 29_269, 20_000, 29_269)),
         (

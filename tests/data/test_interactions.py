@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+from recae.data.holdout import places, values_for
 from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
 from recae.errors import DataError, UnknownIdError
@@ -231,3 +232,31 @@ def test_there_must_be_a_time_for_every_entry():
 
     with pytest.raises(DataError, match="3 interactions need as many times, found 2"):
         Interactions(interactions.matrix, interactions.users, interactions.items, np.array([1, 2]))
+
+
+# ------------------------------------------------------------------ the order of events
+
+
+def test_places_count_each_users_events_from_the_earliest():
+    log = Interactions.from_events(EVENTS)  # ann: z at 40, then x at 50
+    assert places(log.matrix, log.times).toarray().tolist() == [[2.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+
+
+def test_of_events_at_the_same_time_the_lower_column_comes_first():
+    log = Interactions.from_arrays(["a"] * 3, ["x", "y", "z"], times=[7, 7, 1])
+    assert places(log.matrix, log.times).toarray().tolist() == [[2.0, 3.0, 1.0]]
+
+
+def test_places_of_interactions_without_times_are_refused_with_the_way_out():
+    log = Interactions.from_arrays(["a"], ["x"])
+    with pytest.raises(
+        DataError, match="no times; map a timestamp column, or use a model that does not go by"
+    ):
+        values_for("sequences", log)
+
+
+def test_each_kind_of_feedback_gets_the_values_it_learns_from():
+    log = Interactions.from_events(EVENTS)
+    assert values_for("implicit", log).toarray().tolist() == [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+    assert values_for("ratings", log) is log.matrix
+    assert values_for("sequences", log).toarray().tolist() == [[2.0, 0.0, 1.0], [0.0, 1.0, 0.0]]

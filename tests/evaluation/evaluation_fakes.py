@@ -45,6 +45,31 @@ class NoFoldIn(ByColumn):
     supports_fold_in = False
 
 
+class BySeed(ByColumn):
+    """Everybody's favourite is the column that the seed names."""
+
+    name = "by_seed"
+
+    def _fit(self, histories, how):
+        super()._fit(histories, how)
+        self.favourite_ = np.array([self.config.seed])
+
+
+class EpochsConfig(ByColumnConfig):
+    epochs: int = 50
+
+
+class ByEpochs(ByColumn):
+    """By column, and claims that its second epoch was the best."""
+
+    name = "by_epochs"
+    config_class: ClassVar = EpochsConfig
+
+    def _fit(self, histories, how):
+        super()._fit(histories, how)
+        self.training_log_ = {"best_epoch": 2}
+
+
 class ConstantConfig(ModelConfig):
     rating: float = 3.0
     epochs: int = 50
@@ -66,7 +91,7 @@ class Constant(Model):
         return np.full(histories.shape, self.config.rating, dtype=np.float32)
 
 
-FAKES = {model.name: model for model in (ByColumn, NoFoldIn, Constant)}
+FAKES = {model.name: model for model in (ByColumn, NoFoldIn, BySeed, ByEpochs, Constant)}
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
 """From a protocol's [data] and [split] to matrices."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from recae.data.splits import random_ratings
-from recae.errors import ConfigError
+from recae.errors import ConfigError, DataError
 from recae.evaluation import datasets
 from recae.evaluation.datasets import load_split, sha256_of
 from recae.evaluation.protocol import Protocol, load_protocol
@@ -55,6 +58,23 @@ def test_a_log_is_found_beside_its_protocol_and_every_likes_weight_is_1(split_of
 
 def test_ratings_keep_their_values(split_of):
     assert set(split_of('feedback = "ratings"').train.matrix.data) == {2.0, 4.0, 5.0}
+
+
+def test_sequences_are_asked_by_places_in_time_and_answered_by_ones(split_of):
+    split = split_of('feedback = "sequences"', {"kind": "leave_last_out"})
+
+    for matrix in (split.train.matrix, split.validation.inputs, split.test.inputs):
+        assert sorted(matrix[[0]].data.tolist()) == [1.0, 2.0, 3.0, 4.0]
+    row = split.train.matrix[[split.train.users.position("u2")]]  # i2 i3 i4 i5, then i0 and i1 are asked for
+    assert split.train.items.ids[row.indices[np.argsort(row.data)]].tolist() == ["i2", "i3", "i4", "i5"]
+    assert set(split.test.targets.data) == set(split.test.seen.data) == {1.0}
+
+
+def test_sequences_need_times_and_the_error_says_what_to_do(benchmark, monkeypatch):
+    timeless = replace(benchmark.train, times=None)
+    monkeypatch.setattr(datasets, "load_benchmark", {"a-benchmark": random_ratings(timeless)}.__getitem__)
+    with pytest.raises(DataError, match=r"order of events.*no times; map a timestamp column"):
+        load_split(ready_made(data={"feedback": "sequences"}))
 
 
 def test_users_and_items_below_the_limits_are_dropped_and_counted(log):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recae.errors import ConfigError
-from recae.evaluation.protocol import load_protocol, sample_protocol_path
+from recae.evaluation.protocol import Protocol, load_protocol, sample_protocol_path
 from recae.evaluation.specs import MetricSpec
 from recae.models import registry
 
@@ -112,7 +112,9 @@ def test_searched_lists_multiply(write):
             '"movielens-small"\ncolumns = { a = "b" }',
             r"data: columns and duplicates go with path",
         ),
-        ('label = "EASE"', "refit = true", r"ease: refit is for rating prediction"),
+        ("seed = 3", "seeds = [4, -3]", r"seeds 2: .*greater than or equal to 0"),
+        ("seed = 3", "seeds = [4, 5, 4]", r"seeds: \[4, 5, 4\] has a seed twice"),
+        ("seed = 3", "seed = 3\nseeds = [4, 5]", r"seed is 3 and seeds start with 4; give one or the other"),
         ('name = "good"', 'name = "../bad"', r"name: "),
         ("seed = 3", "seed = ", r"is not valid TOML"),
     ],
@@ -124,6 +126,24 @@ def test_a_fault_is_named_with_file_and_key(write, right, wrong, complaint):
         load_protocol(write(GOOD.replace(right, wrong)))
     assert "protocol.toml" in str(caught.value)
     assert "\n" not in str(caught.value), "one line"
+
+
+def test_several_seeds_stand_in_place_of_one(write):
+    one, several = (
+        load_protocol(write(GOOD.replace("seed = 3", text))) for text in ("seed = 3", "seeds = [4, 2]")
+    )
+
+    assert one.every_seed == (3,)
+    assert (several.every_seed, several.seed) == ((4, 2), 4), "the first chooses settings"
+    again = Protocol.model_validate(several.model_dump())
+    assert again.model_dump() == several.model_dump(), "as results hold it"
+
+
+def test_refit_needs_events_whose_place_in_time_is_known(write):
+    text = GOOD.replace("[data]", '[data]\nfeedback = "sequences"').replace('label = "EASE"', "refit = true")
+
+    with pytest.raises(ConfigError, match="ease: refit cannot put validation events in their places in time"):
+        load_protocol(write(text))
 
 
 def test_rating_metrics_need_ratings(write):

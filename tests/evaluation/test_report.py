@@ -32,6 +32,15 @@ def results(monkeypatch, fake_models):
     return evaluate(PROTOCOL, show_progress=False, command="recae evaluate by-hand.toml")
 
 
+@pytest.fixture
+def seeded_results(monkeypatch, fake_models):
+    """Hits at rank 1 with seeds 4 and 5: 1/3 and 1 of the users."""
+    monkeypatch.setattr(runner, "load_split", lambda _protocol: held_out_split())
+    models = [{"name": "by_seed"}, {"name": "by_column", "settings": {"seed": 0}}]
+    protocol = PROTOCOL.model_dump(exclude={"seed"}) | {"seeds": [4, 5], "models": models}
+    return evaluate(Protocol.model_validate(protocol), show_progress=False)
+
+
 def test_the_markdown_says_what_was_measured_how_and_how_to_repeat_it(results):
     text = report.markdown(results)
 
@@ -49,6 +58,24 @@ def test_the_markdown_says_what_was_measured_how_and_how_to_repeat_it(results):
     assert "- **winner** (by_column): favourite=4, seed=17" in text
     assert "| winner | favourite=-1 | failed: diverged, as asked |" in text
     assert "| winner | favourite=4 | **1.0000** |" in text
+
+
+def test_several_seeds_are_shown_as_mean_and_deviation(seeded_results, tmp_path):
+    text = report.markdown(seeded_results)
+
+    assert "| by_seed | **0.5000** ± 0.4714 (2 seeds) | **0.6667** ± 0.4714 (2 seeds) |" in text
+    assert (
+        "± is the standard deviation over seeds where seeds are counted beside it, and the standard" in text
+    )
+    assert "Seeds 4, 5," in text
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(report.table(seeded_results), *report.legend(seeded_results))
+    shown = console.export_text()
+    assert "± 0.4714" in shown
+    assert "±: standard deviation over the seeds" in shown
+    again = Results.read(report.write(seeded_results, tmp_path)[0])
+    assert again.models[0].test["hit_rate@1"].by_seed == pytest.approx((1 / 3, 1.0))
+    assert again.models[0].seeds == (4, 5)
 
 
 def test_the_console_shows_every_model_metric_and_definition(results):

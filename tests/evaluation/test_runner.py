@@ -9,11 +9,12 @@ from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
 from recae.data.splits import given
 from recae.errors import ConfigError, EvaluationError, FitError
-from recae.evaluation import evaluate, runner
+from recae.evaluation import evaluate, report, runner
 from recae.evaluation.datasets import sha256_of
 from recae.evaluation.protocol import Protocol
+from recae.evaluation.sections import DataSection
 
-from .evaluation_fakes import ByColumn, Constant, held_out_split, holdout, matrix
+from .evaluation_fakes import FAKES, ByColumn, Constant, held_out_split, holdout, matrix
 
 pytestmark = pytest.mark.usefixtures("fake_models")
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("fake_models")
 def ranking_protocol(*models, **more):
     return Protocol(
         name="by-hand",
-        seed=17,
+        **({} if "seeds" in more else {"seed": 17}),
         data={"source": "made-up"},
         metrics={"report": ["recall@2", "hit_rate@1", "coverage@2"], "select": "recall@1"},
         models=[{"name": "by_column"} | model for model in models],
@@ -43,7 +44,7 @@ def on(monkeypatch):
     """Evaluate a protocol on a split made by hand."""
 
     def on(split, protocol):
-        monkeypatch.setattr(runner, "load_split", lambda _protocol: split)
+        monkeypatch.setattr(runner, "load_split", lambda _protocol, _seed=None: split)
         return evaluate(protocol, show_progress=False)
 
     return on
@@ -112,6 +113,38 @@ def test_every_model_learns_from_the_same_train_part_and_sees_no_other(on):
     for _, learned_from, validation in ByColumn.fits:
         np.testing.assert_array_equal(learned_from, split.train.matrix.toarray())
         assert validation is split.validation
+
+
+def test_only_a_model_that_goes_by_order_sees_the_places_in_time(on, monkeypatch):
+    class InOrder(ByColumn):
+        name = "in_order"
+        feedback = "sequences"
+
+    monkeypatch.setitem(FAKES, "in_order", InOrder)
+    split = held_out_split()
+    split.train.matrix.data[:] = np.arange(1, split.train.matrix.nnz + 1)
+    protocol = ranking_protocol({}, {"name": "in_order"})
+    protocol = protocol.model_copy(update={"data": DataSection(source="made-up", feedback="sequences")})
+    on(split, protocol)
+
+    (_, blind, asked_blind), (_, ordered, asked) = ByColumn.fits
+    np.testing.assert_array_equal(ordered, split.train.matrix.toarray())
+    np.testing.assert_array_equal(blind, ordered > 0)
+    assert asked is split.validation
+    assert set(asked_blind.inputs.data) == {1.0}
+
+
+def test_a_model_that_goes_by_order_is_refused_where_there_is_none(on, monkeypatch):
+    class InOrder(ByColumn):
+        name = "in_order"
+        feedback = "sequences"
+
+    monkeypatch.setitem(FAKES, "in_order", InOrder)
+    complaint = (
+        "in_order learns from sequences, but this protocol counts every.*set data.feedback = 'sequences'"
+    )
+    with pytest.raises(EvaluationError, match=complaint):
+        on(held_out_split(), ranking_protocol({"name": "in_order"}))
 
 
 def test_the_seed_of_the_protocol_reaches_every_model_that_fixes_none(on):
@@ -192,6 +225,11 @@ def test_a_model_that_no_settings_can_fit_ends_the_evaluation(on):
             r"by_column has 2 combinations of settings to choose from and there is no validation part",
         ),
         (
+            held_out_split(),
+            ranking_protocol({"refit": True}),
+            r"refit needs a split of ratings or events; this one holds out whole users",
+        ),
+        (
             replace(rating_split(), validation=None),
             rating_protocol(refit=True),
             r"constant is to be refitted with what validation found best, and there is no validation part",
@@ -249,6 +287,91 @@ def test_a_refitted_model_is_asked_with_the_longer_histories(monkeypatch, on):
     on(rating_split(), rating_protocol(refit=True))
 
     assert asked[-1].tolist() == [[0, 2, 0, 0], [1, 1, 0, 0]], "users a and c, who have test ratings"
+
+
+def given_split():
+    """Three users; validation wants column 4, the test column 5."""
+    users, items = IdMap(["a", "b", "c"]), IdMap.of_range(6)
+    parts = [
+        matrix([[1, 1, 0, 0, 0, 0], [0, 1, 1, 0, 0, 1], [1, 0, 0, 1, 0, 0]]),
+        matrix([[0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 1, 0], [0] * 6]),
+        matrix([[0, 0, 0, 0, 0, 1], [0] * 6, [0, 0, 0, 0, 0, 1]]),
+    ]
+    return given(*(Interactions(part, users, items) for part in parts))
+
+
+def test_a_refitted_ranking_learns_from_validation_too_and_recommends_nothing_of_it(on):
+    model = {"name": "by_epochs", "search": {"favourite": [3, 4]}, "refit": True}
+    [row] = on(given_split(), ranking_protocol(model)).models
+
+    favourite, learned_from, validation = ByColumn.fits[-1]
+    assert (favourite, validation) == (4, None)
+    assert learned_from.tolist() == [[1, 1, 0, 0, 1, 0], [0, 1, 1, 0, 1, 1], [1, 0, 0, 1, 0, 0]]
+    assert row.settings["epochs"] == 2
+    # user a has 0, 1 and now 4: her best two are 2 and 3; user c has not 4 and is given 4 and 1
+    assert row.per_user["recall@2"].tolist() == [0.0, 0.0]
+    assert row.test["coverage@2"].value == 4 / 6
+
+
+def test_a_refit_keeps_the_candidates_and_the_report_names_their_number(on):
+    split = given_split()
+    wanted = matrix([[0, 0, 1, 0, 0, 1], [0, 0, 0, 0, 0, 1]])  # column 2 comes first
+    split = replace(split, test=replace(split.test, candidates=wanted))
+    results = on(split, ranking_protocol({"refit": True}))
+
+    assert results.models[0].per_user["hit_rate@1"].tolist() == [0.0, 1.0]
+    assert results.data.n_candidates == 2
+    assert "with 2 held-out items among 2 given candidates each." in report.markdown(results)
+    assert results.data.sha256 != sha256_of(given_split())
+
+
+def test_what_depends_on_the_seed_is_chosen_with_the_first_and_tested_with_each(on):
+    seeded, fixed, own = on(
+        held_out_split(),
+        ranking_protocol(
+            {"name": "by_seed", "search": {"favourite": [3, 2]}},
+            {"label": "fixed", "settings": {"seed": 5}},
+            {"name": "by_seed", "label": "own seed", "settings": {"seed": 5}},
+            seeds=[4, 5, 3],
+        ),
+    ).models
+
+    # hits at rank 1: of the targets 5, 5 and {4, 5} seed 4 finds one, seed 5 all, seed 3 none
+    assert seeded.test["hit_rate@1"].by_seed == pytest.approx((1 / 3, 1.0, 0.0))
+    assert seeded.test["hit_rate@1"].value == pytest.approx(4 / 9)
+    assert seeded.test["hit_rate@1"].deviation == pytest.approx(np.std([1 / 3, 1, 0], ddof=1))
+    assert (seeded.seeds, len(seeded.trials), seeded.settings["seed"]) == ((4, 5, 3), 2, 4)
+    assert seeded.per_user["hit_rate@1"].tolist() == [0.0, 0.0, 1.0], "the first seed's"
+    for row in (fixed, own):
+        assert (row.seeds, row.test["hit_rate@1"].by_seed, row.test["hit_rate@1"].deviation) == ((), (), None)
+    assert len(ByColumn.fits) == 2 + 1 + 1 + 2, "two trials, one each, and the two further seeds"
+
+
+def test_with_a_random_split_every_model_meets_every_draw(monkeypatch):
+    drawn = []
+
+    def load_split(_protocol, seed=None):
+        drawn.append(seed)
+        split = held_out_split()
+        columns = np.roll(np.arange(6), 0 if seed is None else seed)
+        return replace(split, test=replace(split.test, targets=split.test.targets[:, columns]))
+
+    monkeypatch.setattr(runner, "load_split", load_split)
+    random = {"kind": "held_out_users", "validation_users": 2, "test_users": 4}
+    protocol = ranking_protocol({"settings": {"favourite": 5, "seed": 0}}, seeds=[7, 1], split=random)
+    results = evaluate(protocol, show_progress=False)
+
+    assert drawn == [None, 1]
+    assert results.models[0].test["hit_rate@1"].by_seed == pytest.approx((1.0, 1 / 3)), (
+        "targets 5, 5 and {4, 5} became 0, 0 and {5, 0}"
+    )
+    assert len({results.data.sha256, *results.data.more_sha256}) == 2
+
+
+def test_further_seeds_are_refitted_for_the_epochs_that_the_first_found_best(on):
+    on(given_split(), ranking_protocol({"name": "by_epochs", "refit": True}, seeds=[1, 2]))
+
+    assert [validation is None for _, _, validation in ByColumn.fits] == [False, True, True]
 
 
 def test_refit_needs_users_that_are_in_train(on):

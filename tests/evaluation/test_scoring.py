@@ -77,6 +77,32 @@ def test_what_may_not_be_suggested_is_no_hit_even_if_it_is_held_out(split, recom
     assert scores["hit_rate@6"].value == 0.0
 
 
+def test_where_a_holdout_names_candidates_only_they_are_ranked(split, recommender):
+    # of the candidates the model likes 5 best, then 1, 3, 4; 1 is seen
+    asked = holdout(
+        [[0, 1, 0, 0, 0, 0]] * 2,
+        [[0, 0, 0, 0, 1, 0], [0, 0, 0, 1, 0, 0]],
+        candidates=matrix([[0, 1, 0, 1, 1, 1], [0, 0, 0, 1, 0, 0]]),
+    )
+
+    scores = score_rankings(
+        recommender, asked, specs("mrr@4", "hit_rate@2", "coverage@3"), self_information(split.train.matrix)
+    )
+
+    assert scores["mrr@4"].per_user.tolist() == [1 / 3, 1.0]
+    assert scores["hit_rate@2"].per_user.tolist() == [0.0, 1.0]
+    assert scores["coverage@3"].value == 3 / 6, "5, 3 and 4: what is no candidate was not suggested"
+
+
+def test_equal_scores_among_candidates_put_the_lower_column_first(monkeypatch, split, recommender):
+    monkeypatch.setattr(recommender.model, "_score", lambda rows: np.zeros(rows.shape, dtype=np.float32))
+    asked = holdout([[1, 0, 0, 0, 0, 0]], [[0, 0, 0, 1, 0, 0]], candidates=matrix([[0, 0, 1, 1, 0, 1]]))
+
+    scores = score_rankings(recommender, asked, specs("mrr@3"), self_information(split.train.matrix))
+
+    assert scores["mrr@3"].value == 1 / 2, "column 2 stands before it, column 5 behind"
+
+
 def test_batches_change_no_value_and_no_block_is_larger_than_the_budget(monkeypatch, split):
     rng = np.random.default_rng(1)
     inputs, targets = rng.random((2, 50, 6)) < 0.3

@@ -35,6 +35,14 @@ SETTINGS = {
     "recvae": {
         "n_hidden": 16, "n_latent": 4, "epochs": 20, "batch_size": 8, "learning_rate": 0.02, "gamma": 0.001
     },
+    "hvamp_vae": {
+        "n_hidden": 16, "n_latent": 4, "n_pseudo": 6, "epochs": 40, "batch_size": 8, "learning_rate": 0.02,
+        "kl_weight": 0.05
+    },
+    "sequential_vae": {
+        "n_embedding": 8, "n_hidden": 16, "n_latent": 4, "epochs": 30, "batch_size": 8, "learning_rate": 0.02,
+        "dropout": 0.0, "kl_weight": 0.0
+    },
 }  # fmt: skip
 
 N = 24
@@ -57,6 +65,17 @@ def two_tastes_rated(n: int = N) -> csr_matrix:
     return csr_matrix(ratings.astype(np.float32))
 
 
+def two_tastes_in_order(n: int = N) -> csr_matrix:
+    """The same in an order that means nothing: the values are places in time, drawn for each user."""
+    matrix = two_tastes(n)
+    rng = np.random.default_rng(0)
+    matrix.data = np.concatenate([rng.permutation(size) + 1 for size in np.diff(matrix.indptr)])
+    return matrix.astype(np.float32)
+
+
+DATA = {"implicit": two_tastes, "ratings": two_tastes_rated, "sequences": two_tastes_in_order}
+
+
 class Case:
     """A model by name, with settings and data on which its answers are known."""
 
@@ -64,7 +83,7 @@ class Case:
         self.name = name
         self.settings = SETTINGS[name] | settings
         self.is_personal = name not in {"popularity", "rating_means"}
-        self.data = two_tastes_rated() if self.make().feedback == "ratings" else two_tastes()
+        self.data = DATA[self.make().feedback]()
 
     def make(self, **settings):
         return create(self.name, **(self.settings | settings))

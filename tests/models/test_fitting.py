@@ -15,7 +15,8 @@ BY_EPOCHS = [case for case in CASES if "patience" in model_class(case.name).conf
 def log_of(case, repeat=4):
     """The case's users several times over: enough of them to hold some out."""
     matrix = csr_array(np.tile(case.data.toarray(), (repeat, 1)))
-    return Interactions(matrix, IdMap.of_range(repeat * N), IdMap.of_range(N), None)
+    times = matrix.data.astype(np.int64) if case.make().feedback == "sequences" else None
+    return Interactions(matrix, IdMap.of_range(repeat * N), IdMap.of_range(N), times)
 
 
 @pytest.mark.parametrize("case", named(BY_EPOCHS))

@@ -1,0 +1,79 @@
+"""What stands for election: every combination of a model's settings, and what is refused before any fitting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from recae.data.splits import Split
+from recae.errors import EvaluationError, name_some
+from recae.evaluation.datasets import check_refittable
+from recae.evaluation.protocol import Protocol
+from recae.evaluation.sections import ModelSection, Settings
+from recae.models import registry
+from recae.models.base import Model
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One combination of settings, and the unfitted model with them."""
+
+    searched: Settings
+    unfitted: Model
+
+    def model(self) -> Model:
+        """A new model with these settings: a fitted one is kept only while it is the best."""
+        return type(self.unfitted)(self.unfitted.config)
+
+
+def contenders_of(section: ModelSection, seed: int) -> list[Contender]:
+    """An unfitted model for every combination: a wrong name or setting shows here, before any work."""
+    seeded = "seed" in registry.config_class(section.name).model_fields
+    defaults: Settings = {"seed": seed} if seeded else {}
+    return [
+        Contender(searched, registry.create(section.name, **defaults | section.settings | searched))
+        for searched in section.combinations()
+    ]
+
+
+def refuse_dishonest(
+    protocol: Protocol, split: Split, section: ModelSection, contenders: Sequence[Contender]
+) -> None:
+    """Refuse what cannot give an honest number.
+
+    Raises:
+        EvaluationError: that names the model and what to do.
+    """
+    model, n_contenders = contenders[0].unfitted, len(contenders)
+    if protocol.metrics.of_ratings and model.feedback != "ratings":
+        raise EvaluationError(
+            f"{section.title} gives scores, not ratings, so it has no {protocol.metrics.report[0]}; "
+            "take it out of this protocol, or use ranking metrics"
+        )
+    if model.feedback not in {"implicit", protocol.data.feedback}:
+        has = {
+            "implicit": "counts every interaction as 1",
+            "ratings": "is of ratings",
+            "sequences": "is of sequences",
+        }
+        raise EvaluationError(
+            f"{section.title} learns from {model.feedback}, but this protocol {has[protocol.data.feedback]}; "
+            f"set data.feedback = '{model.feedback}', or take it out"
+        )
+    if split.validation is None and n_contenders > 1:
+        raise EvaluationError(
+            f"{section.title} has {n_contenders} combinations of settings to choose from and there is no validation "
+            "part; hold one out, or fix the settings: they are never chosen on test"
+        )
+    if split.validation is None and section.refit:
+        raise EvaluationError(
+            f"{section.title} is to be refitted with what validation found best, and there is no validation part; "
+            "hold one out, or leave refit out"
+        )
+    if section.refit:
+        check_refittable(split)
+    if not model.supports_fold_in:
+        strangers = [user for user in split.test.users.ids if user not in split.train.users]
+        if strangers:
+            raise EvaluationError(
+                f"{section.title} cannot score users it was not trained on, and {len(strangers):,} test users are "
+                f"held out ({name_some(strangers, 3)}); take it out, or use a split by time or by event"
+            )
