@@ -170,6 +170,16 @@ class Model(Neighbours):
         vars(model).update({field: value for field, value in vars(self).items() if field != "config"})
         return model
 
+    @property
+    def wants_validation(self) -> bool:
+        """Whether held-out data decide something in a fit, such as when to stop."""
+        return "patience" in type(self.config).model_fields
+
+    def settled_config(self) -> ModelConfig:
+        """The settings with what validation chose in the fit: as many epochs as were best."""
+        log = vars(self).get("training_log_")
+        return self.config if log is None else self.config.model_copy(update={"epochs": log["best_epoch"]})
+
     @abstractmethod
     def _fit(self, histories: csr_array, how: Fit) -> None:
         """Set the learned fields. ``histories`` is float32 and canonical, and must not be modified."""

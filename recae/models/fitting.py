@@ -75,10 +75,8 @@ def fit_to_everything(
 
 
 def with_best_epochs(fitted: M) -> M:
-    """An unfitted model with the settings of ``fitted``, and the number of epochs its validation found best."""
-    log = getattr(fitted, "training_log_", None)
-    update = {} if log is None else {"epochs": log["best_epoch"]}
-    return type(fitted)(fitted.config.model_copy(update=update))
+    """An unfitted model with the settings of ``fitted``, and what its validation chose: the best number of epochs."""
+    return type(fitted)(fitted.settled_config())
 
 
 def _no_longer_than(earlier: Model, model: M) -> M:
@@ -93,7 +91,7 @@ def _split_off(
     model: Model, interactions: Interactions, share: float, seed: int, earlier: Earlier | None
 ) -> Split | None:
     """What to choose the epoch on, as the test part of a split; None if there is nothing to choose, or too little."""
-    if "patience" not in type(model.config).model_fields or share <= 0:
+    if not model.wants_validation or share <= 0:
         return None
     if model.feedback == "ratings":
         if share * len(interactions) < FEWEST_HELD_OUT or earlier is not None:

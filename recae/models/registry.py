@@ -26,6 +26,7 @@ _PLACES = {
     "elsa": "elsa.ELSA",
     "autorec": "autorec.AutoRec",
     "sparsefc": "sparsefc.SparseFC",
+    "rating_blend": "rating_blend.RatingBlend",
     "dae": "denoising.DAE",
     "cdae": "denoising.CDAE",
     "sparse_ae": "sparse.SparseAE",
