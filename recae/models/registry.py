@@ -25,6 +25,7 @@ _PLACES = {
     "dan": "linear.DAN",
     "elsa": "elsa.ELSA",
     "autorec": "autorec.AutoRec",
+    "deep_autorec": "deep_rating.DeepAutoRec",
     "sparsefc": "sparsefc.SparseFC",
     "rating_blend": "rating_blend.RatingBlend",
     "dae": "denoising.DAE",

@@ -27,6 +27,9 @@ SETTINGS = {
     "autorec": {
         "by": "item", "n_hidden": 16, "epochs": 40, "batch_size": 8, "learning_rate": 0.02, "fold_in_l2": 0.1
     },
+    "deep_autorec": {
+        "n_hidden": 16, "n_code": 16, "dropout": 0.3, "epochs": 40, "batch_size": 8, "learning_rate": 0.01
+    },
     "rating_blend": {
         "members": [
             {"name": "biased_mf", "settings": {"n_factors": 2, "l2": 4.0, "epochs": 10}},
