@@ -63,7 +63,9 @@ class RatingBlendConfig(ModelConfig):
             except ConfigError as error:
                 raise ValueError(str(error)) from None
             if model.feedback != "ratings":
-                raise ValueError(f"{member.name} gives scores, not ratings, so it cannot be blended with ratings")
+                raise ValueError(
+                    f"{member.name} gives scores, not ratings, so it cannot be blended with ratings"
+                )
         if self.weights is not None and len(self.weights) != len(self.members):
             raise ValueError(f"{len(self.members)} members need as many weights, got {len(self.weights)}")
         return self

@@ -164,7 +164,9 @@ class SparseFCNetwork(nn.Module):
         """
         layers = (self.entrance, self.hidden, self.exit)
         kernels = [layer.kernel() for layer in layers]
-        entrance, hidden, output = (layer.weight * kernel for layer, kernel in zip(layers, kernels, strict=True))
+        entrance, hidden, output = (
+            layer.weight * kernel for layer, kernel in zip(layers, kernels, strict=True)
+        )
         codes = self.encode(ratings, entrance, hidden)
         predicted = products_at(ratings, codes, output) + self.exit_bias[ratings.columns]
         penalty = sum(

@@ -23,7 +23,9 @@ def matrix():
 
 
 def random(n, d, seed):
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)).requires_grad_()
+    return torch.from_numpy(
+        np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+    ).requires_grad_()
 
 
 def observed(matrix):
@@ -42,7 +44,11 @@ def test_sparse_times_and_its_gradient_are_those_of_the_dense_product(matrix):
 
 
 def test_products_and_their_gradients_are_those_of_the_dense_product_at_the_entries(matrix):
-    left, right, pull = random(7, 5, seed=0), random(9, 5, seed=1), random(matrix.nnz, 1, seed=2)[:, 0].detach()
+    left, right, pull = (
+        random(7, 5, seed=0),
+        random(9, 5, seed=1),
+        random(matrix.nnz, 1, seed=2)[:, 0].detach(),
+    )
     found = products_at(Entries.of(matrix, CPU), left, right)
     (found * pull).sum().backward()
     gradients = left.grad.clone(), right.grad.clone()

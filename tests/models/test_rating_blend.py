@@ -22,7 +22,9 @@ def test_the_scores_are_the_weighted_sum_of_the_members_on_the_scale():
     data, _ = noisy()
     blend = create("rating_blend", members=MEMBERS, weights=[0.5, 0.25, 0.1], offset=0.2)
     blend.fit(data, show_progress=False)
-    parts = [create(each["name"], **each.get("settings", {})).fit(data, show_progress=False) for each in MEMBERS]
+    parts = [
+        create(each["name"], **each.get("settings", {})).fit(data, show_progress=False) for each in MEMBERS
+    ]
     total = sum(w * part.score(data) for w, part in zip([0.5, 0.25, 0.1], parts, strict=True)) + 0.2
     assert_allclose(blend.score(data), np.clip(total, data.data.min(), data.data.max()), rtol=1e-4, atol=1e-5)
 
@@ -34,7 +36,9 @@ def test_without_validation_all_members_count_the_same():
 
 def test_weights_chosen_on_validation_beat_every_member_there():
     data, validation = noisy()
-    blend = create("rating_blend", members=MEMBERS, l2=0.1).fit(data, show_progress=False, validation=validation)
+    blend = create("rating_blend", members=MEMBERS, l2=0.1).fit(
+        data, show_progress=False, validation=validation
+    )
     errors = [-member._minus_rmse(validation) for member in blend.members_]
     assert -blend._minus_rmse(validation) <= min(errors)
     assert blend.weights_.min() >= 0

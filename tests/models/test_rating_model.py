@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, csr_matrix
 
 from recae.errors import DataError, NotFittedError
-from recae.models import create, model_class, names
+from recae.models import model_class, names
 from recae.models.rating_model import RatingModel
 from tests.models.cases import CASES, N, named, two_tastes_rated
 

@@ -59,7 +59,9 @@ def test_the_objective_is_that_of_the_dense_network():
         for layer, kernel in zip((network.entrance, network.hidden, network.exit), kernels, strict=True)
     )
     ratings = torch.from_numpy(data.toarray())
-    hidden = torch.sigmoid(torch.sigmoid(ratings @ first + network.entrance_bias) @ second + network.hidden_bias)
+    hidden = torch.sigmoid(
+        torch.sigmoid(ratings @ first + network.entrance_bias) @ second + network.hidden_bias
+    )
     errors = (hidden @ last.T + network.exit_bias - (ratings - 3.0))[ratings != 0]
     weights = sum(layer.weight.square().sum() for layer in (network.entrance, network.hidden, network.exit))
     dense = 0.5 * (errors.square().sum() + 0.5 * weights + 0.25 * sum(k.square().sum() for k in kernels))
