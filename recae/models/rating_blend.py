@@ -62,6 +62,8 @@ class RatingBlendConfig(ModelConfig):
                 model = member.make(self.seed)
             except ConfigError as error:
                 raise ValueError(str(error)) from None
+            if isinstance(model, RatingBlend):
+                raise ValueError("a blend cannot be a member of a blend; list its members")  # noqa: TRY004 - pydantic's
             if model.feedback != "ratings":
                 raise ValueError(
                     f"{member.name} gives scores, not ratings, so it cannot be blended with ratings"

@@ -64,3 +64,11 @@ def test_the_entries_of_a_batch_are_those_of_its_matrix(matrix):
     for field in vars(wanted):
         assert getattr(found, field).tolist() == getattr(wanted, field).tolist(), field
     assert found.shape == (7, 9)
+
+
+def test_without_entries_products_are_empty_and_gradients_zero():
+    empty = csr_array((3, 4), dtype=np.float32)
+    for entries in (Entries.of(empty, CPU), Entries.of_batch(SparseBatch.of(empty, CPU), 4)):
+        left, right = random(3, 5, seed=0), random(4, 5, seed=1)
+        (products_at(entries, left, right).sum() + sparse_times(entries, right).sum()).backward()
+        assert left.grad.abs().sum() == right.grad.abs().sum() == 0.0

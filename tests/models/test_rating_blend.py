@@ -91,6 +91,7 @@ def test_equal_members_share_the_weight():
         ({"members": [{"name": "autorek"}]}, "no model is named 'autorek'"),
         ({"members": [{"name": "autorec", "settings": {"colour": 1}}]}, "settings of autorec: colour"),
         ({"members": MEMBERS, "weights": [1.0]}, "3 members need as many weights, got 1"),
+        ({"members": [{"name": "rating_blend"}]}, "a blend cannot be a member of a blend"),
         ({"members": []}, "at least 1 item"),
     ],
 )
