@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from recae.data.splits import Holdout
 from recae.models.base import Fit
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear
+from recae.models.observed import Entries, products_at
 from recae.models.ranking import Scores
-from recae.models.ratings import RatingMeans, predicted_at, ridge_rows
+from recae.models.rating_model import RatingModel
+from recae.models.ratings import RatingMeans, ridge_rows
 
 
 class AutoRecConfig(NeuralConfig):
@@ -27,13 +29,15 @@ class AutoRecConfig(NeuralConfig):
     """Training rows (users or items) in one step."""
     weight_decay: NonNegativeFloat = 1e-4
     """L2 penalty, added to the gradient; the most important setting, choose it on validation."""
+    presence: NonNegativeFloat = 0.0
+    """Added to each rating that the network reads, in rating units, so that who rated counts beside how."""
     shrinkage: NonNegativeFloat = 5.0
     """Ratings after which an item's or a user's own mean counts as much as the overall mean."""
     fold_in_l2: PositiveFloat = 1.0
     """Ridge penalty when ``by="item"`` finds a user's output weights from their ratings."""
 
 
-class AutoRec(NeuralModel):
+class AutoRec(RatingModel, NeuralModel):
     """One sigmoid hidden layer, squared error over observed ratings, predictions clipped to the scale.
 
     The network sees what overall, item and user means leave unexplained, so that a missing rating enters as
@@ -48,7 +52,6 @@ class AutoRec(NeuralModel):
     """
 
     name = "autorec"
-    feedback = "ratings"
     config: AutoRecConfig
     config_class: ClassVar = AutoRecConfig
     network_: "AutoRecNetwork"
@@ -75,7 +78,7 @@ class AutoRec(NeuralModel):
 
     def _loss(self, batch: SparseBatch, epoch: float) -> Tensor:
         del epoch
-        predicted = self.network_.at(self.network_.encode(batch), batch.rows, batch.columns)
+        predicted = self.network_.at(self._hidden(batch), batch)
         return (predicted - batch.values).square().sum() / max(1, len(batch.values))
 
     def _validate(self, histories: csr_array, validation: Holdout) -> float:
@@ -83,14 +86,18 @@ class AutoRec(NeuralModel):
         del histories
         self.network_.eval()
         self._encode_items()
-        predicted = predicted_at(self._score, validation.inputs, validation.targets)
+        value = self._minus_rmse(validation)
         self.network_.train()
-        return -float(np.sqrt(np.mean((predicted - validation.targets.data) ** 2)))
+        return value
+
+    def _hidden(self, batch: SparseBatch) -> Tensor:
+        """Hidden units of rows of residuals, shape (n_rows, n_hidden)."""
+        return self.network_.encode(batch, batch.values + self.config.presence)
 
     @torch.no_grad()
     def _encode_items(self) -> None:
         if self.config.by == "item":
-            self.item_codes_ = self.network_.encode(self._batch(self._rows)).cpu().numpy()
+            self.item_codes_ = self._hidden(self._batch(self._rows)).cpu().numpy()
 
     @torch.no_grad()
     def encode(self, histories: csr_array) -> NDArray[np.float32]:
@@ -99,7 +106,7 @@ class AutoRec(NeuralModel):
         """
         residuals = self._means.residuals(histories)
         if self.config.by == "user":
-            codes = self.network_.encode(self._batch(residuals)).cpu().numpy()
+            codes = self._hidden(self._batch(residuals)).cpu().numpy()
         else:
             codes = ridge_rows(residuals, self.item_codes_, self.config.fold_in_l2)
         return np.column_stack([codes, self._means.user_offsets(histories)])
@@ -133,14 +140,14 @@ class AutoRecNetwork(nn.Module):
         self.offsets = nn.Parameter(torch.zeros(n_inputs))
         nn.init.xavier_normal_(self.output.weight)
 
-    def encode(self, batch: SparseBatch) -> Tensor:
-        """Hidden units, shape (n_rows, n_hidden)."""
-        return torch.sigmoid(self.input(batch, batch.values))
+    def encode(self, batch: SparseBatch, values: Tensor) -> Tensor:
+        """Hidden units for ``values`` (nnz,) at the batch's entries, shape (n_rows, n_hidden)."""
+        return torch.sigmoid(self.input(batch, values))
 
-    def at(self, hidden: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Outputs at single entries, shape (nnz,): nothing is computed for the others."""
-        found: Tensor = (hidden[rows] * self.output(columns)).sum(dim=1) + self.offsets[columns]
-        return found
+    def at(self, hidden: Tensor, batch: SparseBatch) -> Tensor:
+        """Outputs at the batch's entries, shape (nnz,): nothing is computed for the others."""
+        entries = Entries.of_batch(batch, len(self.offsets))
+        return products_at(entries, hidden, self.output.weight) + self.offsets[batch.columns]
 
     def decode(self, hidden: Tensor) -> Tensor:
         """All outputs, shape (n_rows, n_inputs)."""

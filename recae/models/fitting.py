@@ -75,7 +75,7 @@ def fit_to_everything(
 
 
 def with_best_epochs(fitted: M) -> M:
-    """An unfitted model with the settings of ``fitted``, and the number of epochs its validation found best."""
+    """An unfitted model with the settings of ``fitted``, and what its validation chose: the best number of epochs."""
     return type(fitted)(fitted.settled_config())
 
 

@@ -8,11 +8,11 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
-from recae.data.splits import Holdout
-from recae.models.base import Fit, Model, ModelConfig
+from recae.models.base import Fit, ModelConfig
 from recae.models.matrices import cosine
 from recae.models.ranking import Positions, Scores
-from recae.models.ratings import RatingMeans, Values, predicted_at, ridge_rows
+from recae.models.rating_model import RatingModel
+from recae.models.ratings import RatingMeans, Values, ridge_rows
 from recae.models.trainer import Schedule, train
 from recae.models.warm import WarmStart
 
@@ -27,14 +27,13 @@ class RatingMeansConfig(ModelConfig):
     """Ratings after which an item's or a user's own mean counts as much as the overall mean."""
 
 
-class MeanPredictor(Model):
+class MeanPredictor(RatingModel):
     """Overall mean + the item's offset + the user's offset, clipped to the scale: no taste at all.
 
     Source: as :class:`~recae.models.ratings.RatingMeans`.
     """
 
     name = "rating_means"
-    feedback = "ratings"
     config: RatingMeansConfig
     config_class: ClassVar = RatingMeansConfig
 
@@ -67,7 +66,7 @@ class BiasedMFConfig(ModelConfig):
     """Same seed: same model."""
 
 
-class BiasedMF(Model):
+class BiasedMF(RatingModel):
     """Matrix factorisation of what overall, item and user means leave unexplained, from observed ratings only.
 
     Minimises  sum over ratings of (r_ui - means_ui - p_u . q_i)^2 + l2 (||P||^2 + ||Q||^2)  by ridge regressions
@@ -79,7 +78,6 @@ class BiasedMF(Model):
     """
 
     name = "biased_mf"
-    feedback = "ratings"
     supports_warm_start = True
     config: BiasedMFConfig
     config_class: ClassVar = BiasedMFConfig
@@ -108,7 +106,7 @@ class BiasedMF(Model):
             log = train(
                 _Alternation(self, means.residuals(histories), how.warm_start),
                 schedule,
-                validate=None if validation is None else lambda: self._validate(validation),
+                validate=None if validation is None else lambda: self._minus_rmse(validation),
                 callback=how.callback,
                 checkpoint=how.checkpoint,
                 fingerprint=how.fingerprint(self.config.model_dump_json(), histories),
@@ -116,11 +114,6 @@ class BiasedMF(Model):
                 show_progress=how.show_progress,
             )
         self.training_log_ = log.as_dict()
-
-    def _validate(self, validation: Holdout) -> float:
-        """Minus the RMSE of held-out ratings: higher is better."""
-        predicted = predicted_at(self._score, validation.inputs, validation.targets)
-        return -float(np.sqrt(np.mean((predicted - validation.targets.data) ** 2)))
 
     def _score(self, histories: csr_array) -> Scores:
         means = RatingMeans(**self.means_)

@@ -1,8 +1,10 @@
 """Benchmarks: the published splits, read as their tables need them."""
 
 import gzip
+import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ ROOT = Path(os.environ.get("RECAE_DATA", DEFAULT_ROOT))
 
 def loaded(name: str) -> Split | Interactions:
     folder = "gowalla" if name.startswith("gowalla") else name.removesuffix("-u1").removesuffix("-ncf")
+    folder = folder.replace("monti-", "monti/")
     if not (ROOT / folder).is_dir():
         pytest.skip(f"set RECAE_DATA to the folder that holds {folder}")
     return load_benchmark(name, ROOT)
@@ -67,6 +70,13 @@ def sizes(holdout: Holdout) -> tuple[int, int, int, int]:
             (6_040, 988_129, 6_040, 994_169),
         ),
         ("ml-100k-u1", (943, 1_682), 72_000, (904, 71_312, 8_000, 71_312), (459, 29_269, 20_000, 29_269)),
+        (
+            "monti-douban",
+            (3_000, 3_000),
+            123_202 - 12_321,
+            (2_861, 108_223, 12_321, 108_223),
+            (2_882, 108_554, 13_689, 108_554),
+        ),
     ],
 )
 def test_a_published_split_has_its_published_sizes(name, shape, train, validation, test):
@@ -135,3 +145,33 @@ def test_damaged_data_are_named(tmp_path):
 def test_an_unknown_benchmark_gets_the_list():
     with pytest.raises(ConfigError, match="no benchmark 'netflix'; there are ml-1m-bars_m1, "):
         load_benchmark("netflix")
+
+
+def test_without_h5py_the_extra_to_install_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(DataError, match=r"h5py .* pip install 'recae\[benchmarks\]'"):
+        load_benchmark("monti-douban", tmp_path)
+
+
+def test_a_matlab_file_is_read_transposed_and_a_tenth_of_its_training_ratings_validates(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    ratings = np.zeros((5, 8))
+    ratings[:, :6] = np.arange(1, 31).reshape(5, 6)
+    is_test = np.zeros_like(ratings)
+    is_test[4, 5] = 1
+    folder = tmp_path / "monti" / "douban"
+    folder.mkdir(parents=True)
+    file = io.BytesIO()
+    with h5py.File(file, "w") as parts:
+        for key, matrix in {"M": ratings, "Otraining": (ratings > 0) - is_test, "Otest": is_test}.items():
+            parts[key] = matrix.T
+    (folder / "training_test_dataset.mat.gz").write_bytes(gzip.compress(file.getvalue()))
+
+    split = load_benchmark("monti-douban", tmp_path)
+
+    assert split.test.targets.tocoo().coords[1].tolist() == [5]
+    assert split.test.targets.data.tolist() == [30.0]
+    learned = np.concatenate([split.train.matrix.data, split.validation.targets.data])
+    assert sorted(learned) == list(range(1, 30))
+    assert (len(split.train), split.validation.targets.nnz) == (26, 3)
+    assert list(split.test.users) == ["4"]

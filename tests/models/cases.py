@@ -28,6 +28,16 @@ SETTINGS = {
     "autorec": {
         "by": "item", "n_hidden": 16, "epochs": 40, "batch_size": 8, "learning_rate": 0.02, "fold_in_l2": 0.1
     },
+    "deep_autorec": {
+        "n_hidden": 16, "n_code": 16, "dropout": 0.3, "epochs": 40, "batch_size": 8, "learning_rate": 0.01
+    },
+    "rating_blend": {
+        "members": [
+            {"name": "biased_mf", "settings": {"n_factors": 2, "l2": 4.0, "epochs": 10}},
+            {"name": "autorec", "settings": {"by": "user", "n_hidden": 16, "epochs": 40, "batch_size": 8, "learning_rate": 0.02}},
+        ]
+    },
+    "sparsefc": {"n_hidden": 8, "l2": 0.1, "sparsity": 0.001, "epochs": 3, "fold_in_l2": 0.5},
     "mult_dae": {"n_hidden": 16, "n_latent": 4, "epochs": 40, "batch_size": 8, "learning_rate": 0.02},
     "mult_vae": {
         "n_hidden": 16, "n_latent": 4, "epochs": 40, "batch_size": 8, "learning_rate": 0.02, "kl_weight": 0.05

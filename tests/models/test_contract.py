@@ -252,5 +252,8 @@ def test_the_callback_hears_of_every_epoch(case):
 
 def test_feedback_says_what_the_values_mean():
     of_ratings = {name for name in names() if model_class(name).feedback == "ratings"}
-    assert of_ratings == {"rating_means", "biased_mf", "autorec"}
-    assert {name for name in names() if model_class(name).feedback == "sequences"} == {"sequential_vae", "slist"}
+    assert of_ratings == {"rating_means", "biased_mf", "autorec", "deep_autorec", "sparsefc", "rating_blend"}
+    assert {name for name in names() if model_class(name).feedback == "sequences"} == {
+        "sequential_vae",
+        "slist",
+    }

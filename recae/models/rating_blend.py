@@ -1,0 +1,205 @@
+"""A weighted sum of models of ratings that err differently, weights chosen on held-out ratings."""
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, NonNegativeFloat, PositiveFloat, model_validator
+from scipy.optimize import nnls
+from scipy.sparse import csr_array
+
+from recae.errors import ConfigError
+from recae.models.base import Fit, Model, ModelConfig
+from recae.models.ranking import Positions, Scores
+from recae.models.rating_model import RatingModel
+from recae.models.ratings import Values, predicted_at
+from recae.models.registry import create, model_class
+
+
+class Member(BaseModel):
+    """One model of a blend."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    name: str
+    """Its name in the registry; it has to predict ratings."""
+    settings: dict[str, JsonValue] = {}
+    """The others keep their defaults. A seed given here is added to the blend's."""
+
+    def make(self, seed: int) -> Model:
+        """An unfitted model, to a blend with this seed."""
+        settings = dict(self.settings)
+        if "seed" in model_class(self.name).config_class.model_fields:
+            settings["seed"] = seed + int(str(settings.get("seed", 0)))
+        return create(self.name, **settings)
+
+
+class RatingBlendConfig(ModelConfig):
+    """Settings of a blend of rating models."""
+
+    members: tuple[Member, ...] = Field(
+        min_length=1,
+        default=(
+            Member(name="sparsefc"),
+            Member(name="autorec"),
+            Member(name="autorec", settings={"by": "user"}),
+            Member(name="biased_mf"),
+        ),
+    )
+    """Name and settings of each model."""
+    weights: tuple[NonNegativeFloat, ...] | None = None
+    """Of each member; None to choose them on validation, or to take equal ones where there is none."""
+    offset: float = 0.0
+    """Added to the weighted sum, in rating units; chosen together with the weights."""
+    l2: PositiveFloat = 50.0
+    """Pull of the chosen weights towards equal ones; raise it where few ratings are held out."""
+    seed: int = Field(default=0, ge=0)
+    """Same seed, same threads: same model."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for member in self.members:
+            try:
+                model = member.make(self.seed)
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
+            if isinstance(model, RatingBlend):
+                raise ValueError("a blend cannot be a member of a blend; list its members")  # noqa: TRY004 - pydantic's
+            if model.feedback != "ratings":
+                raise ValueError(
+                    f"{member.name} gives scores, not ratings, so it cannot be blended with ratings"
+                )
+        if self.weights is not None and len(self.weights) != len(self.members):
+            raise ValueError(f"{len(self.members)} members need as many weights, got {len(self.weights)}")
+        return self
+
+
+class RatingBlend(RatingModel):
+    """``sum_m w_m r_m + b`` over the members' predictions r_m, clipped to the scale.
+
+    Weights and offset minimise the squared error over held-out ratings plus ``l2 ||w - 1/n||^2``, with no weight
+    below 0. The members are fitted to the same data one after the other, each with its own early stopping on the
+    same held-out ratings. With ``weights`` given, or without validation, nothing is chosen.
+
+    Source: Breiman, "Stacked regressions", Machine Learning 1996, whose weights are not negative either; ours
+    differs in one held-out part in place of cross-validation, and in the pull towards the mean of the members.
+    """
+
+    name = "rating_blend"
+    config: RatingBlendConfig
+    config_class: ClassVar = RatingBlendConfig
+
+    members_: list[RatingModel]
+    """Fitted, in the order of the settings."""
+    weights_: Values
+    """Shape (n_members,)."""
+    offset_: float
+    """In rating units."""
+    scale_: list[float]
+    """Lowest and highest rating of the training data."""
+
+    @property
+    def chooses_on_validation(self) -> bool:
+        """Whether held-out data decide something: here the weights, and the members' epochs."""
+        return True
+
+    def _fit(self, histories: csr_array, how: Fit) -> None:
+        members = []
+        for place, member in enumerate(self.config.members):
+            model = member.make(self.config.seed)
+            checkpoint = None if how.checkpoint is None else f"{how.checkpoint}.{place}"
+            model.fit(histories, how.show_progress, validation=how.validation, checkpoint=checkpoint)
+            members.append(model)
+        self.members_ = members
+        self.scale_ = [float(histories.data.min()), float(histories.data.max())]
+        if self.config.weights is not None:
+            self.weights_, self.offset_ = np.array(self.config.weights, dtype=np.float32), self.config.offset
+        elif how.validation is None:
+            self.weights_ = np.full(len(members), 1 / len(members), dtype=np.float32)
+            self.offset_ = 0.0
+        else:
+            inputs, targets = how.validation.inputs, how.validation.targets
+            predicted = np.stack([predicted_at(model.score, inputs, targets) for model in members], axis=1)
+            self.weights_, self.offset_ = stacked(predicted, targets.data, self.config.l2)
+
+    def settled_config(self) -> RatingBlendConfig:
+        """The settings with the weights and the members' epochs that were chosen."""
+        members = tuple(
+            Member(name=member.name, settings=member.settings | _epochs(model))
+            for member, model in zip(self.config.members, self.members_, strict=True)
+        )
+        update = {"members": members, "weights": tuple(self.weights_.tolist()), "offset": self.offset_}
+        return self.config.model_copy(update=update)
+
+    def _score(self, histories: csr_array) -> Scores:
+        total = np.full(histories.shape, self.offset_, dtype=np.float32)
+        for weight, member in zip(self.weights_, self.members_, strict=True):
+            if weight > 0:
+                total += weight * member.score(histories)
+        return np.clip(total, *self.scale_, out=total)
+
+    def _item_similarity(self, wanted: Positions) -> Scores:
+        return self._mean([member._item_similarity(wanted) for member in self.members_])  # noqa: SLF001 - its own
+
+    def _user_similarity(self, wanted: Positions) -> Scores:
+        return self._mean([member._user_similarity(wanted) for member in self.members_])  # noqa: SLF001 - its own
+
+    def _mean(self, similar: list[Scores]) -> Scores:
+        """Mean of the members' similarities by their weights."""
+        share = self.weights_ / max(float(self.weights_.sum()), 1e-9)
+        return np.tensordot(share, np.stack(similar), axes=1).astype(np.float32)
+
+    def _state(self) -> dict[str, Any]:
+        state = super()._state()
+        if "members_" in state:
+            state["members_"] = [
+                {
+                    "name": member.name,
+                    "config": member.config.model_dump_json(),
+                    # all members learned from the same histories, which are stored once
+                    "state": {key: value for key, value in member._state().items() if key != "histories_"},  # noqa: SLF001 - its own
+                }
+                for member in self.members_
+            ]
+        return state
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        stored = state.pop("members_", None)
+        super()._restore(state)
+        if stored is not None:
+            members: list[Any] = [
+                model_class(each["name"])._from_state(  # noqa: SLF001 - as a file of its own
+                    each["state"] | {"histories_": self.histories_}, {"config": each["config"]}
+                )
+                for each in stored
+            ]
+            self.members_ = members
+
+
+def stacked(predicted: Values, truth: Values, l2: float) -> tuple[Values, float]:
+    """Weights of predictions that come closest to the truth.
+
+    Minimises  ||truth - b - predicted w||^2 + l2 ||w - 1/n||^2  over w >= 0 and b.
+
+    Args:
+        predicted: shape (n_ratings, n), a column for each model.
+        truth: shape (n_ratings,).
+        l2: above 0: models that say the same share the weight.
+
+    Returns:
+        ``(w, b)``, w of shape (n,).
+    """
+    n = predicted.shape[1]
+    means, mean = predicted.mean(axis=0, dtype=np.float64), truth.mean(dtype=np.float64)
+    left = np.vstack([predicted - means, np.sqrt(l2) * np.eye(n)])
+    right = np.concatenate([truth - mean, np.full(n, np.sqrt(l2) / n)])
+    # the normal equations have the same answer, and a system of n x n in place of n_ratings x n
+    factor = np.linalg.cholesky(left.T @ left)
+    weights, _ = nnls(factor.T, np.linalg.solve(factor, left.T @ right))
+    weights = weights.astype(np.float32)
+    return weights, float(mean - means @ weights)
+
+
+def _epochs(fitted: Model) -> dict[str, JsonValue]:
+    """The number of epochs that validation found best, where a model has any."""
+    settled = fitted.settled_config().model_dump(mode="json")
+    return {"epochs": settled["epochs"]} if "epochs" in settled else {}

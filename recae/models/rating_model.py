@@ -1,0 +1,83 @@
+"""What every model of ratings offers beside the common contract: ratings of single items by single users."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import csr_array
+
+from recae.data.holdout import Holdout
+from recae.models.base import Model
+from recae.models.matrices import as_batch, check_range
+from recae.models.ratings import Values, predicted_at
+
+
+class RatingModel(Model):
+    """A model whose scores are ratings, on the scale of its training data."""
+
+    feedback = "ratings"
+
+    def predict(
+        self, userid: int | ArrayLike, itemid: int | ArrayLike, user_items: Any = None
+    ) -> np.float32 | Values:
+        """The rating to expect of an item by a user, or of a batch of such pairs, clipped to the scale.
+
+        A user without ratings and an item that nobody rated get what the means say.
+
+        Args:
+            userid: one id, or an array of them.
+            itemid: one id, or as many as there are users.
+            user_items: CSR, the history of each user in a row of its own, shape (n, n_items_); ``userid`` then only
+                says how many there are. None takes the training rows of these users.
+
+        Returns:
+            One rating, or an array of them, shape (n,).
+
+        Raises:
+            NotFittedError: before ``fit``.
+            IndexError: if an id is out of range.
+            ValueError: if users, items and rows are not equally many.
+            DataError: if ``user_items`` has other columns than the training data, or a value is not finite.
+        """
+        self._fitted()
+        (users, single), (items, single_item) = as_batch(userid), as_batch(itemid)
+        if single != single_item or len(users) != len(items) or users.ndim > 1 or items.ndim > 1:
+            raise ValueError(
+                "userid and itemid need to be two ids, or two arrays of one length: "
+                f"got shapes {np.shape(userid)} and {np.shape(itemid)}"
+            )
+        check_range(items, self.n_items_, "itemid")
+        if user_items is None:
+            check_range(users, self.n_users_, "userid")
+            known, rows = np.unique(users, return_inverse=True)  # a user's history is folded in once
+            histories = self.histories_[known]
+        else:
+            histories, rows = self._checked(user_items), np.arange(len(users))
+            if histories.shape[0] != len(users):
+                raise ValueError(
+                    "user_items must contain 1 row for every user in userid: "
+                    f"got {histories.shape[0]} row(s) for {len(users)} user(s)"
+                )
+        found = self._predicted(histories, rows, items)
+        return found[0] if single else found
+
+    def _predicted(self, histories: csr_array, rows: Any, items: Any) -> Values:
+        """Ratings of ``items`` (n,) by the users in ``rows`` (n,) of the histories."""
+        order = np.lexsort((items, rows))
+        pairs, places = np.unique(np.stack([rows[order], items[order]]), axis=1, return_inverse=True)
+        wanted = csr_array(
+            (
+                np.ones(pairs.shape[1], dtype=np.float32),
+                pairs[1],
+                np.searchsorted(pairs[0], np.arange(histories.shape[0] + 1)),
+            ),
+            shape=histories.shape,
+        )
+        found = np.empty(len(rows), dtype=np.float32)
+        found[order] = predicted_at(self._score, histories, wanted)[places.ravel()]
+        return found
+
+    def _minus_rmse(self, validation: Holdout) -> float:
+        """Minus the RMSE of held-out ratings: higher is better."""
+        predicted = predicted_at(self._score, validation.inputs, validation.targets)
+        return -float(np.sqrt(np.mean((predicted - validation.targets.data) ** 2)))
