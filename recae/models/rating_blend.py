@@ -3,34 +3,17 @@
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import Field, JsonValue, NonNegativeFloat, PositiveFloat, model_validator
 from scipy.optimize import nnls
 from scipy.sparse import csr_array
 
 from recae.errors import ConfigError
 from recae.models.base import Fit, Model, ModelConfig
+from recae.models.blend import Member
 from recae.models.ranking import Positions, Scores
 from recae.models.rating_model import RatingModel
 from recae.models.ratings import Values, predicted_at
 from recae.models.registry import create, model_class
-
-
-class Member(BaseModel):
-    """One model of a blend."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-    name: str
-    """Its name in the registry; it has to predict ratings."""
-    settings: dict[str, JsonValue] = {}
-    """The others keep their defaults. A seed given here is added to the blend's."""
-
-    def make(self, seed: int) -> Model:
-        """An unfitted model, to a blend with this seed."""
-        settings = dict(self.settings)
-        if "seed" in model_class(self.name).config_class.model_fields:
-            settings["seed"] = seed + int(str(settings.get("seed", 0)))
-        return create(self.name, **settings)
 
 
 class RatingBlendConfig(ModelConfig):
@@ -45,7 +28,7 @@ class RatingBlendConfig(ModelConfig):
             Member(name="biased_mf"),
         ),
     )
-    """Name and settings of each model."""
+    """Name and settings of each model, all of ratings. A seed among the settings is added to the blend's."""
     weights: tuple[NonNegativeFloat, ...] | None = None
     """Of each member; None to choose them on validation, or to take equal ones where there is none."""
     offset: float = 0.0
@@ -59,7 +42,7 @@ class RatingBlendConfig(ModelConfig):
     def _consistent(self) -> Self:
         for member in self.members:
             try:
-                model = member.make(self.seed)
+                model = made(member, self.seed)
             except ConfigError as error:
                 raise ValueError(str(error)) from None
             if isinstance(model, RatingBlend):
@@ -88,7 +71,7 @@ class RatingBlend(RatingModel):
     config: RatingBlendConfig
     config_class: ClassVar = RatingBlendConfig
 
-    members_: list[RatingModel]
+    members_: list[Model]
     """Fitted, in the order of the settings."""
     weights_: Values
     """Shape (n_members,)."""
@@ -103,9 +86,9 @@ class RatingBlend(RatingModel):
         return True
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
-        members = []
+        members: list[Model] = []
         for place, member in enumerate(self.config.members):
-            model = member.make(self.config.seed)
+            model = made(member, self.config.seed)
             checkpoint = None if how.checkpoint is None else f"{how.checkpoint}.{place}"
             model.fit(histories, how.show_progress, validation=how.validation, checkpoint=checkpoint)
             members.append(model)
@@ -150,14 +133,9 @@ class RatingBlend(RatingModel):
 
     def _state(self) -> dict[str, Any]:
         state = super()._state()
-        if "members_" in state:
+        if "members_" in state:  # what all were fitted to is stored once
             state["members_"] = [
-                {
-                    "name": member.name,
-                    "config": member.config.model_dump_json(),
-                    # all members learned from the same histories, which are stored once
-                    "state": {key: value for key, value in member._state().items() if key != "histories_"},  # noqa: SLF001 - its own
-                }
+                {field: value for field, value in member._state().items() if field != "histories_"}  # noqa: SLF001 - its own
                 for member in self.members_
             ]
         return state
@@ -166,13 +144,18 @@ class RatingBlend(RatingModel):
         stored = state.pop("members_", None)
         super()._restore(state)
         if stored is not None:
-            members: list[Any] = [
-                model_class(each["name"])._from_state(  # noqa: SLF001 - as a file of its own
-                    each["state"] | {"histories_": self.histories_}, {"config": each["config"]}
-                )
-                for each in stored
-            ]
+            members = [made(member, self.config.seed) for member in self.config.members]
+            for member, learned in zip(members, stored, strict=True):
+                member._restore({"histories_": self.histories_} | learned)  # noqa: SLF001 - its own
             self.members_ = members
+
+
+def made(member: Member, seed: int) -> Model:
+    """An unfitted member of a blend with this seed."""
+    settings = dict(member.settings)
+    if "seed" in model_class(member.name).config_class.model_fields:
+        settings["seed"] = seed + int(str(settings.get("seed", 0)))
+    return create(member.name, **settings)
 
 
 def stacked(predicted: Values, truth: Values, l2: float) -> tuple[Values, float]:

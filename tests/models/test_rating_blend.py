@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 from recae.errors import ConfigError
 from recae.models import create
 from recae.models.fitting import with_best_epochs
-from recae.models.rating_blend import stacked
+from recae.models.rating_blend import made, stacked
 from tests.models.cases import SETTINGS
 from tests.models.test_ratings import noisy
 
@@ -58,8 +58,8 @@ def test_what_validation_chose_is_kept_for_the_refit():
 
 def test_members_seeds_move_with_the_blends():
     config = create("rating_blend", members=MEMBERS, seed=3).config
-    assert config.members[2].make(config.seed).config.seed == 10
-    assert config.members[0].make(config.seed).config.seed == 3
+    assert made(config.members[2], config.seed).config.seed == 10
+    assert made(config.members[0], config.seed).config.seed == 3
 
 
 def test_stacking_is_non_negative_ridge_regression_with_an_offset():
