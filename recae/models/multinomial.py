@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from recae.errors import DataError
 from recae.models.base import Fit
-from recae.models.losses import gaussian_kl, multinomial_nll
+from recae.models.losses import gaussian_kl
+from recae.models.multinomial_output import multinomial_output_nll
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear, dense_linear
 from recae.models.ranking import Scores
 
@@ -32,6 +33,22 @@ class MultinomialModel(NeuralModel):
             )
         super()._fit(histories, how)
 
+    def _nll(self, code: Tensor, batch: SparseBatch) -> Tensor:
+        """Negative log-likelihood of the batch under what the network makes of its codes, mean over the rows.
+
+        It is ``multinomial_nll`` of ``network_.decode(code)``, in the type and the steps that are fastest.
+        """
+        output = self.network_.output
+        return multinomial_output_nll(
+            self.network_.before_output(code),
+            output.weight,
+            output.bias,
+            batch.rows,
+            batch.columns,
+            batch.values,
+            self._product_type,
+        )
+
     @torch.no_grad()
     def decode(self, codes: NDArray[np.float32]) -> Scores:
         """Logits of the items, shape (n_rows, n_items_)."""
@@ -47,9 +64,13 @@ class MultinomialNetwork(nn.Module):
 
     output: nn.Linear
 
+    def before_output(self, code: Tensor) -> Tensor:
+        """What ``output`` is fed with, of codes (n_rows, n_latent): the codes themselves if nothing is between."""
+        return code
+
     def decode(self, code: Tensor) -> Tensor:
         """Logits (n_rows, n_items) of codes (n_rows, n_latent)."""
-        logits: Tensor = self.output(code)
+        logits: Tensor = self.output(self.before_output(code))
         return logits
 
 
@@ -84,8 +105,7 @@ class MultDAE(MultinomialModel):
     def _loss(self, batch: SparseBatch, epoch: float) -> Tensor:
         del epoch
         values = nn.functional.dropout(batch.unit_length(), self.config.dropout)
-        logits = self.network_.decode(self.network_.encode(batch, values))  # (n_rows, n_items)
-        return multinomial_nll(logits, batch.rows, batch.columns, batch.values)
+        return self._nll(self.network_.encode(batch, values), batch)
 
     @torch.no_grad()
     def encode(self, histories: csr_array) -> NDArray[np.float32]:
@@ -133,8 +153,7 @@ class MultVAE(MultinomialModel):
         values = nn.functional.dropout(batch.unit_length(), self.config.dropout)
         mean, log_variance = self.network_.encode(batch, values)  # (n_rows, n_latent), twice
         code = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
-        logits = self.network_.decode(code)  # (n_rows, n_items)
-        likelihood = multinomial_nll(logits, batch.rows, batch.columns, batch.values)
+        likelihood = self._nll(code, batch)
         annealed = self.config.kl_weight * min(1.0, epoch / self.config.kl_epochs)
         return likelihood + annealed * gaussian_kl(mean, log_variance)
 
@@ -154,10 +173,9 @@ class Decoder(MultinomialNetwork):
         self.hidden = dense_linear(n_latent, n_hidden)
         self.output = dense_linear(n_hidden, n_items)
 
-    def decode(self, code: Tensor) -> Tensor:
-        """Logits (n_rows, n_items) of codes (n_rows, n_latent)."""
-        logits: Tensor = self.output(torch.tanh(self.hidden(code)))
-        return logits
+    def before_output(self, code: Tensor) -> Tensor:
+        """The hidden layer's units, shape (n_rows, n_hidden)."""
+        return torch.tanh(self.hidden(code))
 
 
 class MultDAENetwork(Decoder):

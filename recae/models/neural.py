@@ -14,8 +14,10 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from recae.data.splits import Holdout
+from recae.memory import reused_memory
 from recae.models.base import Fit, Model, ModelConfig
 from recae.models.matrices import cosine
+from recae.models.precision import Precision, product_type
 from recae.models.ranking import Positions, Scores, hits, ndcg, rank
 from recae.models.trainer import Schedule, train
 from recae.models.warm import growing_axes
@@ -41,6 +43,9 @@ class NeuralConfig(ModelConfig):
     """Same seed, same threads: same model."""
     device: str = "auto"
     """``auto`` takes a GPU where there is one; else a torch device, such as ``cpu`` or ``cuda:1``."""
+    precision: Precision = "auto"
+    """Type of the factors of large products in training: ``auto`` takes bfloat16 where the device is fast at it,
+    else float32. Weights and scores are float32 always. Models without large products make no difference."""
 
 
 @dataclass(frozen=True)
@@ -186,16 +191,17 @@ class NeuralModel(Model):
             self.passes,
         )
         self.network_.train()
-        log = train(
-            _Session(self, rows),
-            schedule,
-            validate=None if validation is None else lambda: self._validate(histories, validation),
-            callback=how.callback,
-            checkpoint=how.checkpoint,
-            fingerprint=how.fingerprint(self.config.model_dump_json(exclude={"device"}), histories),
-            description=f"fitting {self.name}",
-            show_progress=how.show_progress,
-        )
+        with reused_memory():
+            log = train(
+                _Session(self, rows),
+                schedule,
+                validate=None if validation is None else lambda: self._validate(histories, validation),
+                callback=how.callback,
+                checkpoint=how.checkpoint,
+                fingerprint=how.fingerprint(self.config.model_dump_json(exclude={"device"}), histories),
+                description=f"fitting {self.name}",
+                show_progress=how.show_progress,
+            )
         self.network_.eval()
         self.training_log_ = log.as_dict()
 
@@ -226,6 +232,11 @@ class NeuralModel(Model):
         if self.config.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return torch.device(self.config.device)
+
+    @property
+    def _product_type(self) -> torch.dtype:
+        """What training multiplies in where the factors are large."""
+        return product_type(self.config.precision, next(self.network_.parameters()).device)
 
     def _batch(self, histories: csr_array) -> SparseBatch:
         return SparseBatch.of(histories, next(self.network_.parameters()).device)

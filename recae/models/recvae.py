@@ -9,7 +9,6 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from recae.models.losses import multinomial_nll
 from recae.models.multinomial import MultinomialModel, MultinomialNetwork
 from recae.models.neural import NeuralConfig, SparseBatch, SparseLinear, dense_linear
 
@@ -65,6 +64,9 @@ class RecVAE(MultinomialModel):
 
     def _begin_pass(self, number: int) -> None:
         self._trains_encoder = number < ENCODER_PASSES
+        # No gradient is computed for what does not move: of the products with all items, 2 are left for each half.
+        self.network_.encoder.requires_grad_(self._trains_encoder)
+        self.network_.output.requires_grad_(not self._trains_encoder)
         if number == ENCODER_PASSES:
             self.network_.remember()
 
@@ -78,7 +80,7 @@ class RecVAE(MultinomialModel):
         network = self.network_
         mean, log_variance = network.encoder(batch, values)  # (n_rows, n_latent), twice
         code = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
-        likelihood = multinomial_nll(network.decode(code), batch.rows, batch.columns, batch.values)
+        likelihood = self._nll(code, batch)
         divergence = (log_normal(code, mean, log_variance) - network.log_prior(batch, code)).sum(dim=1)
         n_choices = torch.zeros_like(divergence).index_add(0, batch.rows, batch.values)
         return likelihood + (self.config.gamma * n_choices * divergence).mean()

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from recae.models.base import Fit
-from recae.models.losses import activity_kl, l1_penalty, multinomial_nll
+from recae.models.losses import activity_kl, l1_penalty
 from recae.models.multinomial import MultinomialModel, MultinomialNetwork
 from recae.models.neural import NeuralConfig, SparseBatch, SparseLinear, dense_linear
 
@@ -85,7 +85,7 @@ class SparseAE(MultinomialModel):
         del epoch
         values = nn.functional.dropout(batch.unit_length(), self.config.dropout)
         codes = self.network_.encode(batch, values)  # (n_rows, n_hidden)
-        likelihood = multinomial_nll(self.network_.decode(codes), batch.rows, batch.columns, batch.values)
+        likelihood = self._nll(codes, batch)
         if self.config.sparsity == "l1":
             lengths = self.network_.output.weight.norm(dim=0)  # (n_hidden,)
             return likelihood + self.config.penalty * l1_penalty(codes, lengths)
