@@ -29,7 +29,8 @@ SETTINGS = {
         "by": "item", "n_hidden": 16, "epochs": 40, "batch_size": 8, "learning_rate": 0.02, "fold_in_l2": 0.1
     },
     "deep_autorec": {
-        "n_hidden": 16, "n_code": 16, "dropout": 0.3, "epochs": 40, "batch_size": 8, "learning_rate": 0.01
+        "n_hidden": 4, "n_code": 4, "dropout": 0.1, "epochs": 80, "batch_size": 8, "learning_rate": 0.01,
+        "weight_decay": 0.01
     },
     "rating_blend": {
         "members": [
