@@ -178,8 +178,8 @@ def stacked(predicted: Values, truth: Values, l2: float) -> tuple[Values, float]
     # the normal equations have the same answer, and a system of n x n in place of n_ratings x n
     factor = np.linalg.cholesky(left.T @ left)
     weights, _ = nnls(factor.T, np.linalg.solve(factor, left.T @ right))
-    weights = weights.astype(np.float32)
-    return weights, float(mean - means @ weights)
+    found: Values = weights.astype(np.float32)
+    return found, float(mean - means @ found)
 
 
 def _epochs(fitted: Model) -> dict[str, JsonValue]:

@@ -233,7 +233,8 @@ class _Session:
             objective.backward()  # type: ignore[no-untyped-call]
             return objective.detach()
 
-        return float(optimiser.step(evaluate)) / len(self._wanted)
+        loss = optimiser.step(evaluate)  # type: ignore[no-untyped-call]
+        return float(loss) / len(self._wanted)
 
     @torch.no_grad()
     def item_codes(self) -> Values:
