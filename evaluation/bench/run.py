@@ -15,9 +15,7 @@ import inspect
 import json
 import multiprocessing
 import platform
-import resource
 import statistics
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -26,6 +24,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from tables import peak_memory_mib
 
 from recae.progress import track
 from recae.threads import available_cores, limit_threads
@@ -72,12 +71,6 @@ def measure(name: str, module: str) -> Measured:
         times.append(time.perf_counter() - start)
     what = (inspect.getdoc(prepare) or "").partition("\n")[0]
     return Measured(name, what, len(times), min(times), statistics.median(times), peak_memory_mib() - before)
-
-
-def peak_memory_mib() -> float:
-    """The most memory this process ever held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
 def machine() -> dict[str, str | int]:

@@ -1,0 +1,175 @@
+"""Cost against size: time and peak memory over users, items and interactions, three decades of each.
+
+    make bench-cost                                         print the table
+    make bench-cost ARGS="--output evaluation/results/bench"    write cost_curves.md and cost_curves.svg there too
+
+On made-up histories with the popularity curve of real ones; one quantity grows, the others stay. Each point has a
+process of its own, so that its peak memory is its own; what the process held before the work is taken off. The slope
+is that of a line through the upper three points on logarithmic axes: 1 is proportional, 2 is quadratic.
+"""
+
+import argparse
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from bench_ranking import histories
+from tables import markdown_table, peak_memory_mib, provenance
+
+from recae.models import create
+from recae.models.ranking import rank
+from recae.progress import track
+from recae.threads import limit_threads
+
+USERS, ITEMS, PER_USER = 3_000, 3_000, 30
+"""Sizes of what does not grow."""
+STEPS = (1, 10, 100, 1_000)
+WORKS = ("EASE, fit", "Mult-VAE, one epoch", "EASE, top 20 for all users")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One size of one quantity."""
+
+    growing: str
+    users: int
+    items: int
+    per_user: int
+
+    @property
+    def size(self) -> int:
+        """Of the quantity that grows."""
+        sizes = {"users": self.users, "items": self.items, "interactions": self.users * self.per_user}
+        return sizes[self.growing]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a work took at a point."""
+
+    seconds: float
+    peak_mib: float
+
+
+def points() -> list[Point]:
+    """Three decades of each quantity."""
+    return [
+        *(Point("users", 300 * step, ITEMS, PER_USER) for step in STEPS),
+        *(Point("items", USERS, 30 * step, 10) for step in STEPS),
+        *(Point("interactions", USERS, ITEMS, step) for step in STEPS),
+    ]
+
+
+def cost(work: str, point: Point) -> Cost:
+    """Time one work in this process, of which nothing else is asked."""
+    limit_threads()
+    training = histories(point.users, point.items, point.per_user)
+    create("ease").fit(histories(50, 50, 5), show_progress=False)  # what loads at first use is loaded
+    if work == WORKS[0]:
+        todo = lambda: create("ease").fit(training, show_progress=False)  # noqa: E731 - one line a work
+    elif work == WORKS[1]:
+        create("mult_vae", epochs=1).fit(histories(50, 50, 5), show_progress=False)
+        todo = lambda: create("mult_vae", epochs=1).fit(training, show_progress=False)  # noqa: E731
+    else:
+        model = create("ease").fit(training, show_progress=False)
+        todo = lambda: rank(model.score, training, 20, exclude=training)  # noqa: E731
+    before, started = peak_memory_mib(), perf_counter()
+    todo()
+    return Cost(perf_counter() - started, peak_memory_mib() - before)
+
+
+def slope(sizes: list[int], values: list[float]) -> float:
+    """Of the upper three points on logarithmic axes; NaN where there was nothing to measure."""
+    if min(values[-3:]) <= 0:
+        return float("nan")
+    return float(np.polyfit(np.log(sizes[-3:]), np.log(values[-3:]), 1)[0])
+
+
+def table(measured: dict[tuple[str, Point], Cost]) -> str:
+    """A line for each work and quantity."""
+    rows = []
+    for work in WORKS:
+        for growing in ("users", "items", "interactions"):
+            chosen = [
+                (point, found)
+                for (name, point), found in measured.items()
+                if (name, point.growing) == (work, growing)
+            ]
+            sizes = [point.size for point, _ in chosen]
+            seconds = [found.seconds for _, found in chosen]
+            memory = [found.peak_mib for _, found in chosen]
+            rows.append(
+                [
+                    work,
+                    growing,
+                    " / ".join(f"{size:,}" for size in sizes),
+                    " / ".join(f"{value:.2g}" for value in seconds),
+                    f"{slope(sizes, seconds):.1f}",
+                    " / ".join(f"{value:,.0f}" for value in memory),
+                    f"{slope(sizes, memory):.1f}",
+                ]
+            )
+    return markdown_table(("work", "grows", "sizes", "seconds", "slope", "peak MiB", "slope"), rows)
+
+
+def plot(measured: dict[tuple[str, Point], Cost], file: Path) -> None:
+    """Time above, memory below, a column for each quantity; needs the extra ``report``."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "recae"  # the same numbers give the same file
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6), sharey="row", layout="constrained")
+    for column, growing in enumerate(("users", "items", "interactions")):
+        for work, marker, colour in zip(WORKS, "osD", ("#0072B2", "#D55E00", "#009E73"), strict=True):
+            chosen = [
+                (point.size, found)
+                for (name, point), found in measured.items()
+                if (name, point.growing) == (work, growing)
+            ]
+            sizes = [size for size, _ in chosen]
+            axes[0, column].loglog(
+                sizes, [found.seconds for _, found in chosen], marker=marker, color=colour, label=work
+            )
+            axes[1, column].loglog(
+                sizes, [max(found.peak_mib, 0.1) for _, found in chosen], marker=marker, color=colour
+            )
+        axes[1, column].set_xlabel(growing)
+    axes[0, 0].set_ylabel("seconds")
+    axes[1, 0].set_ylabel("peak memory, MiB")
+    axes[0, 0].legend()
+    for axis in axes.flat:
+        axis.grid(visible=True, alpha=0.3)
+    figure.savefig(file, metadata={"Date": None})
+
+
+def main() -> None:
+    """Measure every point, print the table, and write it where asked."""
+    parser = argparse.ArgumentParser(description="Time and memory against size.")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write cost_curves.md and .svg there")
+    options = parser.parse_args()
+    todo = [(work, point) for work in WORKS for point in points()]
+    measured = {}
+    spawn = multiprocessing.get_context("spawn")
+    for work, point in track(todo, "points"):
+        with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as process:
+            measured[work, point] = process.submit(cost, work, point).result()
+    text = (
+        "# Cost against size\n\n"
+        + provenance("make bench-cost", limit_threads())
+        + f"\n\n{(__doc__ or '').partition(chr(10) * 2)[2].split(chr(10) * 2)[-1].strip()}\n\n"
+        + table(measured)
+    )
+    print(text)
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+        (options.output / "cost_curves.md").write_text(text + "\n\n![cost curves](cost_curves.svg)\n")
+        plot(measured, options.output / "cost_curves.svg")
+
+
+if __name__ == "__main__":
+    main()
