@@ -23,6 +23,7 @@ _PLACES = {
     "rlae": "linear.RLAE",
     "rdlae": "linear.RDLAE",
     "dan": "linear.DAN",
+    "sparsified": "sparsified.Sparsified",
     "elsa": "elsa.ELSA",
     "autorec": "autorec.AutoRec",
     "dae": "denoising.DAE",
