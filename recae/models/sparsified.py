@@ -70,9 +70,9 @@ class Sparsified(Model):
         self.weights_ = largest_weights(base, self.config.n_per_item)
         scale, multipliers = base._scale, base._multipliers  # noqa: SLF001 - the same family
         root = np.sqrt(np.diag(base.precision_))
-        self.row_factors_ = scale / root
+        self.row_factors_ = np.asarray(scale / root, dtype=np.float32)
         chosen = (base.n_choices_ > 0).astype(np.float32)  # what nobody chose is like nothing
-        self.column_factors_ = chosen / (multipliers * scale * root)
+        self.column_factors_ = np.asarray(chosen / (multipliers * scale * root), dtype=np.float32)
 
     def _score(self, histories: csr_array) -> Scores:
         return np.asarray((histories @ self.weights_).toarray(), dtype=np.float32)
