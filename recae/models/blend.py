@@ -68,9 +68,9 @@ class BlendConfig(ModelConfig):
 class Blend(Model):
     """The weighted sum of what its members score, each row on a scale of mean 0 and standard deviation 1.
 
-    Members err in different ways: a linear model and a deep one together rank better than either. Their scores have
-    no common unit, and one member's can spread a hundred times wider for one user than for another; so each row is
-    scaled by itself.
+    Members that err in different ways can rank better together than the best of them. Their scores have no common
+    unit, and one member's can spread a hundred times wider for one user than for another; so each row is scaled by
+    itself.
 
     ``fit`` fits the members one after the other, then chooses the weights on the validation, by coordinates: the
     share of one member at a time, of ``SHARES``, the others keeping their proportions. With two members that is one

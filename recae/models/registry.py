@@ -24,6 +24,7 @@ _PLACES = {
     "rdlae": "linear.RDLAE",
     "dan": "linear.DAN",
     "slist": "slist.SLIST",
+    "sparsified": "sparsified.Sparsified",
     "elsa": "elsa.ELSA",
     "autorec": "autorec.AutoRec",
     "deep_autorec": "deep_rating.DeepAutoRec",

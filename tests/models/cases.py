@@ -21,6 +21,7 @@ SETTINGS = {
     "rdlae": {"l2": 1.0, "dropout": 0.3, "max_self_weight": 0.1},
     "dan": {"l2": 1.0, "dropout": 0.3, "max_self_weight": 0.1},
     "slist": {"l2": 1.0, "dropout": 0.1, "similarity_share": 0.5},
+    "sparsified": {"base": "dan", "settings": {"l2": 1.0, "max_self_weight": 0.1}, "n_per_item": 14},
     "elsa": {"n_latent": 8, "epochs": 20, "batch_size": 8},
     "dae": {"n_hidden": 4, "epochs": 40, "batch_size": 8, "learning_rate": 0.03},
     "cdae": {"n_hidden": 4, "epochs": 40, "batch_size": 8, "learning_rate": 0.03},
