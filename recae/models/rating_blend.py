@@ -177,8 +177,8 @@ def stacked(predicted: Values, truth: Values, l2: float) -> tuple[Values, float]
     right = np.concatenate([truth - mean, np.full(n, np.sqrt(l2) / n)])
     # the normal equations have the same answer, and a system of n x n in place of n_ratings x n
     factor = np.linalg.cholesky(left.T @ left)
-    weights, _ = nnls(factor.T, np.linalg.solve(factor, left.T @ right))
-    weights = weights.astype(np.float32)
+    found, _ = nnls(factor.T, np.linalg.solve(factor, left.T @ right))
+    weights: Values = np.asarray(found, dtype=np.float32)
     return weights, float(mean - means @ weights)
 
 
