@@ -116,8 +116,8 @@ class _ProductsAt(torch.autograd.Function):
             places = torch.sparse_csr_tensor(
                 entries.offsets, entries.columns, zeros, size=entries.shape, check_invariants=False
             )
-        found: Tensor = torch.sparse.sampled_addmm(places, left, right.T, beta=0.0).values()
-        return found
+        products: Tensor = torch.sparse.sampled_addmm(places, left, right.T, beta=0.0).values()
+        return products
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:

@@ -177,9 +177,9 @@ def stacked(predicted: Values, truth: Values, l2: float) -> tuple[Values, float]
     right = np.concatenate([truth - mean, np.full(n, np.sqrt(l2) / n)])
     # the normal equations have the same answer, and a system of n x n in place of n_ratings x n
     factor = np.linalg.cholesky(left.T @ left)
-    weights, _ = nnls(factor.T, np.linalg.solve(factor, left.T @ right))
-    found: Values = weights.astype(np.float32)
-    return found, float(mean - means @ found)
+    found, _ = nnls(factor.T, np.linalg.solve(factor, left.T @ right))
+    weights: Values = np.asarray(found, dtype=np.float32)
+    return weights, float(mean - means @ weights)
 
 
 def _epochs(fitted: Model) -> dict[str, JsonValue]:

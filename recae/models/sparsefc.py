@@ -233,8 +233,8 @@ class _Session:
             objective.backward()  # type: ignore[no-untyped-call]
             return objective.detach()
 
-        loss = optimiser.step(evaluate)  # type: ignore[no-untyped-call]
-        return float(loss) / len(self._wanted)
+        objective = optimiser.step(evaluate)  # type: ignore[no-untyped-call]
+        return float(objective) / len(self._wanted)
 
     @torch.no_grad()
     def item_codes(self) -> Values:
