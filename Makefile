@@ -12,10 +12,10 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format bench wheel lock clean distclean
+.PHONY: help setup run test lint format bench bench-deep wheel lock clean distclean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## environment in .venv from the lock file; instant when nothing changed
 
@@ -37,6 +37,9 @@ format: setup  ## rewrite the code the way `make lint` wants it
 
 bench: setup  ## time and memory of the hot paths; ARGS="rank" runs those whose name has "rank"
 	@$(BIN)/python evaluation/bench/run.py $(ARGS)
+
+bench-deep: setup  ## training epochs of the deep models against plain dense PyTorch, in turns
+	@$(BIN)/python evaluation/bench/bench_deep_epochs.py $(ARGS)
 
 wheel: setup  ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --no-isolation --outdir dist

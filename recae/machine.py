@@ -11,6 +11,8 @@ from recae.threads import available_cores
 
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 """Instructions that decide how fast products are, as /proc/cpuinfo names them."""
+BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
+"""Those of them that multiply bfloat16."""
 LIBRARIES = ("recae", "torch", "numpy", "scipy", "implicit", "pandas", "pyarrow")
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -23,9 +25,8 @@ def has_fast_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 by instructions of its own, and torch uses them."""
     import torch
 
-    return torch.backends.mkldnn.is_available() and not {"avx512_bf16", "amx_bf16"}.isdisjoint(
-        processor_flags()
-    )
+    uses_them: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return uses_them and not BFLOAT16.isdisjoint(processor_flags())
 
 
 @cache
@@ -58,7 +59,7 @@ def memory() -> dict[str, int | None]:
     }
 
 
-def blas() -> list[dict[str, Any]]:
+def pools() -> list[dict[str, Any]]:
     """The thread pools of this process: each library, its version and how many threads it takes."""
     import numpy as np  # noqa: F401 - loads its BLAS
     import scipy.linalg  # noqa: F401 - loads another

@@ -2,6 +2,7 @@
 
 import json
 import os
+from importlib.metadata import version as version_of
 from pathlib import Path
 
 import pytest
@@ -433,3 +434,32 @@ def test_retrain_computes_anew_and_promotes_the_new_model(small_demo, store):
 def test_the_demo_keeps_a_model_that_is_in_service(small_demo, store, version):
     assert f"model in service: {version}" in run("demo", "--no-serve")
     assert store.versions() == [version]
+
+
+# ------------------------------------------------------------------ doctor
+
+
+def test_doctor_for_programs_tells_what_is_there_and_what_was_chosen(home):
+    found = json.loads(run("doctor", "--json"))
+
+    assert found["processor"]["cores"] >= 1
+    assert found["versions"]["torch"] == version_of("torch")
+    assert found["memory"]["total"] > 2**28
+    assert found["chosen"]["threads"] == 1
+    assert found["chosen"]["precision"] in {"float32", "bfloat16"}
+    assert {pool["threads"] for pool in found["pools"]} == {1}
+    assert found["home"] == {"path": str(home.absolute()), "exists": home.exists(), "writable": True}
+
+
+def test_doctor_for_people_says_the_same_in_words(home):
+    shown = run("doctor")
+
+    for word in ("processor", "memory", "GiB", "precision", "1 threads", "writable"):
+        assert word in shown
+    assert not home.exists(), "looking changes nothing"
+
+
+def test_doctor_says_when_nothing_can_be_written(tmp_path):
+    (tmp_path / "file").touch()
+
+    assert "NOT writable" in run("--home", tmp_path / "file" / "home", "doctor")

@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _add_commands() -> None:
-    from recae.cli import ask, demo, learn, operate
+    from recae.cli import ask, demo, doctor, learn, operate
 
     for command in (
         demo.demo,
@@ -54,6 +54,7 @@ def _add_commands() -> None:
         ask.similar,
         operate.serve,
         operate.models,
+        doctor.doctor,
     ):
         cli.add_command(command)
 

@@ -107,6 +107,13 @@ def dense_linear(n_inputs: int, n_outputs: int) -> nn.Linear:
     return layer
 
 
+def device_of(setting: str) -> torch.device:
+    """The device that ``NeuralConfig.device`` names."""
+    if setting == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(setting)
+
+
 class NeuralModel(Model):
     """A model whose weights are a torch module, trained on rows of the training matrix.
 
@@ -222,9 +229,7 @@ class NeuralModel(Model):
         return cosine(self._user_codes, wanted)
 
     def _device(self) -> torch.device:
-        if self.config.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.config.device)
+        return device_of(self.config.device)
 
     @property
     def _product_type(self) -> torch.dtype:

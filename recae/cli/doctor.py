@@ -1,0 +1,101 @@
+"""`recae doctor`: what recae finds on this machine, and what it makes of it."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recae.cli.common import Context, as_json, pass_context, print_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@as_json
+@pass_context
+def doctor(context: Context, as_json: bool) -> None:
+    """Show processor, memory, libraries, GPU, and the choices that follow from them.
+
+    Nothing is measured or changed; what it prints belongs into a report of a problem.
+    """
+    from recae import machine
+    from recae.models.neural import device_of
+    from recae.models.precision import product_type
+    from recae.threads import limit_threads
+
+    n_threads = limit_threads(context.settings.threads)
+    device = device_of("auto")
+    found = {
+        "versions": machine.versions(),
+        "processor": machine.processor(),
+        "memory": machine.memory(),
+        "gpus": machine.gpus(),
+        "chosen": {
+            "device": str(device),
+            "precision": str(product_type("auto", device)).removeprefix("torch."),
+            "threads": n_threads,
+        },
+        "pools": machine.pools(),
+        "home": _state_of(context.settings.home),
+    }
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def _state_of(home: "Path") -> dict[str, Any]:
+    """Where all state lies, and whether a command could write there; the folder need not exist yet."""
+    import os
+
+    folder = home.absolute()
+    existing = next(level for level in (folder, *folder.parents) if level.exists())
+    writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    return {"path": str(folder), "exists": folder.exists(), "writable": writable}
+
+
+def _print(found: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    cpu, chosen, home = found["processor"], found["chosen"], found["home"]
+    rows = [
+        (
+            "versions",
+            ", ".join(f"{name} {number or 'missing'}" for name, number in found["versions"].items()),
+        ),
+        ("processor", f"{cpu['name']} ({cpu['architecture']}), {cpu['cores']} cores for this process"),
+        ("features", ", ".join(cpu["features"]) or "none of those that matter, or the system does not tell"),
+        ("memory", _memory(found["memory"])),
+        ("gpu", ", ".join(f"{gpu['name']} ({_gib(gpu['memory'])})" for gpu in found["gpus"]) or "none"),
+        ("device", chosen["device"]),
+        ("precision", f"{chosen['precision']} for large products in training; float32 for all else"),
+        ("threads", str(chosen["threads"])),
+        *(("pool", _pool(pool)) for pool in found["pools"]),
+        ("home", f"{home['path']} ({_state(home)})"),
+    ]
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
+    Console().print(table)
+
+
+def _memory(sizes: dict[str, int | None]) -> str:
+    limit = sizes["limit"]
+    group = "no limit" if limit is None else f"a limit of {_gib(limit)}"
+    return f"{_gib(sizes['total'])}, {_gib(sizes['available'])} available, {group} of the control group"
+
+
+def _gib(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / 2**30:.1f} GiB"
+
+
+def _pool(pool: dict[str, Any]) -> str:
+    parts = (pool["library"], pool["version"], pool["architecture"])
+    return f"{' '.join(part for part in parts if part)}, {pool['threads']} threads ({pool['file']})"
+
+
+def _state(home: dict[str, Any]) -> str:
+    existence = "exists" if home["exists"] else "will be made when it is needed"
+    return existence + (", writable" if home["writable"] else ", NOT writable: name another with RECAE_HOME")

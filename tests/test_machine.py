@@ -1,0 +1,81 @@
+"""What is read from the system, on a system made up in a folder."""
+
+import pytest
+import torch
+
+from recae import machine
+from recae.models.precision import product_type
+
+CPU_INFO = """processor\t: 0
+model name\t: Some Processor 9000
+flags\t\t: fpu sse2 avx2 avx512f {more}
+
+processor\t: 1
+model name\t: Some Processor 9000
+flags\t\t: fpu
+"""
+
+
+@pytest.fixture
+def system(tmp_path, monkeypatch):
+    """Where the system's files are looked for; a file that is not written is not there."""
+    for name in ("CPU_INFO", "MEMORY_INFO", "OWN_CGROUP", "CGROUPS"):
+        monkeypatch.setattr(machine, name, tmp_path / name)
+    machine.processor_flags.cache_clear()
+    yield tmp_path
+    machine.processor_flags.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("feature", "wanted"),
+    [("avx512_bf16", torch.bfloat16), ("amx_bf16", torch.bfloat16), ("avx512_vnni", torch.float32)],
+)
+def test_products_are_bfloat16_where_the_processor_has_instructions_for_it(system, feature, wanted):
+    (system / "CPU_INFO").write_text(CPU_INFO.format(more=feature))
+
+    assert product_type("auto", torch.device("cpu")) == wanted
+
+
+def test_a_precision_that_is_named_is_taken_whatever_the_processor_has(system):
+    assert product_type("bfloat16", torch.device("cpu")) == torch.bfloat16
+    assert product_type("float32", torch.device("cpu")) == torch.float32
+
+
+def test_the_processor_is_named_with_the_features_that_matter(system):
+    (system / "CPU_INFO").write_text(CPU_INFO.format(more="avx512_bf16"))
+
+    found = machine.processor()
+
+    assert found["name"] == "Some Processor 9000"
+    assert found["features"] == ["avx2", "avx512f", "avx512_bf16"]
+
+
+def test_the_lowest_limit_on_the_way_up_is_the_control_groups(system):
+    (system / "OWN_CGROUP").write_text("0::/jobs/one\n")
+    (system / "CGROUPS/jobs/one").mkdir(parents=True)
+    (system / "CGROUPS/jobs/one/memory.max").write_text("max\n")
+    (system / "CGROUPS/jobs/memory.max").write_text("2000000\n")
+    (system / "CGROUPS/memory.max").write_text("3000000\n")
+
+    assert machine.memory()["limit"] == 2_000_000
+
+
+def test_the_limit_of_the_older_interface_is_found_too(system):
+    (system / "OWN_CGROUP").write_text("5:cpu:/\n4:memory:/job\n")
+    (system / "CGROUPS/memory/job").mkdir(parents=True)
+    (system / "CGROUPS/memory/job/memory.limit_in_bytes").write_text("7000\n")
+    (system / "CGROUPS/memory/memory.limit_in_bytes").write_text("9223372036854771712\n")
+
+    assert machine.memory()["limit"] == 7_000
+
+
+def test_memory_is_in_bytes(system):
+    (system / "MEMORY_INFO").write_text("MemTotal:  2048 kB\nMemFree: 1 kB\nMemAvailable: 1024 kB\n")
+
+    assert machine.memory() == {"total": 2_097_152, "available": 1_048_576, "limit": None}
+
+
+def test_a_system_that_tells_nothing_is_no_error(system):
+    assert machine.processor()["features"] == []
+    assert machine.memory()["available"] is None
+    assert product_type("auto", torch.device("cpu")) == torch.float32
