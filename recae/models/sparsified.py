@@ -115,7 +115,8 @@ def largest_weights(base: LinearAutoencoder, n: int) -> csr_array:
     by_column = csc_array((values.ravel(), rows.ravel(), starts), shape=(n_items, n_items))
     weights_by_row = csr_array(by_column)
     weights_by_row.eliminate_zeros()
+    # scipy widens both index arrays to the wider of the two
+    starts = weights_by_row.indptr.astype(np.int32 if weights_by_row.nnz < 2**31 else np.int64)
     return csr_array(
-        (weights_by_row.data, weights_by_row.indices.astype(np.int32), weights_by_row.indptr),
-        shape=weights_by_row.shape,
+        (weights_by_row.data, weights_by_row.indices.astype(np.int32), starts), shape=weights_by_row.shape
     )
