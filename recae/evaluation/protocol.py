@@ -68,6 +68,8 @@ class Protocol(Section):
     def _first_seed(cls, table: Any) -> Any:
         """Let ``seed`` be the first of several, whether the file says so or not."""
         seeds = table.get("seeds") if isinstance(table, dict) else None
+        if seeds in ([], ()):
+            raise ValueError("seeds is empty; name at least one, or leave it out")
         if not (isinstance(seeds, list | tuple) and seeds):
             return table
         if table.get("seed", seeds[0]) != seeds[0]:

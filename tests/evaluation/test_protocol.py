@@ -114,6 +114,7 @@ def test_searched_lists_multiply(write):
         ),
         ("seed = 3", "seeds = [4, -3]", r"seeds 2: .*greater than or equal to 0"),
         ("seed = 3", "seeds = [4, 5, 4]", r"seeds: \[4, 5, 4\] has a seed twice"),
+        ("seed = 3", "seeds = []", r"seeds is empty; name at least one"),
         ("seed = 3", "seed = 3\nseeds = [4, 5]", r"seed is 3 and seeds start with 4; give one or the other"),
         ('name = "good"', 'name = "../bad"', r"name: "),
         ("seed = 3", "seed = ", r"is not valid TOML"),
