@@ -10,7 +10,6 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from recae.models.losses import multinomial_nll
 from recae.models.multinomial import MultinomialModel, MultinomialNetwork
 from recae.models.neural import NeuralConfig, SparseBatch, SparseLinear, dense_linear
 
@@ -72,8 +71,7 @@ class HVampVAE(MultinomialModel):
         z2 = sample(upper)  # (n_rows, n_latent)
         lower = network.lower(batch, values, z2)
         z1 = sample(lower)
-        logits = network.decode(torch.cat([z1, z2], dim=1))  # (n_rows, n_items)
-        likelihood = multinomial_nll(logits, batch.rows, batch.columns, batch.values)
+        likelihood = self._nll(torch.cat([z1, z2], dim=1), batch)
         divergence = (
             log_density(z1, lower) - log_density(z1, network.lower_prior(z2))
             + log_density(z2, upper) - log_mixture(z2, network.upper_of_pseudo())
@@ -194,9 +192,9 @@ class HVampNetwork(MultinomialNetwork):
         found: Normal = self.prior_head(self.prior_hidden(z2))
         return found
 
-    def decode(self, code: Tensor) -> Tensor:
-        """Logits (n_rows, n_items) of codes (z1, z2), shape (n_rows, 2 n_latent)."""
+    def before_output(self, code: Tensor) -> Tensor:
+        """Units (n_rows, n_hidden) of codes (z1, z2), shape (n_rows, 2 n_latent)."""
         z1, z2 = code.chunk(2, dim=1)
         joint = torch.cat([self.decoder_lower(z1), self.decoder_upper(z2)], dim=1)
-        logits: Tensor = self.output(self.decoder_joint(joint))
-        return logits
+        units: Tensor = self.decoder_joint(joint)
+        return units

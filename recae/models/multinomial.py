@@ -38,16 +38,7 @@ class MultinomialModel(NeuralModel):
 
         It is ``multinomial_nll`` of ``network_.decode(code)``, in the type and the steps that are fastest.
         """
-        output = self.network_.output
-        return multinomial_output_nll(
-            self.network_.before_output(code),
-            output.weight,
-            output.bias,
-            batch.rows,
-            batch.columns,
-            batch.values,
-            self._product_type,
-        )
+        return self.network_.nll(code, batch.rows, batch.columns, batch.values, self._product_type)
 
     @torch.no_grad()
     def decode(self, codes: NDArray[np.float32]) -> Scores:
@@ -72,6 +63,15 @@ class MultinomialNetwork(nn.Module):
         """Logits (n_rows, n_items) of codes (n_rows, n_latent)."""
         logits: Tensor = self.output(self.before_output(code))
         return logits
+
+    def nll(
+        self, code: Tensor, rows: Tensor, columns: Tensor, counts: Tensor, products: torch.dtype
+    ) -> Tensor:
+        """``multinomial_nll`` of ``decode(code)``, in the steps that are fastest; see :func:`multinomial_output_nll`."""
+        hidden = self.before_output(code)
+        return multinomial_output_nll(
+            hidden, self.output.weight, self.output.bias, rows, columns, counts, products
+        )
 
 
 class MultDAEConfig(NeuralConfig):

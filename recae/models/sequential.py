@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from recae.models.losses import gaussian_kl, multinomial_nll
+from recae.models.losses import gaussian_kl
 from recae.models.multinomial import Decoder
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, dense_linear
 from recae.models.ranking import Scores
@@ -76,8 +76,8 @@ class SequentialVAE(NeuralModel):
         rows, steps = self._drawn_steps(sequences)  # (n_steps,) each
         mean, log_variance = self.network_.normal(states[rows, steps])
         code = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
-        logits = self.network_.decode(code)  # (n_steps, n_items)
-        likelihood = multinomial_nll(logits, *sequences.following(rows, steps, self.config.n_next))
+        following = sequences.following(rows, steps, self.config.n_next)
+        likelihood = self.network_.nll(code, *following, self._product_type)
         annealed = self.config.kl_weight * min(1.0, epoch / self.config.kl_epochs)
         return likelihood + annealed * gaussian_kl(mean, log_variance)
 
