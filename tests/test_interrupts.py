@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from recae.cli import cli
 
 PATIENCE_S = 60
-N_USERS, N_ITEMS, EPOCHS = 60, 8, 60
+N_USERS, N_ITEMS, EPOCHS = 60, 8, 200  # long enough to be stopped on a busy machine
 
 
 @pytest.fixture(autouse=True)

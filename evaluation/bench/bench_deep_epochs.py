@@ -10,9 +10,8 @@ An epoch of all users takes as many times longer as it has more steps; every ste
 
 The floor of Mult-VAE, batch 500, 40,981 items, 600 units: three products of 24.6 GFLOP a step, which are 217 ms at the
 340 GFLOP/s that two cores with avx512_bf16 reach in bfloat16, and 13 s in an epoch of 60 steps. Adam over 49 million
-weights moves 1.4 GB a step more. By torch.profiler a step of recae is to two thirds those products; Adam and the
-gradient of the first layer, which is dense but mostly 0, take a tenth, the changes of type a fifteenth, the
-exponentials a thirtieth. In the dense form the products are five, in float32, and new memory is touched at each step.
+weights moves 1.4 GB a step more. In the dense form the products are five, in float32, and new memory is touched at
+each step.
 """
 
 import argparse
