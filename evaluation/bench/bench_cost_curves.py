@@ -81,11 +81,11 @@ def cost(work: str, point: Point) -> Cost:
     return Cost(perf_counter() - started, peak_memory_mib() - before)
 
 
-def slope(sizes: list[int], values: list[float]) -> float:
-    """Of the upper three points on logarithmic axes; NaN where there was nothing to measure."""
+def slope(sizes: list[int], values: list[float]) -> str:
+    """Of the upper three points on logarithmic axes; a dash where the process had held more before the work."""
     if min(values[-3:]) <= 0:
-        return float("nan")
-    return float(np.polyfit(np.log(sizes[-3:]), np.log(values[-3:]), 1)[0])
+        return "-"
+    return f"{np.polyfit(np.log(sizes[-3:]), np.log(values[-3:]), 1)[0]:.1f}"
 
 
 def table(measured: dict[tuple[str, Point], Cost]) -> str:
@@ -107,9 +107,9 @@ def table(measured: dict[tuple[str, Point], Cost]) -> str:
                     growing,
                     " / ".join(f"{size:,}" for size in sizes),
                     " / ".join(f"{value:.2g}" for value in seconds),
-                    f"{slope(sizes, seconds):.1f}",
+                    slope(sizes, seconds),
                     " / ".join(f"{value:,.0f}" for value in memory),
-                    f"{slope(sizes, memory):.1f}",
+                    slope(sizes, memory),
                 ]
             )
     return markdown_table(("work", "grows", "sizes", "seconds", "slope", "peak MiB", "slope"), rows)
