@@ -136,7 +136,7 @@ def plot(measured: dict[tuple[str, Point], Cost], file: Path) -> None:
                 sizes, [found.seconds for _, found in chosen], marker=marker, color=colour, label=work
             )
             axes[1, column].loglog(
-                sizes, [max(found.peak_mib, 0.1) for _, found in chosen], marker=marker, color=colour
+                sizes, [found.peak_mib or np.nan for _, found in chosen], marker=marker, color=colour
             )
         axes[1, column].set_xlabel(growing)
     axes[0, 0].set_ylabel("seconds")
