@@ -118,6 +118,7 @@ def test_the_command_lines_work_one_after_the_other(own_workplace):
         )
 
 
+@pytest.mark.timeout(900)  # a minute alone on two cores, many on a busy machine
 def test_evaluating_the_sample_repeats_the_committed_numbers(own_workplace):
     recae(own_workplace, *EVALUATE.split()[1:])
     found = json.loads((own_workplace / "results" / "results.json").read_text())
