@@ -89,15 +89,22 @@ def _by_users(histories: csr_array, ridge: Matrix, *, show_progress: bool) -> Ma
     users = gram_matrix(by_item)
     invert_with_ridge(users, np.ones(len(users), dtype=np.float32), show_progress=show_progress)
 
-    result = np.empty((n_items, n_items), dtype=np.float32)
-    for block in _blocks(n_items):  # the lower triangle alone: pages of the upper one are not touched yet
+    # The upper triangle by blocks of columns: half of the result stands beside the users' matrix, which is gone
+    # before the other half is made.
+    upper = []
+    for block in _blocks(n_items):
         explained = sparse_times_dense(by_item[block], users)  # rows of Y' (I + Y Y')^-1, (block, n_users)
-        upto = slice(0, block.stop)
-        rows = sparse_times_dense(by_item[upto], np.ascontiguousarray(explained.T))  # (upto, block)
-        result[block, upto] = rows.T
-        result[block, upto] *= -scale[block, None] * scale[upto]
+        above = slice(0, block.stop)
+        part = sparse_times_dense(by_item[above], np.ascontiguousarray(explained.T))  # (above, block)
+        part *= -scale[above, None]
+        part *= scale[block]
+        upper.append(part)
     del users
-    _mirror(torch.from_numpy(result), COLUMNS)
+    result = np.empty((n_items, n_items), dtype=np.float32)
+    for block in _blocks(n_items):
+        part = upper.pop(0)
+        result[: block.stop, block] = part
+        result[block, : block.start] = part[: block.start].T
     result[np.diag_indices(n_items)] += np.square(scale)
     return result
 
@@ -165,7 +172,7 @@ def invert(matrix: Tensor, running: Bar | None = None) -> None:
         torch.mm(a22, v, out=a21)
         a21.neg_()
         _subtract_lower(a11, v.T, a21)
-        _mirror(a11, LEAF)
+        _mirror(a11)
         matrix[first, second] = a21.T
     if running is not None:
         running.advance(_own_operations(n))
@@ -185,10 +192,10 @@ def _subtract_lower(matrix: Tensor, left: Tensor, right: Tensor) -> None:
         matrix[start:, block].addmm_(left[start:], right[:, block], alpha=-1)
 
 
-def _mirror(matrix: Tensor, step: int) -> None:
-    """Copy the lower triangle, whose diagonal blocks of ``step`` rows are whole, to the upper one."""
-    for start in range(0, len(matrix), step):
-        block, after = slice(start, start + step), slice(start + step, None)
+def _mirror(matrix: Tensor) -> None:
+    """Copy the lower triangle, whose diagonal blocks are whole, to the upper one."""
+    for start in range(0, len(matrix), LEAF):
+        block, after = slice(start, start + LEAF), slice(start + LEAF, None)
         matrix[block, after] = matrix[after, block].T
 
 
