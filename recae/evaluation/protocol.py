@@ -68,8 +68,6 @@ class Protocol(Section):
     def _first_seed(cls, table: Any) -> Any:
         """Let ``seed`` be the first of several, whether the file says so or not."""
         seeds = table.get("seeds") if isinstance(table, dict) else None
-        if seeds in ([], ()):
-            raise ValueError("seeds is empty; name at least one, or leave it out")
         if not (isinstance(seeds, list | tuple) and seeds):
             return table
         if table.get("seed", seeds[0]) != seeds[0]:
@@ -124,6 +122,8 @@ def load_protocol(path: str | os.PathLike[str]) -> Protocol:
         raise ConfigError(f"cannot read the protocol {file}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
+    if table.get("seeds") == []:  # stored results have it so where one seed was named
+        raise ConfigError(f"{file}: seeds is empty; name at least one, or leave it out")
     try:
         protocol = Protocol.model_validate(table)
     except ValidationError as error:
