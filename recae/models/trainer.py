@@ -165,7 +165,8 @@ def _mean_loss(losses: list[float], epoch: int) -> float:
     loss = float(np.mean(losses))
     if not math.isfinite(loss):
         raise FitError(
-            f"the loss became {loss} in epoch {epoch + 1}; lower the learning rate or raise weight_decay"
+            f"the loss became {loss} in epoch {epoch + 1}; "
+            "raise the regularisation, or lower the learning rate where there is one"
         )
     return loss
 

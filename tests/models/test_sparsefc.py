@@ -6,7 +6,7 @@ from scipy.sparse import csr_array
 
 from recae.data.idmap import IdMap
 from recae.data.splits import Holdout
-from recae.errors import ArtifactError
+from recae.errors import ArtifactError, FitError
 from recae.models import create
 from recae.models.observed import Entries
 from recae.models.ratings import RatingMeans
@@ -133,3 +133,8 @@ def test_a_run_that_was_cut_off_ends_as_an_unbroken_one(tmp_path):
     assert resumed.training_log_ == whole.training_log_
     with pytest.raises(ArtifactError, match="other settings or data"):
         make(epochs=6).fit(train, **arguments)
+
+
+def test_a_loss_beyond_all_numbers_says_what_to_change():
+    with pytest.raises(FitError, match=r"the loss became (inf|nan) in epoch 1; raise the regularisation"):
+        make().fit(two_tastes_rated() * np.float32(1e25), show_progress=False)
