@@ -72,6 +72,11 @@ def inverse_gram(
 def invert_with_ridge(matrix: Matrix, ridge: Matrix, *, show_progress: bool = False) -> None:
     """Replace a symmetric ``matrix`` by ``(matrix + diag(ridge))^-1``.
 
+    Args:
+        matrix: shape (n, n), C-ordered.
+        ridge: above 0, shape (n,).
+        show_progress: show a bar over the floating-point operations.
+
     Raises:
         FitError: if that is not positive definite in float32.
     """
@@ -123,7 +128,14 @@ def gram_matrix(histories: csr_array) -> Matrix:
 
 
 def add_product(left: csr_array, right: csr_array, *, into: Matrix, weight: float) -> None:
-    """``into += weight * left' right`` for sparse matrices of the same users, in blocks as :func:`gram_matrix`."""
+    """``into += weight * left' right``, in blocks of rows as :func:`gram_matrix`.
+
+    Args:
+        left: shape (n_users, n_rows).
+        right: shape (n_users, n_columns).
+        into: shape (n_rows, n_columns), C-ordered.
+        weight: of the product.
+    """
     by_item = csr_array(left.T)
 
     def add(block: slice) -> None:
