@@ -72,7 +72,9 @@ class SLIST(Model):
         ridge = config.l2 + config.dropout / (1.0 - config.dropout) * np.diag(matrix)
         invert_with_ridge(matrix, ridge, show_progress=how.show_progress)  # it is P now
         weights: Scores = torch.mm(torch.from_numpy(matrix), torch.from_numpy(cross)).numpy()
-        matrix *= np.maximum(0.0, np.diag(weights) / np.diag(matrix))  # P diag(mu), in place: no fourth matrix
+        matrix *= np.maximum(
+            0.0, np.diag(weights) / np.diag(matrix)
+        )  # P diag(mu), in place: no fourth matrix
         weights -= matrix
         self.weights_ = weights
 
