@@ -13,13 +13,23 @@ from click.testing import CliRunner
 from recae.cli import cli
 
 PATIENCE_S = 60
-N_USERS, N_ITEMS, EPOCHS = 60, 8, 200  # long enough to be stopped on a busy machine
+N_USERS, N_ITEMS, EPOCHS = 60, 8, 60
 
 
 @pytest.fixture(autouse=True)
 def one_thread(tmp_path, monkeypatch):
     monkeypatch.setenv("RECAE_THREADS", "1")
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def heard_signals():
+    """Ctrl-C reaches the processes started here, even if this one was told to ignore it, as in the background of a shell."""
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # an ignored signal is inherited, a handler is not
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
