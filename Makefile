@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format bench bench-deep bench-rating bench-cost wheel lock clean distclean
+.PHONY: help setup run test lint format bench bench-deep bench-solver bench-rating bench-cost wheel lock clean distclean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: setup  ## time and memory of the hot paths; ARGS="rank" runs those whose 
 
 bench-deep: setup  ## epochs of Mult-VAE and RecVAE against plain dense PyTorch
 	@$(BIN)/python evaluation/bench/bench_deep_epochs.py $(ARGS)
+
+bench-solver: setup  ## EASE on the whole of Gowalla against the bare LAPACK calls; ten minutes
+	@$(BIN)/python evaluation/bench/bench_full_solver.py $(ARGS)
 
 bench-rating: setup  ## epochs of SparseFC and AutoRec against their dense forms
 	@$(BIN)/python evaluation/bench/bench_rating_epochs.py $(ARGS)
