@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format bench bench-deep bench-solver bench-rating bench-cost wheel lock clean distclean
+.PHONY: help setup run test lint format bench bench-deep bench-solver bench-peer bench-rating bench-cost wheel lock clean distclean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ bench-deep: setup  ## epochs of Mult-VAE and RecVAE against plain dense PyTorch
 bench-solver: setup  ## EASE on the whole of Gowalla against the bare LAPACK calls; ten minutes
 	@$(BIN)/python evaluation/bench/bench_full_solver.py $(ARGS)
 
+bench-peer: setup  ## ranking and metrics against irspack's evaluator, in an environment of its own
+	@test -x .venv-peer/bin/python || { $(PYTHON) -m venv .venv-peer && .venv-peer/bin/pip install --disable-pip-version-check --quiet irspack==0.5.2; }
+	@$(BIN)/python evaluation/bench/bench_peer_evaluator.py $(ARGS)
+
 bench-rating: setup  ## epochs of SparseFC and AutoRec against their dense forms
 	@$(BIN)/python evaluation/bench/bench_rating_epochs.py $(ARGS)
 
@@ -65,7 +69,7 @@ clean:  ## remove caches and built files; .venv and .recae stay
 	find recae api data tests evaluation -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean  ## clean, and remove the environment too
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-peer
 
 # The lock comes first: asked for "torch>=2.6" alone, pip may fetch gigabytes of another build. The builder is in
 # the lock as well, so the project itself installs without the network. --no-compile halves the time of the install:

@@ -106,7 +106,13 @@ def main() -> None:
         peak, n_items = max(peak for _, peak, _ in runs), runs[0][2]
         in_matrices = peak * 2**20 / (4 * n_items**2)
         rows.append(
-            [form, f"{medians[form]:.0f}", f"**{medians[form] / floor:.2f}**", f"{peak:,.0f}", f"{in_matrices:.2f}"]
+            [
+                form,
+                f"{medians[form]:.0f}",
+                f"**{medians[form] / floor:.2f}**",
+                f"{peak:,.0f}",
+                f"{in_matrices:.2f}",
+            ]
         )
     headings = ("", "s", "ratio", "peak MiB", "peak in matrices")
     about = (

@@ -1,5 +1,6 @@
 """From scores to a ranked list, and how good that list is: the part that serving and evaluation share."""
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -19,6 +20,14 @@ NEVER: Final = float(np.finfo(np.float32).min)
 
 SCORE_BYTES: Final = 64 * 2**20
 """Budget for one dense block of scores: large enough to keep two cores busy, small beside any model."""
+
+
+WORTH_GROUPING: Final = 8
+"""From so many times the scores that are looked through in the end, it is faster to look at maxima first."""
+
+
+FEW_ROWS: Final = 8
+"""Below so many rows, the calls that grouping needs cost more than it saves."""
 
 
 def rank(
@@ -103,19 +112,55 @@ def top_n(
         scores = np.ascontiguousarray(scores[:, items])
     n = min(n, scores.shape[1])
 
-    found = torch.topk(torch.from_numpy(scores), n, dim=1, sorted=False)
-    ids, best = found.indices.numpy(), found.values.numpy()
-    # topk takes any of several equal scores at the cut; those rows are chosen again, lowest column first.
-    cut = best.min(axis=1, keepdims=True, initial=np.inf)
-    for row in np.flatnonzero(np.count_nonzero(scores >= cut, axis=1) > n):
-        tied = np.flatnonzero(scores[row] >= cut[row])
-        kept = tied[np.argsort(-scores[row, tied], kind="stable")[:n]]
+    ids, best, tied = _some_best(torch.from_numpy(scores), n)
+    for row in np.flatnonzero(tied):  # chosen again, of equal scores the lowest column first
+        reached = np.flatnonzero(scores[row] >= best[row].min())
+        kept = reached[np.argsort(-scores[row, reached], kind="stable")[:n]]
         ids[row], best[row] = kept, scores[row, kept]
 
     order = np.lexsort((ids, -best), axis=1)
     ids = np.take_along_axis(ids, order, axis=1)
     best = np.take_along_axis(best, order, axis=1)
     return (ids if items is None else items[ids]).astype(np.int32), best
+
+
+def _some_best(scores: torch.Tensor, n: int) -> tuple[NDArray[np.int64], Scores, Flags]:
+    """Columns of the ``n`` highest scores of each row, in any order, and where the choice was not forced.
+
+    A wide row is read once: the n-th highest of the maxima of its groups is reached by n scores at least, so the best
+    n stand in the n groups with the highest maxima, and only these are looked through.
+
+    Args:
+        scores: shape (n_rows, n_items).
+        n: from 1 to n_items.
+
+    Returns:
+        ``(ids, best, tied)``: int64 and float32 of shape (n_rows, n); bool (n_rows,), True where other columns may
+        have the lowest score chosen too.
+    """
+    n_items = scores.shape[1]
+    width = 2 ** max(
+        4, round(math.log2(max(n_items, 1) / max(n, 1)) / 2)
+    )  # about the square root: least work
+    if len(scores) < FEW_ROWS or n_items < WORTH_GROUPING * n * width:
+        found = torch.topk(scores, n, dim=1, sorted=False)
+        cut = found.values.amin(dim=1, keepdim=True) if n else found.values
+        tied = (scores >= cut).sum(dim=1) > n if n else torch.zeros(len(scores), dtype=torch.bool)
+        return found.indices.numpy(), found.values.numpy(), tied.numpy()
+
+    n_groups = n_items // width
+    maxima = (
+        scores[:, : n_groups * width].reshape(len(scores), n_groups, width).amax(dim=2)
+    )  # (n_rows, n_groups)
+    groups = torch.topk(maxima, n, dim=1, sorted=False).indices
+    columns = (groups[:, :, None] * width + torch.arange(width)).flatten(1)  # (n_rows, n * width)
+    rest = torch.arange(n_groups * width, n_items).expand(len(scores), -1)  # belongs to no group
+    columns = torch.cat([columns, rest], dim=1)
+    looked_at = scores.gather(1, columns)
+    found = torch.topk(looked_at, n, dim=1, sorted=False)
+    cut = found.values.amin(dim=1, keepdim=True)
+    tied = ((looked_at >= cut).sum(dim=1) > n) | ((maxima >= cut).sum(dim=1) > n)
+    return columns.gather(1, found.indices).numpy(), found.values.numpy(), tied.numpy()
 
 
 def hits(ids: Positions, targets: csr_array) -> Flags:

@@ -66,6 +66,24 @@ def test_the_order_is_that_of_a_stable_sort(scores, n, seed):
     assert_array_equal(best, np.take_along_axis(wanted, order, axis=1))
 
 
+@pytest.mark.parametrize(
+    "levels", [3, 40, 10**6], ids=["most are equal", "some are equal", "hardly any is equal"]
+)
+@pytest.mark.parametrize("n_items", [4_096, 4_113], ids=["whole groups", "items beside the groups"])
+def test_wide_rows_too_are_in_the_order_of_a_stable_sort(levels, n_items):
+    rng = np.random.default_rng(levels + n_items)
+    scores = rng.integers(levels, size=(12, n_items)).astype(np.float32)
+    scores[0] = 0.0
+    scores[1, -3:] = levels + np.arange(3)
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+    assert n_items >= ranking.WORTH_GROUPING * 10 * 32, "else the groups are not what is tested"
+
+    ids, best = top_n(scores.copy(), 10)
+
+    assert_array_equal(ids, expected)
+    assert_array_equal(best, np.take_along_axis(scores, expected, axis=1))
+
+
 def test_ranking_in_batches_changes_nothing(monkeypatch):
     rng = np.random.default_rng(0)
     histories = csr_array((rng.random((50, 30)) < 0.2).astype(np.float32))
