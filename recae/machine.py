@@ -1,7 +1,9 @@
 """What this machine has: processor, memory, libraries, GPU. Read from the system, nothing is measured."""
 
+import hashlib
 import os
 import platform
+import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -57,6 +59,27 @@ def memory() -> dict[str, int | None]:
         "available": sizes.get("MemAvailable"),
         "limit": _cgroup_limit(),
     }
+
+
+def peak_memory() -> int | None:
+    """The most memory in bytes that this process ever held; None where the system does not tell."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 2**10
+
+
+@cache
+def code_sha256() -> str:
+    """Of recae's own source files, names included: two results with the same one were made by the same code."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def pools() -> list[dict[str, Any]]:

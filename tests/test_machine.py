@@ -1,5 +1,6 @@
 """What is read from the system, on a system made up in a folder."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -79,3 +80,31 @@ def test_a_system_that_tells_nothing_is_no_error(system):
     assert machine.processor()["features"] == []
     assert machine.memory()["available"] is None
     assert product_type("auto", torch.device("cpu")) == torch.float32
+
+
+def test_peak_memory_counts_what_was_held_and_given_back():
+    before = machine.peak_memory()
+    held = np.ones(40 * 2**20, dtype=np.uint8)
+    del held
+    assert machine.peak_memory() >= max(before, 40 * 2**20)
+
+
+def test_the_hash_of_the_code_is_that_of_every_source_file(tmp_path, monkeypatch):
+    (tmp_path / "part").mkdir()
+    (tmp_path / "machine.py").write_text("")
+    (tmp_path / "part" / "one.py").write_text("1")
+    (tmp_path / "notes.txt").write_text("no code")
+    monkeypatch.setattr(machine, "__file__", str(tmp_path / "machine.py"))
+
+    def hashed():
+        machine.code_sha256.cache_clear()
+        return machine.code_sha256()
+
+    first = hashed()
+    (tmp_path / "notes.txt").write_text("still no code")
+    assert hashed() == first
+    (tmp_path / "part" / "one.py").write_text("2")
+    changed = hashed()
+    (tmp_path / "part" / "one.py").rename(tmp_path / "part" / "two.py")
+    assert len({first, changed, hashed()}) == 3
+    machine.code_sha256.cache_clear()

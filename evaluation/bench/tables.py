@@ -1,18 +1,15 @@
 """What the reports of this folder share: the machine they were made on, and Markdown."""
 
 import platform
-import resource
-import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from recae.machine import processor, versions
+from recae.machine import peak_memory, processor, versions
 
 
 def peak_memory_mib() -> float:
     """The most memory this process ever held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    return (peak_memory() or 0) / 2**20
 
 
 def provenance(command: str, threads: int) -> str:

@@ -75,7 +75,8 @@ def markdown(results: Results) -> str:
     lines += [
         f"{_seeds(results.protocol.every_seed)}, {results.threads} thread(s), {results.seconds:.0f} s on {results.started[:10]}; "
         + ", ".join(f"{library} {version}" for library, version in results.versions.items())
-        + ".",
+        + "."
+        + _code_and_memory(results),
         "",
     ]
     lines += ["## Data", "", _data_line(results), ""]
@@ -147,6 +148,11 @@ def _deviation(model: ModelResult, spec: MetricSpec, before: str = " ") -> str:
     """`` ± 0.0012`` for a model with several seeds, nothing for another."""
     deviation = model.test[str(spec)].deviation
     return "" if deviation is None else f"{before}± {deviation:.{DIGITS}f}"
+
+
+def _code_and_memory(results: Results) -> str:
+    memory = "" if results.peak_memory is None else f" Peak memory {results.peak_memory / 2**20:,.0f} MiB."
+    return memory + ("" if results.code_sha256 is None else f" Code `{results.code_sha256[:12]}`.")
 
 
 def _meaning_of_plus_minus(results: Results) -> str:

@@ -105,6 +105,10 @@ class Results(Record):
     threads: int
     """Of matrix products; sums of floats depend on it in the last digits."""
     versions: dict[str, str]
+    code_sha256: str | None = None
+    """Of recae's source files; None in results of versions that did not record it."""
+    peak_memory: int | None = None
+    """Bytes that the process held at most, data and all models of the protocol included; None if not recorded."""
     data: DataFacts
     models: tuple[ModelResult, ...]
 

@@ -22,6 +22,7 @@ from recae.evaluation.results import DataFacts, ModelResult, Results, Trial, mea
 from recae.evaluation.scoring import Score, score_rankings, score_ratings, users_with_targets
 from recae.evaluation.sections import ModelSection, Settings
 from recae.evaluation.specs import MetricSpec
+from recae.machine import code_sha256, peak_memory
 from recae.models import registry
 from recae.models.base import Model, ModelConfig
 from recae.models.fitting import with_best_epochs
@@ -85,6 +86,8 @@ def evaluate(
         seconds=time.perf_counter() - clock,
         threads=torch.get_num_threads(),
         versions={"recae": recae.__version__} | {library: version(library) for library in LIBRARIES},
+        code_sha256=code_sha256(),
+        peak_memory=peak_memory(),
         data=facts.model_copy(update={"more_sha256": tuple(further_hashes)}),
         models=tuple(row.result() for row in rows),
     )

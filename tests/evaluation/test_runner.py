@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from recae import machine
 from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
 from recae.data.splits import given
@@ -166,7 +167,7 @@ def test_the_same_protocol_gives_the_same_results_but_for_the_clock(on):
     protocol = ranking_protocol({"search": {"favourite": [3, 4]}}, {"label": "again"})
 
     def without_clock(results):
-        kept = results.model_dump(exclude={"started", "seconds", "models"})
+        kept = results.model_dump(exclude={"started", "seconds", "peak_memory", "models"})
         rows = [
             row.model_dump(exclude={"seconds": True, "trials": {"__all__": {"seconds"}}})
             for row in results.models
@@ -174,6 +175,14 @@ def test_the_same_protocol_gives_the_same_results_but_for_the_clock(on):
         return kept, rows
 
     assert without_clock(on(held_out_split(), protocol)) == without_clock(on(held_out_split(), protocol))
+
+
+def test_results_hold_what_made_them_and_what_it_took(on):
+    results = on(held_out_split(), ranking_protocol())
+    assert results.code_sha256 == machine.code_sha256()
+    assert results.peak_memory > 2**20
+    assert f"Code `{results.code_sha256[:12]}`" in report.markdown(results)
+    assert f"Peak memory {results.peak_memory / 2**20:,.0f} MiB" in report.markdown(results)
 
 
 def test_the_hash_changes_with_any_matrix_and_with_nothing_else():
