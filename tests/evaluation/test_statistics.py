@@ -1,0 +1,99 @@
+"""Statistics: against scipy, against counting, and against how often they are right."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from recae.evaluation.statistics import against, bootstrap_interval, difference, holm, sign_flip_p
+
+RNG = np.random.default_rng(11)
+SKEWED = RNG.beta(0.4, 2.0, size=400)  # as a recall of users looks: many near 0, few high
+
+
+def test_the_bootstrap_interval_is_scipys():
+    ours = bootstrap_interval(SKEWED, n_resamples=20_000)
+    theirs = stats.bootstrap(
+        (SKEWED,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    width = theirs.high - theirs.low
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.03 * width)
+
+
+def test_an_interval_holds_the_true_mean_as_often_as_it_says():
+    truth = 0.4 / 2.4
+    rng = np.random.default_rng(5)
+    held = 0
+    for draw in range(300):
+        low, high = bootstrap_interval(rng.beta(0.4, 2.0, size=200), n_resamples=400, seed=draw)
+        held += low <= truth <= high
+    assert 0.90 <= held / 300 <= 0.98
+
+
+def test_few_users_are_flipped_in_every_way():
+    differences = np.array([0.3, 0.1, -0.05, 0.2, 0.4, 0.15, 0.0])
+    exact = stats.permutation_test(
+        (differences[:-1],),
+        lambda x, axis: np.mean(x, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+    ).pvalue
+    assert sign_flip_p(differences) == pytest.approx(exact), "the tie counts for nothing"
+
+
+def test_many_users_are_flipped_at_random():
+    differences = RNG.normal(0.02, 0.2, size=300)
+    theirs = stats.ttest_1samp(differences, 0.0).pvalue
+    assert sign_flip_p(differences) == pytest.approx(theirs, abs=0.02)
+    assert sign_flip_p(-differences) == sign_flip_p(differences), "two-sided"
+
+
+def test_equal_models_are_not_told_apart_and_far_ones_are():
+    assert sign_flip_p(np.zeros(50)) == 1.0
+    assert sign_flip_p(np.full(50, 0.1)) == 1 / 10_000
+
+
+def test_false_alarms_are_as_rare_as_p_says():
+    rng = np.random.default_rng(3)
+    alarms = sum(sign_flip_p(rng.normal(size=60), n_flips=199, seed=draw) <= 0.05 for draw in range(400))
+    assert 0.02 <= alarms / 400 <= 0.085
+
+
+def test_holm_of_a_worked_example():
+    # smallest .005 x 4; then .01 x 3; then .03 x 2; then .04 x 1, but not below the one before
+    assert holm([0.04, 0.005, 0.03, 0.01]) == pytest.approx([0.06, 0.02, 0.06, 0.03])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_users_that_win_lose_and_tie_are_counted():
+    found = difference(np.array([1.0, 0.5, 0.0, 0.25]), np.array([0.5, 0.5, 0.25, 0.0]))
+    assert (found.wins, found.losses, found.ties) == (2, 1, 1)
+    assert found.mean == pytest.approx(0.125)
+    assert found.low <= found.mean <= found.high
+
+
+def test_every_other_model_is_compared_with_the_reference_and_corrected_together():
+    best = RNG.random(80)
+    same, worse = best.copy(), best - 0.1
+    found = against("best", {"same": same, "best": best, "worse": worse})
+    assert list(found) == ["same", "worse"]
+    assert found["same"].p == 1.0
+    assert found["worse"].p == 2 / 10_000, "the smallest of two, times two"
+    assert found["worse"].mean == pytest.approx(-0.1)
+
+
+def test_the_same_values_give_the_same_numbers():
+    assert difference(SKEWED, SKEWED[::-1]) == difference(SKEWED, SKEWED[::-1])
+
+
+@pytest.mark.parametrize("values", [np.array([]), np.array([0.1, np.nan]), np.zeros((2, 2))])
+def test_what_is_no_value_for_each_user_is_refused(values):
+    with pytest.raises(ValueError, match="one finite value for each user"):
+        bootstrap_interval(values)
+
+
+def test_other_users_are_refused():
+    with pytest.raises(
+        ValueError, match="5 values against 4; two models are compared on the same users only"
+    ):
+        difference(np.zeros(5), np.zeros(4))
