@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from recae.evaluation.per_user import FILE, write_per_user
 from recae.evaluation.results import ModelResult, Results
 from recae.evaluation.sections import Settings
 from recae.evaluation.specs import MetricSpec
@@ -17,18 +18,23 @@ DIGITS = 4
 
 
 def write(results: Results, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Write ``results.json`` and ``results.md`` into a folder, which is made if needed.
+    """Write ``results.json``, ``results.md`` and ``per_user.parquet`` into a folder, which is made if needed.
 
-    Each file is replaced in one step: a crash leaves the old one or the new one, never half of one.
+    The Parquet file holds the value of every judged user; without such values there is none. Each file is replaced in one step: a crash leaves the old one or the new one, never half of one.
 
     Returns:
-        The two paths, JSON first.
+        The paths of the first two, JSON first.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     as_json, as_markdown = target / "results.json", target / "results.md"
     _replace(as_json, results.model_dump_json(indent=2) + "\n")
     _replace(as_markdown, markdown(results))
+    per_user = {model.title: model.per_user for model in results.models}
+    if results.users and all(per_user.values()):
+        write_per_user(results.users, per_user, target / FILE, run=results.run)
+    else:
+        (target / FILE).unlink(missing_ok=True)  # of an earlier run: not of these results
     return as_json, as_markdown
 
 
@@ -71,6 +77,7 @@ def markdown(results: Results) -> str:
     lines += [*_markdown_table(results), ""]
     meaning = _meaning_of_plus_minus(results)
     lines += [meaning, ""] if meaning else []
+    lines += _significance(results)
     lines += ["## Repeat it", "", f"    {results.command}", ""]
     lines += [
         f"{_seeds(results.protocol.every_seed)}, {results.threads} thread(s), {results.seconds:.0f} s on {results.started[:10]}; "
@@ -107,6 +114,31 @@ def _markdown_table(results: Results) -> Iterator[str]:
                 cells.append(marked if error is None else f"{marked} ± {error:.{DIGITS}f}")
         chosen = _settings(model.chosen) or "-"
         yield f"| {model.title} | " + " | ".join(cells) + f" | {chosen} | {model.seconds:.1f} |"
+
+
+def _significance(results: Results) -> Iterator[str]:
+    """Every model against the best one, user by user."""
+    found = results.significance
+    if found is None:
+        return
+    several = any(model.seeds for model in results.models)
+    yield from (f"## Is the difference real? ({found.metric}{', first seed' if several else ''})", "")
+    yield f"| against {found.best} | difference | 95% interval | p | users better / worse / equal |"
+    yield "|---|---:|---:|---:|---:|"
+    for other in found.others:
+        interval = f"{other.low:+.{DIGITS}f} to {other.high:+.{DIGITS}f}"
+        users = f"{other.wins:,} / {other.losses:,} / {other.ties:,}"
+        yield f"| {other.title} | {other.mean:+.{DIGITS}f} | {interval} | {_p(other.p)} | {users} |"
+    yield ""
+    yield (
+        "Over the same test users: bootstrap interval of the mean difference; two-sided sign-flip test, p corrected for "
+        f"{len(found.others)} comparison(s) by Holm. p below .05: chance alone would hardly make such a difference."
+    )
+    yield ""
+
+
+def _p(value: float) -> str:
+    return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
 
 
 def _tried(results: Results) -> Iterator[str]:

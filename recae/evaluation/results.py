@@ -10,9 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recae.errors import EvaluationError
 from recae.evaluation.metrics import Values
+from recae.evaluation.per_user import FILE, read_per_user
 from recae.evaluation.protocol import Protocol
 from recae.evaluation.sections import Settings
 from recae.evaluation.specs import DEFINITIONS, MetricSpec
+from recae.evaluation.statistics import against, bootstrap_interval
 
 
 class Record(BaseModel):
@@ -41,6 +43,9 @@ class Measured(Record):
     """With several seeds: the mean over them."""
     standard_error: float | None
     """Of the mean over test users, with the first seed; None for a metric that is no such mean."""
+    interval: tuple[float, float] | None = None
+    """Bootstrap interval of 95% of the mean over test users, with the first seed; None where there is no such mean, or
+    in results of versions that did not compute it."""
     by_seed: tuple[float, ...] = ()
     """The value with each of the row's seeds; empty if there is one test only."""
     deviation: float | None = None
@@ -65,6 +70,29 @@ class ModelResult(Record):
     """For everything: all trials, the refit and the test."""
     per_user: dict[str, Values] = Field(default={}, exclude=True, repr=False)
     """Metric -> value of every judged test user, with the first seed; in memory only."""
+
+
+class Comparison(Record):
+    """One model less the best one, over the same test users; fields as `statistics.Difference` has them."""
+
+    title: str
+    mean: float
+    low: float
+    high: float
+    p: float
+    """Corrected for the number of models compared (Holm)."""
+    wins: int
+    losses: int
+    ties: int
+
+
+class Significance(Record):
+    """Whether the best model of a table is really better than the others."""
+
+    metric: str
+    best: str
+    """Title of the model with the highest mean over the users of the first seed."""
+    others: tuple[Comparison, ...]
 
 
 class DataFacts(Record):
@@ -111,11 +139,20 @@ class Results(Record):
     """Bytes that the process held at most, data and all models of the protocol included; None if not recorded."""
     data: DataFacts
     models: tuple[ModelResult, ...]
+    significance: Significance | None = None
+    """None for a single model, for metrics that users have no value of, and in results of older versions."""
+    users: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
+    """Ids of the judged test users, in the order of ``per_user``; in ``per_user.parquet`` beside the JSON."""
 
     @property
     def metrics(self) -> list[MetricSpec]:
         """Columns of the table."""
         return self.protocol.metrics.reported
+
+    @property
+    def run(self) -> str:
+        """Tells this evaluation from every other: when it started and on what."""
+        return f"{self.started} {self.seconds!r} {self.data.sha256}"
 
     def definitions(self) -> dict[str, str]:
         """What each metric of the table is, by its name."""
@@ -131,19 +168,59 @@ class Results(Record):
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Results":
-        """Results that `recae.evaluation.report.write` wrote, without the values of single users.
+        """Results that `recae.evaluation.report.write` wrote, with the values of single users if they are there.
+
+        Args:
+            path: the folder, or its ``results.json``.
 
         Raises:
             EvaluationError: if the file is missing or holds something else.
         """
+        path = Path(path)
+        path = path / "results.json" if path.is_dir() else path
         try:
-            return cls.model_validate_json(Path(path).read_bytes())
+            results = cls.model_validate_json(path.read_bytes())
         except OSError as error:
             raise EvaluationError(f"cannot read results from {path}: {error.strerror or error}") from error
         except ValidationError as error:
             raise EvaluationError(
                 f"{path} holds no results of this version ({error.error_count()} fault(s)); evaluate again"
             ) from None
+        beside = path.parent / FILE
+        return results.with_users(*read_per_user(beside, run=results.run)) if beside.exists() else results
+
+    def with_users(self, users: tuple[str, ...], per_user: Mapping[str, Mapping[str, Values]]) -> "Results":
+        """These results, and the value of every user."""
+        models = tuple(
+            model.model_copy(update={"per_user": dict(per_user.get(model.title, {}))})
+            for model in self.models
+        )
+        return self.model_copy(update={"users": users, "models": models})
+
+
+def significance_of(
+    models: Sequence[ModelResult], specs: Sequence[MetricSpec], selecting: str
+) -> Significance | None:
+    """The best model against every other one, on the selecting metric, or the first whose users have values.
+
+    Args:
+        models: rows of the table, judged on the same users.
+        specs: metrics of the table.
+        selecting: the one that chose settings.
+    """
+    usable = [
+        str(spec)
+        for spec in sorted(specs, key=lambda spec: str(spec) != selecting)
+        if spec.definition.better == "higher" and all(str(spec) in model.per_user for model in models)
+    ]
+    if not usable or len(models) < 2:
+        return None
+    metric = usable[0]
+    per_user = {model.title: model.per_user[metric] for model in models}
+    best = max(per_user, key=lambda title: float(per_user[title].mean()))
+    found = against(best, per_user)
+    others = tuple(Comparison(title=title, **vars(each)) for title, each in found.items())
+    return Significance(metric=metric, best=best, others=others)
 
 
 def measured(tests: Sequence[Mapping[str, Any]]) -> dict[str, Measured]:
@@ -158,10 +235,17 @@ def measured(tests: Sequence[Mapping[str, Any]]) -> dict[str, Measured]:
 def _measured(scores: Sequence[Any]) -> Measured:
     first, values = scores[0], [score.value for score in scores]
     if len(values) == 1:
-        return Measured(value=first.value, standard_error=first.standard_error)
+        return Measured(
+            value=first.value, standard_error=first.standard_error, interval=_interval(first.per_user)
+        )
     return Measured(
         value=statistics.fmean(values),
         standard_error=first.standard_error,
+        interval=_interval(first.per_user),
         by_seed=tuple(values),
         deviation=statistics.stdev(values),
     )
+
+
+def _interval(per_user: Values | None) -> tuple[float, float] | None:
+    return None if per_user is None or len(per_user) < 2 else bootstrap_interval(per_user)

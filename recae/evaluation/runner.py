@@ -18,7 +18,7 @@ from recae.evaluation.contenders import Contender, contenders_of, refuse_dishone
 from recae.evaluation.datasets import load_split, refitting_split, sha256_of, split_for
 from recae.evaluation.metrics import self_information
 from recae.evaluation.protocol import Protocol, load_protocol
-from recae.evaluation.results import DataFacts, ModelResult, Results, Trial, measured
+from recae.evaluation.results import DataFacts, ModelResult, Results, Trial, measured, significance_of
 from recae.evaluation.scoring import Score, score_rankings, score_ratings, users_with_targets
 from recae.evaluation.sections import ModelSection, Settings
 from recae.evaluation.specs import MetricSpec
@@ -64,6 +64,7 @@ def evaluate(
         refuse_dishonest(protocol, task.split, section, models)
 
     facts, further_hashes = _facts(task.split), []
+    judged = task.split.test.users.ids[users_with_targets(task.split.test)]
     further_seeds = protocol.every_seed[1:]
     steps = sum(map(len, contenders)) + len(contenders) * (1 + len(further_seeds))  # every trial and test
     with bar(f"evaluating {protocol.name}", steps, show=show_progress) as running:
@@ -79,6 +80,7 @@ def evaluate(
                 if row.is_seeded or protocol.splits_at_random:
                     _test_again(task, row, seed, running)
                 running.advance()
+    judged_models = tuple(row.result() for row in rows)
     return Results(
         protocol=protocol,
         command=command or "recae.evaluation.evaluate(protocol)",
@@ -89,7 +91,9 @@ def evaluate(
         code_sha256=code_sha256(),
         peak_memory=peak_memory(),
         data=facts.model_copy(update={"more_sha256": tuple(further_hashes)}),
-        models=tuple(row.result() for row in rows),
+        models=judged_models,
+        significance=significance_of(judged_models, protocol.metrics.reported, protocol.metrics.select),
+        users=tuple(map(str, judged)),
     )
 
 

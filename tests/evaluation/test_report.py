@@ -13,6 +13,8 @@ from recae.evaluation.protocol import Protocol
 
 from .evaluation_fakes import held_out_split
 
+FILES = ["per_user.parquet", "results.json", "results.md"]
+
 PROTOCOL = Protocol(
     name="by-hand",
     about="Compares with nothing.",
@@ -104,9 +106,8 @@ def test_written_results_are_read_back_equal(results, tmp_path):
 
     assert again.model_dump() == results.model_dump()
     assert as_markdown.read_text(encoding="utf-8") == report.markdown(again)
-    assert results.models[0].per_user, "of single users the memory keeps values"
-    assert not again.models[0].per_user, "and the file none"
-    assert sorted(path.name for path in as_json.parent.iterdir()) == ["results.json", "results.md"]
+    assert "per_user" not in as_json.read_text(), "values of single users have a file of their own"
+    assert sorted(path.name for path in as_json.parent.iterdir()) == FILES
 
 
 def test_a_crash_while_writing_leaves_the_old_results_whole(results, tmp_path, monkeypatch):
@@ -121,7 +122,7 @@ def test_a_crash_while_writing_leaves_the_old_results_whole(results, tmp_path, m
         report.write(results.model_copy(update={"command": "another"}), tmp_path)
 
     assert as_json.read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"protocol": 1}', "not json"])
@@ -135,3 +136,50 @@ def test_a_file_that_holds_no_results_is_named(tmp_path, content):
         Results.read(path)
     with pytest.raises(EvaluationError, match=r"cannot read results from .*nowhere"):
         Results.read(Path(tmp_path / "nowhere"))
+
+
+def test_the_values_of_single_users_come_back_with_the_results(results, tmp_path):
+    report.write(results, tmp_path)
+
+    again = Results.read(tmp_path)
+
+    assert again.users == ("h0", "h1", "h2"), "the fourth has nothing held out"
+    for before, after in zip(results.models, again.models, strict=True):
+        assert before.per_user.keys() == after.per_user.keys()
+        assert after.per_user["recall@2"].tolist() == before.per_user["recall@2"].tolist()
+    assert again.models[1].per_user["hit_rate@1"].tolist() == [0.0, 0.0, 1.0]
+    (tmp_path / "per_user.parquet").unlink()
+    assert Results.read(tmp_path).models[1].per_user == {}
+
+
+def test_the_markdown_says_whether_the_difference_is_real(results):
+    text = report.markdown(results)
+
+    assert "## Is the difference real? (recall@2)" in text, "recall@1 chose, but is not in the table"
+    # the winner has 0, 0, 1/2 and the loser nothing: one user of three, whose sign may fall either way
+    assert "| against winner | difference | 95% interval | p | users better / worse / equal |" in text
+    assert "| loser | -0.1667 | -0.5000 to +0.0000 | 1.000 | 0 / 1 / 2 |" in text
+
+
+def test_one_model_is_compared_with_nobody(monkeypatch, fake_models):
+    monkeypatch.setattr(runner, "load_split", lambda _protocol: held_out_split())
+    alone = PROTOCOL.model_copy(update={"models": PROTOCOL.models[:1]})
+    results = evaluate(alone, show_progress=False)
+    assert results.significance is None
+    assert "Is the difference real?" not in report.markdown(results)
+
+
+def test_the_users_of_another_run_are_not_taken_for_those_of_this_one(results, tmp_path):
+    report.write(results, tmp_path)
+    other = results.model_copy(update={"seconds": results.seconds + 1})
+    (tmp_path / "results.json").write_text(other.model_dump_json())
+    assert Results.read(tmp_path).users == ()
+
+
+def test_a_damaged_file_of_users_is_named(results, tmp_path):
+    report.write(results, tmp_path)
+    (tmp_path / "per_user.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(
+        EvaluationError, match=r"per_user.parquet cannot be read .* evaluate again, or remove it"
+    ):
+        Results.read(tmp_path)

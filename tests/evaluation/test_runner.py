@@ -178,7 +178,7 @@ def test_the_same_protocol_gives_the_same_results_but_for_the_clock(on):
 
 
 def test_results_hold_what_made_them_and_what_it_took(on):
-    results = on(held_out_split(), ranking_protocol())
+    results = on(held_out_split(), ranking_protocol({}))
     assert results.code_sha256 == machine.code_sha256()
     assert results.peak_memory > 2**20
     assert f"Code `{results.code_sha256[:12]}`" in report.markdown(results)
