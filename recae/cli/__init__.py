@@ -50,6 +50,7 @@ def _add_commands() -> None:
         demo.demo,
         learn.train,
         learn.evaluate,
+        learn.compare,
         ask.recommend,
         ask.similar,
         operate.serve,

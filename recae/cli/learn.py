@@ -1,4 +1,4 @@
-"""`recae train` and `recae evaluate`: from a log to a model in service, and from a protocol to numbers."""
+"""`recae train`, `evaluate` and `compare`: from a log to a model in service, from protocols to numbers and tests."""
 
 import json
 import os
@@ -246,6 +246,36 @@ def evaluate(context: Context, protocol: str, output: str | None, as_json: bool)
         print_json(results.model_dump(mode="json"))
     else:
         print_results(results)
+
+
+@click.command(
+    epilog="\b\nrecae compare evaluation/results/ml-1m-bars_m1 evaluation/results/ml-1m-bars_m1-deep"
+)
+@click.argument("results", nargs=-1, type=click.Path(exists=True))
+@click.option(
+    "--leaderboard",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Write FOLDER/README.md: a table for each split of all results below it.",
+)
+def compare(results: tuple[str, ...], leaderboard: str | None) -> None:
+    """Compare RESULTS, folders that `recae evaluate` wrote, and test whether the differences are real.
+
+    Numbers of different data or splits are shown in tables of their own. The tests need per_user.parquet, which
+    `recae evaluate` writes beside the results.
+    """
+    from recae.evaluation import compare as comparison
+    from recae.evaluation.report import replace_text
+    from recae.evaluation.results import Results
+
+    if bool(results) == bool(leaderboard):
+        raise click.UsageError("name results to compare, or a folder with --leaderboard")
+    if leaderboard is not None:
+        page = Path(leaderboard) / "README.md"
+        replace_text(page, comparison.leaderboard(Path(leaderboard)))
+        click.echo(f"wrote {page}", err=True)
+        return
+    click.echo(comparison.markdown(comparison.blocks([Results.read(path) for path in results])), nl=False)
 
 
 def run_protocol(context: Context, protocol: Path) -> "Results":

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recae.evaluation.per_user import FILE, write_per_user
-from recae.evaluation.results import ModelResult, Results
+from recae.evaluation.results import ModelResult, Results, Significance
 from recae.evaluation.sections import Settings
 from recae.evaluation.specs import MetricSpec
 
@@ -28,8 +28,8 @@ def write(results: Results, folder: str | os.PathLike[str]) -> tuple[Path, Path]
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     as_json, as_markdown = target / "results.json", target / "results.md"
-    _replace(as_json, results.model_dump_json(indent=2) + "\n")
-    _replace(as_markdown, markdown(results))
+    replace_text(as_json, results.model_dump_json(indent=2) + "\n")
+    replace_text(as_markdown, markdown(results))
     per_user = {model.title: model.per_user for model in results.models}
     if results.users and all(per_user.values()):
         write_per_user(results.users, per_user, target / FILE, run=results.run)
@@ -47,7 +47,7 @@ def table(results: Results) -> Table:
     for model in results.models:
         cells = [
             Text(
-                _value(model, spec) + _deviation(model, spec, before="\n"),
+                value_of(model, spec) + _deviation(model, spec, before="\n"),
                 style="bold green" if model.title in results.best(spec) else "",
             )
             for spec in results.metrics
@@ -77,7 +77,9 @@ def markdown(results: Results) -> str:
     lines += [*_markdown_table(results), ""]
     meaning = _meaning_of_plus_minus(results)
     lines += [meaning, ""] if meaning else []
-    lines += _significance(results)
+    if results.significance is not None:
+        several = any(model.seeds for model in results.models)
+        lines += significance_lines(results.significance, several_seeds=several)
     lines += ["## Repeat it", "", f"    {results.command}", ""]
     lines += [
         f"{_seeds(results.protocol.every_seed)}, {results.threads} thread(s), {results.seconds:.0f} s on {results.started[:10]}; "
@@ -106,7 +108,7 @@ def _markdown_table(results: Results) -> Iterator[str]:
     for model in results.models:
         cells = []
         for spec in results.metrics:
-            value, error = _value(model, spec), model.test[str(spec)].standard_error
+            value, error = value_of(model, spec), model.test[str(spec)].standard_error
             marked = f"**{value}**" if model.title in results.best(spec) else value
             if model.seeds:
                 cells.append(f"{marked}{_deviation(model, spec)} ({len(model.seeds)} seeds)")
@@ -116,13 +118,10 @@ def _markdown_table(results: Results) -> Iterator[str]:
         yield f"| {model.title} | " + " | ".join(cells) + f" | {chosen} | {model.seconds:.1f} |"
 
 
-def _significance(results: Results) -> Iterator[str]:
-    """Every model against the best one, user by user."""
-    found = results.significance
-    if found is None:
-        return
-    several = any(model.seeds for model in results.models)
-    yield from (f"## Is the difference real? ({found.metric}{', first seed' if several else ''})", "")
+def significance_lines(found: Significance, *, several_seeds: bool) -> Iterator[str]:
+    """A section: every model against the best one, user by user."""
+    first = ", first seed" if several_seeds else ""
+    yield from (f"## Is the difference real? ({found.metric}{first})", "")
     yield f"| against {found.best} | difference | 95% interval | p | users better / worse / equal |"
     yield "|---|---:|---:|---:|---:|"
     for other in found.others:
@@ -172,7 +171,8 @@ def _data_line(results: Results) -> str:
     )
 
 
-def _value(model: ModelResult, spec: MetricSpec) -> str:
+def value_of(model: ModelResult, spec: MetricSpec) -> str:
+    """A metric of a row as every table shows it."""
     return f"{model.test[str(spec)].value:.{DIGITS}f}"
 
 
@@ -205,7 +205,8 @@ def _settings(settings: Settings) -> str:
     return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
+    """Write a file in one step: a crash leaves the old one or the new one."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -1,0 +1,156 @@
+"""Several results side by side: models of different runs on the same test part, and a leaderboard of all that is kept."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from recae.errors import EvaluationError
+from recae.evaluation.report import DIGITS, significance_lines, value_of
+from recae.evaluation.results import ModelResult, Results, Significance, significance_of
+from recae.evaluation.specs import MetricSpec
+
+
+@dataclass(frozen=True)
+class Block:
+    """Results that may stand in one table: equal data, split alike, ranked among the same candidates."""
+
+    results: tuple[Results, ...]
+
+    @property
+    def split(self) -> str:
+        """Name of the split they share."""
+        return self.results[0].data.split
+
+    @property
+    def models(self) -> tuple[ModelResult, ...]:
+        """All rows; a title that comes twice is followed by the name of its protocol, and of its place if needed."""
+        taken: set[str] = set()
+        rows = []
+        titles = [model.title for result in self.results for model in result.models]
+        for result in self.results:
+            for model in result.models:
+                title = model.title
+                if titles.count(title) > 1:
+                    title = f"{model.title} ({result.protocol.name})"
+                number = 2
+                while title in taken:
+                    title = f"{model.title} ({result.protocol.name}, {number})"
+                    number += 1
+                taken.add(title)
+                rows.append(model.model_copy(update={"title": title}))
+        return tuple(rows)
+
+    @property
+    def metrics(self) -> list[MetricSpec]:
+        """Metrics that every row has, in the order of the first results."""
+        return [
+            spec
+            for spec in self.results[0].metrics
+            if all(str(spec) in model.test for result in self.results for model in result.models)
+        ]
+
+    def significance(self) -> Significance | None:
+        """The best row against every other, if all have the values of the same users."""
+        if len({result.users for result in self.results}) > 1 or not self.results[0].users:
+            return None
+        return significance_of(self.models, self.metrics, self.results[0].protocol.metrics.select)
+
+
+def blocks(results: Sequence[Results]) -> list[Block]:
+    """Results sorted into what compares: the sha256 of the matrices tells, and every draw of a random split.
+
+    Raises:
+        EvaluationError: if there is nothing to compare.
+    """
+    if not results:
+        raise EvaluationError("there are no results to compare; name folders that `recae evaluate` wrote")
+    by_data: dict[tuple[str, ...], list[Results]] = {}
+    for result in results:
+        by_data.setdefault((result.data.sha256, *result.data.more_sha256), []).append(result)
+    return [Block(tuple(same)) for same in by_data.values()]
+
+
+def markdown(found: Sequence[Block]) -> str:
+    """A table for each block; numbers of different data never share one."""
+    lines = []
+    for block in found:
+        names = ", ".join(result.protocol.name for result in block.results)
+        lines += [f"# {block.split} ({names})", "", *_table(block), ""]
+        if not block.metrics:
+            lines += ["These results have no metric in common.", ""]
+        significance = block.significance()
+        if significance is not None:
+            several = any(model.seeds for model in block.models)
+            lines += [*significance_lines(significance, several_seeds=several)]
+        elif len(block.models) > 1:
+            lines += ["No tests: not all results have a per_user.parquet of the same users.", ""]
+    if len(found) > 1:
+        lines += [f"{len(found)} tables, since numbers of different data or splits do not compare.", ""]
+    return "\n".join(lines)
+
+
+def read_all(folder: Path) -> list[tuple[Path, Results]]:
+    """Every ``results.json`` below a folder, by path.
+
+    Raises:
+        EvaluationError: if there is none, or one cannot be read.
+    """
+    paths = sorted(folder.rglob("results.json"))
+    if not paths:
+        raise EvaluationError(
+            f"no results.json below {folder}; `recae evaluate FILE --output FOLDER` writes one"
+        )
+    return [(path, Results.read(path)) for path in paths]
+
+
+def leaderboard(folder: Path) -> str:
+    """All results below a folder as one Markdown page: what lies beside them (values of users) changes nothing.
+
+    Raises:
+        EvaluationError: as `read_all`.
+    """
+    lines = [
+        "# Leaderboard",
+        "",
+        "Every result that is kept here, a table for each split; within a table, numbers compare. Settings were chosen on",
+        "validation; each link leads to the command, the seeds, the settings and all that was tried. Written by",
+        "`recae compare --leaderboard evaluation/results`.",
+        "",
+    ]
+    kept = read_all(folder)
+    place_of = {id(results): path.parent.relative_to(folder).as_posix() for path, results in kept}
+    for block in sorted(blocks([results for _, results in kept]), key=lambda block: block.split):
+        links = ", ".join(
+            f"[{result.protocol.name}]({place_of[id(result)]}/results.md)" for result in block.results
+        )
+        lines += [f"## {block.split}", "", f"From {links}.", "", *_table(block), ""]
+    return "\n".join(lines)
+
+
+def _table(block: Block) -> Iterator[str]:
+    metrics = block.metrics
+    yield "| model | " + "".join(f"{spec} | " for spec in metrics) + "seeds |"
+    yield "|---|" + "---:|" * (len(metrics) + 1)
+    rows = block.models
+    if metrics:
+        first = metrics[0]
+        rows = tuple(sorted(rows, key=lambda row: _order(row, first)))
+    for row in rows:
+        cells = "".join(f"{_marked(row, spec, block.models)} | " for spec in metrics)
+        yield f"| {row.title} | {cells}{len(row.seeds) or 1} |"
+
+
+def _order(row: ModelResult, spec: MetricSpec) -> float:
+    value = row.test[str(spec)].value
+    return value if spec.definition.better == "lower" else -value
+
+
+def _marked(row: ModelResult, spec: MetricSpec, rows: Sequence[ModelResult]) -> str:
+    shown = value_of(row, spec)
+    values = [each.test[str(spec)].value for each in rows]
+    better = spec.definition.better
+    best = (
+        better and len(rows) > 1 and row.test[str(spec)].value == (max if better == "higher" else min)(values)
+    )
+    deviation = row.test[str(spec)].deviation
+    return (f"**{shown}**" if best else shown) + ("" if deviation is None else f" ± {deviation:.{DIGITS}f}")
