@@ -11,6 +11,7 @@
     │   └── FitError           training could not produce finite weights
     ├── MemoryBudgetError      the work would not fit into memory; also a MemoryError
     ├── EvaluationError        a protocol that cannot give an honest number
+    │   └── LeakageError       a split in which the model has seen an answer
     └── ArtifactError          a stored model that is missing, damaged or of another version
 
 A message says what was found, what was expected, and what to do. Wrong *arguments* to a Python call stay
@@ -79,6 +80,10 @@ class MemoryBudgetError(RecaeError, MemoryError):
 
 class EvaluationError(RecaeError):
     """A protocol that cannot give an honest number."""
+
+
+class LeakageError(EvaluationError):
+    """A split in which the model has seen an answer, or knows the future."""
 
 
 class ArtifactError(RecaeError):

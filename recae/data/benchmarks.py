@@ -115,7 +115,7 @@ def _gowalla_dan_strong(root: Path) -> Split:
         )
         return Holdout(inputs, targets, users)
 
-    return Split("gowalla-dan-strong", None, train, holdout("valid"), holdout("test"))
+    return Split("gowalla-dan-strong", None, train, holdout("valid"), holdout("test"), of_strangers=True)
 
 
 def _ml_100k(root: Path) -> Interactions:

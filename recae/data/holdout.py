@@ -34,6 +34,8 @@ class Holdout:
     """Seconds since 1970 of every input, aligned with ``inputs.data``; None if the log had no times."""
     candidates: csr_array | None = None
     """The only items to rank for each row, its targets among them, same shape; None for the whole catalogue."""
+    target_times: Times | None = None
+    """Seconds since 1970 of every target, aligned with ``targets.data``; None if the log had no times."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seen", self.inputs if self.seen is None else self.seen)
@@ -76,6 +78,13 @@ class Split:
     """To be scored once, with what was chosen."""
     notes: Mapping[str, int] = field(default_factory=dict)
     """What could not be used: a reason, and how many events or users it concerns."""
+    of_strangers: bool = False
+    """Whether the users of both holdouts are nobody that train knows."""
+    in_time: bool = False
+    """Whether what a row is given happened before what it is asked for."""
+    cut: int | None = None
+    """The second since 1970 before which all of train happened, and from which on all that is asked for; None for no
+    such cut."""
 
 
 def given(
@@ -133,7 +142,10 @@ def after_training(train: Interactions, targets: Interactions, seen: csr_array) 
     """Ask for ``targets`` given the training rows; only users with targets stay."""
     rows = np.flatnonzero(np.diff(targets.matrix.indptr))
     inputs = train.select_users(rows)
-    return Holdout(inputs.matrix, targets.matrix[rows], inputs.users, seen[rows], inputs.times)
+    asked = targets.select_users(rows)
+    return Holdout(
+        inputs.matrix, asked.matrix, inputs.users, seen[rows], inputs.times, target_times=asked.times
+    )
 
 
 def pattern(matrix: csr_array) -> csr_array:

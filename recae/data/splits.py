@@ -4,6 +4,7 @@ Every split is named and seeded: the same interactions, settings and seed give t
 used is never dropped in silence, ``Split.notes`` counts it.
 """
 
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -99,13 +100,29 @@ def held_out_users(
         row, rank, size = _ranked(asked, rng, asked.times if by == "time" else None)
         n_targets = np.clip(np.rint((1 - fold_in) * size), 1, size - 1)
         is_target = rank >= (size - n_targets)[row]
-        inputs = asked.where(~is_target)
-        return Holdout(inputs.matrix, asked.where(is_target).matrix, asked.users, inputs.matrix, inputs.times)
+        inputs, targets = asked.where(~is_target), asked.where(is_target)
+        return Holdout(
+            inputs.matrix,
+            targets.matrix,
+            asked.users,
+            inputs.matrix,
+            inputs.times,
+            target_times=targets.times,
+        )
 
     test = holdout(drawn[:test_users], "test")
     validation = holdout(drawn[test_users:], "validation") if validation_users else None
     name = f"held-out users, {fold_in:.0%} fold-in by {by}"
-    return Split(name, seed, training.restrict_items(vocabulary), validation, test, notes)
+    return Split(
+        name,
+        seed,
+        training.restrict_items(vocabulary),
+        validation,
+        test,
+        notes,
+        of_strangers=True,
+        in_time=by == "time",
+    )
 
 
 def leave_last_out(interactions: Interactions, *, with_validation: bool = True, seed: int = 0) -> Split:
@@ -171,9 +188,10 @@ def temporal(
     if start > test_from:
         raise ValueError(f"the validation starts at {start}, after the test at {test_from}")
     is_validation, is_test = (times >= start) & (times < test_from), times >= test_from
-    return _by_event(
+    split = _by_event(
         f"temporal, cut at {start} and {test_from}", None, interactions, is_validation, is_test, {}
     )
+    return replace(split, cut=start)
 
 
 def random_ratings(
@@ -224,7 +242,7 @@ def _by_event(
     validation = part(is_validation, "validation") if is_validation.any() else None
     history = interactions.where(~is_test).select_users(users).restrict_items(items).matrix
     asked = None if validation is None else after_training(train, validation, train.matrix)
-    return Split(name, seed, train, asked, after_training(train, test, history), notes)
+    return Split(name, seed, train, asked, after_training(train, test, history), notes, in_time=True)
 
 
 def _ranked(

@@ -14,6 +14,7 @@ from recae.data.interactions import Interactions
 from recae.data.readers import read_events
 from recae.data.sample import load_sample
 from recae.errors import ConfigError, EvaluationError
+from recae.evaluation.leakage import refuse_leaks
 from recae.evaluation.protocol import Protocol
 from recae.evaluation.sections import (
     DataSection,
@@ -38,6 +39,7 @@ def load_split(protocol: Protocol, seed: int | None = None) -> Split:
     Raises:
         ConfigError: if a public split were to be split or filtered again, or unsplit data lack a ``[split]``.
         DataError: if the data cannot be read, or nothing is left of them.
+        LeakageError: if the model would have seen an answer.
     """
     data = protocol.data
     loaded, unreadable = _loaded(data, protocol.folder)
@@ -46,6 +48,7 @@ def load_split(protocol: Protocol, seed: int | None = None) -> Split:
         changes = [f"data.{key}" for key in changes] + (["split"] if protocol.split is not None else [])
         if changes:
             raise ConfigError(SPLIT_ALREADY.format(source=data.source, keys=" and ".join(changes)))
+        refuse_leaks(loaded)
         return split_for(data.feedback, loaded)
     if protocol.split is None:
         raise ConfigError(
@@ -57,7 +60,9 @@ def load_split(protocol: Protocol, seed: int | None = None) -> Split:
         min_user_items=data.min_user_items,
         min_item_users=data.min_item_users,
     )
-    split = split_for(data.feedback, _split(kept, protocol.split, protocol.seed if seed is None else seed))
+    drawn = _split(kept, protocol.split, protocol.seed if seed is None else seed)
+    refuse_leaks(drawn)
+    split = split_for(data.feedback, drawn)
     notes = {
         "unreadable rows of the log": unreadable,
         "interactions dropped by the filters": len(loaded) - len(kept),
