@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recae.errors import EvaluationError
+from recae.evaluation.records import ModelResult, Significance
 from recae.evaluation.report import DIGITS, significance_lines, value_of
-from recae.evaluation.results import ModelResult, Results, Significance, significance_of
+from recae.evaluation.results import Results, significance_of
 from recae.evaluation.specs import MetricSpec
 
 

@@ -9,6 +9,7 @@ from scipy.sparse import coo_array, csr_array
 
 from recae.data import filters, splits
 from recae.data.benchmarks import load_benchmark
+from recae.data.catalogue import Catalogue
 from recae.data.holdout import Feedback, Holdout, Split, holdout_for, values_for
 from recae.data.interactions import Interactions
 from recae.data.readers import read_events
@@ -68,6 +69,11 @@ def load_split(protocol: Protocol, seed: int | None = None) -> Split:
         "interactions dropped by the filters": len(loaded) - len(kept),
     }
     return replace(split, notes={reason: n for reason, n in notes.items() if n} | dict(split.notes))
+
+
+def load_catalogue(data: DataSection) -> Catalogue | None:
+    """Titles and categories of the items, where the data have some."""
+    return load_sample()[1] if data.source == SAMPLE else None
 
 
 def check_refittable(split: Split, feedback: Feedback = "implicit") -> Holdout:

@@ -40,6 +40,7 @@ from recae.evaluation.sections import (
     ModelSection,
     RandomRatings,
     Section,
+    SegmentsSection,
     SplitSection,
 )
 
@@ -59,6 +60,7 @@ class Protocol(Section):
     split: SplitSection | None = None
     """Absent for a benchmark that comes split."""
     metrics: MetricsSection
+    segments: SegmentsSection = SegmentsSection()
     models: list[ModelSection] = Field(min_length=1)
 
     _folder: Path = PrivateAttr(Path())

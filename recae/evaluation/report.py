@@ -8,8 +8,10 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from recae.evaluation.page import html
 from recae.evaluation.per_user import FILE, write_per_user
-from recae.evaluation.results import ModelResult, Results, Significance
+from recae.evaluation.records import ModelResult, Significance
+from recae.evaluation.results import Results
 from recae.evaluation.sections import Settings
 from recae.evaluation.specs import MetricSpec
 
@@ -17,25 +19,27 @@ DIGITS = 4
 """After the point: a difference of 0.0001 is far within one standard error on any public data set."""
 
 
-def write(results: Results, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Write ``results.json``, ``results.md`` and ``per_user.parquet`` into a folder, which is made if needed.
+def write(results: Results, folder: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
+    """Write ``results.json``, ``.md`` and ``.html``, and ``per_user.parquet``, into a folder, which is made if needed.
 
-    The Parquet file holds the value of every judged user; without such values there is none. Each file is replaced in one step: a crash leaves the old one or the new one, never half of one.
+    The Parquet file holds the value of every judged user; without such values there is none. Each file is replaced in
+    one step: a crash leaves the old one or the new one, never half of one.
 
     Returns:
-        The paths of the first two, JSON first.
+        The paths of the first three, JSON first.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    as_json, as_markdown = target / "results.json", target / "results.md"
+    as_json, as_markdown, page = (target / f"results.{kind}" for kind in ("json", "md", "html"))
     replace_text(as_json, results.model_dump_json(indent=2) + "\n")
     replace_text(as_markdown, markdown(results))
+    replace_text(page, html(results))
     per_user = {model.title: model.per_user for model in results.models}
     if results.users and all(per_user.values()):
         write_per_user(results.users, per_user, target / FILE, run=results.run)
     else:
         (target / FILE).unlink(missing_ok=True)  # of an earlier run: not of these results
-    return as_json, as_markdown
+    return as_json, as_markdown, page
 
 
 def table(results: Results) -> Table:

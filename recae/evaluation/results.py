@@ -6,119 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from recae.errors import EvaluationError
 from recae.evaluation.metrics import Values
 from recae.evaluation.per_user import FILE, read_per_user
 from recae.evaluation.protocol import Protocol
-from recae.evaluation.sections import Settings
+from recae.evaluation.records import (
+    Comparison,
+    DataFacts,
+    Example,
+    Measured,
+    ModelResult,
+    Record,
+    Segment,
+    Significance,
+)
 from recae.evaluation.specs import DEFINITIONS, MetricSpec
 from recae.evaluation.statistics import against, bootstrap_interval
-
-
-class Record(BaseModel):
-    """Part of the results; JSON and back without loss, but for what is too large to keep."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-
-class Trial(Record):
-    """One combination of settings, fitted to train and judged on validation."""
-
-    settings: Settings
-    """The searched ones only."""
-    value: float | None
-    """Of the selecting metric; None without validation, or if fitting failed."""
-    seconds: float
-    """To fit and to judge."""
-    error: str | None = None
-    """Why fitting failed."""
-
-
-class Measured(Record):
-    """A metric on the test part."""
-
-    value: float
-    """With several seeds: the mean over them."""
-    standard_error: float | None
-    """Of the mean over test users, with the first seed; None for a metric that is no such mean."""
-    interval: tuple[float, float] | None = None
-    """Bootstrap interval of 95% of the mean over test users, with the first seed; None where there is no such mean, or
-    in results of versions that did not compute it."""
-    by_seed: tuple[float, ...] = ()
-    """The value with each of the row's seeds; empty if there is one test only."""
-    deviation: float | None = None
-    """Standard deviation over seeds (n - 1); None if there is one test only."""
-
-
-class ModelResult(Record):
-    """One row of the table."""
-
-    title: str
-    name: str
-    settings: Settings
-    """All of them, as fitted for the test."""
-    chosen: Settings
-    """The searched ones that validation chose."""
-    trials: tuple[Trial, ...]
-    test: dict[str, Measured]
-    """Metric -> value, each scored once with every seed."""
-    seeds: tuple[int, ...] = ()
-    """Fitted and tested with each of these, with what the first one chose; empty if nothing depends on chance."""
-    seconds: float
-    """For everything: all trials, the refit and the test."""
-    per_user: dict[str, Values] = Field(default={}, exclude=True, repr=False)
-    """Metric -> value of every judged test user, with the first seed; in memory only."""
-
-
-class Comparison(Record):
-    """One model less the best one, over the same test users; fields as `statistics.Difference` has them."""
-
-    title: str
-    mean: float
-    low: float
-    high: float
-    p: float
-    """Corrected for the number of models compared (Holm)."""
-    wins: int
-    losses: int
-    ties: int
-
-
-class Significance(Record):
-    """Whether the best model of a table is really better than the others."""
-
-    metric: str
-    best: str
-    """Title of the model with the highest mean over the users of the first seed."""
-    others: tuple[Comparison, ...]
-
-
-class DataFacts(Record):
-    """What was evaluated on."""
-
-    split: str
-    n_users: int
-    """Users to train on."""
-    n_items: int
-    """Size of the catalogue; every item is ranked, unless ``n_candidates`` says otherwise."""
-    n_train: int
-    n_validation_users: int
-    n_validation_targets: int
-    n_test_users: int
-    """Users judged."""
-    n_test_targets: int
-    n_left_out: int
-    """Test users without held-out items; they have no value."""
-    n_candidates: int | None = None
-    """The most items ranked for one test user, where the split names the candidates."""
-    notes: dict[str, int]
-    """What the filters and the split could not use."""
-    sha256: str
-    """Of the train, validation and test matrices: equal hashes, equal data."""
-    more_sha256: tuple[str, ...] = ()
-    """Of the splits drawn with the further seeds; the other facts are those of the first."""
 
 
 class Results(Record):
@@ -141,6 +46,11 @@ class Results(Record):
     models: tuple[ModelResult, ...]
     significance: Significance | None = None
     """None for a single model, for metrics that users have no value of, and in results of older versions."""
+    segments: tuple[Segment, ...] = ()
+    """Groups of test users; empty for metrics of ratings and in results of older versions."""
+    examples: tuple[Example, ...] = ()
+    titles: dict[str, str] = Field(default={})
+    """Of the items that examples name, where the data have titles."""
     users: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
     """Ids of the judged test users, in the order of ``per_user``; in ``per_user.parquet`` beside the JSON."""
 

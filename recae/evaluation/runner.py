@@ -2,32 +2,34 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 import recae
-from recae.data.splits import Holdout, Split
+from recae.data.splits import Split
 from recae.errors import FitError
 from recae.evaluation.contenders import Contender, contenders_of, refuse_dishonest
-from recae.evaluation.datasets import load_split, refitting_split, sha256_of, split_for
-from recae.evaluation.metrics import self_information
+from recae.evaluation.datasets import load_catalogue, load_split, refitting_split, sha256_of
+from recae.evaluation.examples import examples_of, mentioned
 from recae.evaluation.protocol import Protocol, load_protocol
-from recae.evaluation.results import DataFacts, ModelResult, Results, Trial, measured, significance_of
-from recae.evaluation.scoring import Score, score_rankings, score_ratings, users_with_targets
+from recae.evaluation.records import DataFacts, Learning, ModelResult, Segment, Trial
+from recae.evaluation.results import Results, measured, significance_of
+from recae.evaluation.scoring import users_with_targets
 from recae.evaluation.sections import ModelSection, Settings
-from recae.evaluation.specs import MetricSpec
+from recae.evaluation.segments import columns_of, segments_of, user_groups
+from recae.evaluation.task import Task, Tested, judged_users
 from recae.machine import code_sha256, peak_memory
 from recae.models import registry
 from recae.models.base import Model, ModelConfig
 from recae.models.fitting import with_best_epochs
 from recae.progress import Bar, bar
-from recae.recommender import Recommender
 
 LIBRARIES = ("numpy", "scipy", "torch", "implicit")
 
@@ -59,12 +61,13 @@ def evaluate(
         protocol = load_protocol(protocol)
     started, clock = datetime.now(UTC), time.perf_counter()
     contenders = [contenders_of(section, protocol.seed) for section in protocol.models]
-    task = _Task(protocol, load_split(protocol))
+    task = Task(protocol, load_split(protocol))
     for section, models in zip(protocol.models, contenders, strict=True):
         refuse_dishonest(protocol, task.split, section, models)
 
-    facts, further_hashes = _facts(task.split), []
-    judged = task.split.test.users.ids[users_with_targets(task.split.test)]
+    facts, further_hashes, first = _facts(task.split), [], task
+    users = judged_users(task)
+    columns = columns_of(protocol.segments, protocol.folder, users)  # a file that is missing shows now
     further_seeds = protocol.every_seed[1:]
     steps = sum(map(len, contenders)) + len(contenders) * (1 + len(further_seeds))  # every trial and test
     with bar(f"evaluating {protocol.name}", steps, show=show_progress) as running:
@@ -74,13 +77,18 @@ def evaluate(
         ]
         for seed in further_seeds:
             if protocol.splits_at_random:
-                task = _Task(protocol, load_split(protocol, seed))
+                task = Task(protocol, load_split(protocol, seed))
                 further_hashes.append(sha256_of(task.split))
             for row in rows:
                 if row.is_seeded or protocol.splits_at_random:
                     _test_again(task, row, seed, running)
                 running.advance()
     judged_models = tuple(row.result() for row in rows)
+    examples = examples_of(
+        first.examples,
+        {row.section.title: row.tests[0].lists for row in rows},
+        {row.section.title: row.tests[0].predicted for row in rows},
+    )
     return Results(
         protocol=protocol,
         command=command or "recae.evaluation.evaluate(protocol)",
@@ -93,45 +101,11 @@ def evaluate(
         data=facts.model_copy(update={"more_sha256": tuple(further_hashes)}),
         models=judged_models,
         significance=significance_of(judged_models, protocol.metrics.reported, protocol.metrics.select),
-        users=tuple(map(str, judged)),
+        segments=_segments(first, judged_models, columns),
+        examples=examples,
+        titles=_titles(protocol, mentioned(examples)),
+        users=users,
     )
-
-
-class _Task:
-    """What the models of a protocol share: the split, and how a fitted model is judged on it."""
-
-    def __init__(self, protocol: Protocol, split: Split) -> None:
-        self.split = split
-        self.seed = protocol.seed
-        self.metrics = protocol.metrics
-        self._information = self_information(split.train.matrix)
-        is_ordered = protocol.data.feedback == "sequences"
-        self._unordered = split_for("implicit", split) if is_ordered else None
-
-    def split_for(self, model: Model) -> Split:
-        """The split as the model is to see it: what does not go by order sees ones in place of places."""
-        if self._unordered is not None and model.feedback != "sequences":
-            return self._unordered
-        return self.split
-
-    def scores(self, model: Model, holdout: Holdout, specs: Sequence[MetricSpec]) -> dict[str, Score]:
-        """Score of each metric on the holdout, through the code that serves."""
-        if self.metrics.of_ratings:
-            return score_ratings(model, holdout, specs)
-        recommender = Recommender(model, self.split.train.items)
-        return score_rankings(recommender, holdout, specs, self._information)
-
-    def validation_value(self, model: Model) -> float | None:
-        """The number that chooses; None without a validation part."""
-        validation = self.split_for(model).validation
-        if validation is None:
-            return None
-        spec = self.metrics.selecting
-        return self.scores(model, validation, [spec])[str(spec)].value
-
-    def prefers(self, value: float | None, than: float | None) -> bool:
-        """Whether validation prefers the first value; of equal ones neither."""
-        return value is not None and than is not None and self.metrics.selecting.is_better(value, than)
 
 
 @dataclass
@@ -144,8 +118,9 @@ class _Row:
     searched: Settings
     trials: list[Trial]
     seeds: list[int]
-    tests: list[dict[str, Score]]
+    tests: list[Tested]
     seconds: float
+    learning: Learning | None = None
 
     @property
     def is_seeded(self) -> bool:
@@ -160,24 +135,30 @@ class _Row:
 
     def result(self) -> ModelResult:
         first = self.tests[0]
+        per_user = {
+            text: score.per_user for text, score in first.scores.items() if score.per_user is not None
+        }
         return ModelResult(
             title=self.section.title,
             name=self.section.name,
             settings=self.config.model_dump(mode="json"),
             chosen=self.searched,
             trials=tuple(self.trials),
-            test=measured(self.tests),
+            test=measured([test.scores for test in self.tests]),
             seeds=tuple(self.seeds) if len(self.seeds) > 1 else (),
             seconds=self.seconds,
-            per_user={text: score.per_user for text, score in first.items() if score.per_user is not None},
+            curves={name: dict(values) for name, values in first.curves.items()},
+            learning=self.learning,
+            per_user=per_user,
         )
 
 
-def _evaluated(task: _Task, section: ModelSection, contenders: Sequence[Contender], running: Bar) -> _Row:
+def _evaluated(task: Task, section: ModelSection, contenders: Sequence[Contender], running: Bar) -> _Row:
     """Try every contender on validation, test the best one."""
     started = time.perf_counter()
     trials: list[Trial] = []
     best: tuple[Contender, Model, float | None] | None = None  # its model is unfitted if it will be refitted
+    learning: Learning | None = None
     model: Model | None = None  # of the trial before: some settings can be changed without fitting again
     for number, contender in enumerate(contenders, start=1):
         label = f"{section.title} {number}/{len(contenders)}" if len(contenders) > 1 else section.title
@@ -186,48 +167,52 @@ def _evaluated(task: _Task, section: ModelSection, contenders: Sequence[Contende
         running.advance()
         if model is not None and (best is None or task.prefers(trial.value, best[2])):
             best = contender, with_best_epochs(model) if section.refit else model, trial.value
+            learning = _learning(model)
     if best is None:
         raise FitError(f"{section.title} could not be fitted with any of its settings: {trials[0].error}")
 
     chosen, model, _ = best
     running.note(f"{section.title}: test")
-    scores = _refitted_scores(task, model) if section.refit else _test_scores(task, model)
+    test = _refitted_and_tested(task, model) if section.refit else task.tested(model)
     running.advance()
     seconds = time.perf_counter() - started
-    return _Row(section, model.config, chosen.searched, trials, [task.seed], [scores], seconds)
+    return _Row(section, model.config, chosen.searched, trials, [task.seed], [test], seconds, learning)
 
 
-def _test_again(task: _Task, row: _Row, seed: int, running: Bar) -> None:
+def _test_again(task: Task, row: _Row, seed: int, running: Bar) -> None:
     """Fit what was chosen with another seed, and test it: no model of an earlier seed is in memory any more."""
     started = time.perf_counter()
     running.note(f"{row.section.title}: seed {seed}")
     model = row.unfitted(seed)
     try:
         if row.section.refit:
-            scores = _refitted_scores(task, model)
+            test = _refitted_and_tested(task, model)
         else:
             split = task.split_for(model)
             model.fit(split.train.matrix, show_progress=False, validation=split.validation)
-            scores = _test_scores(task, model)
+            test = task.tested(model)
     except FitError as error:
         raise FitError(f"{row.section.title} could not be fitted with seed {seed}: {error}") from error
     row.seeds.append(seed)
-    row.tests.append(scores)
+    row.tests.append(test)
     row.seconds += time.perf_counter() - started
 
 
-def _test_scores(task: _Task, fitted: Model) -> dict[str, Score]:
-    return task.scores(fitted, task.split_for(fitted).test, task.metrics.reported)
-
-
-def _refitted_scores(task: _Task, unfitted: Model) -> dict[str, Score]:
-    """Scores of the chosen settings, learned from train and validation for the epochs that validation found best."""
+def _refitted_and_tested(task: Task, unfitted: Model) -> Tested:
+    """The chosen settings, learned from train and validation for the epochs that validation found best."""
     together, test = refitting_split(task.split_for(unfitted), unfitted.feedback)
-    return task.scores(unfitted.fit(together, show_progress=False), test, task.metrics.reported)
+    return task.tested(unfitted.fit(together, show_progress=False), test)
+
+
+def _learning(fitted: Model) -> Learning | None:
+    log = getattr(fitted, "training_log_", None)
+    if not log or "losses" not in log:
+        return None
+    return Learning(losses=tuple(log["losses"]), values=tuple(log["values"]), best_epoch=log["best_epoch"])
 
 
 def _tried(
-    task: _Task, contender: Contender, before: Model | None, label: str, running: Bar
+    task: Task, contender: Contender, before: Model | None, label: str, running: Bar
 ) -> tuple[Model | None, Trial]:
     """Fit the contender to train, or retune the fitted model of the trial before, and judge it on validation."""
     started = time.perf_counter()
@@ -267,6 +252,21 @@ def _facts(split: Split) -> DataFacts:
         notes=dict(split.notes),
         sha256=sha256_of(split),
     )
+
+
+def _segments(
+    task: Task, models: Sequence[ModelResult], columns: Mapping[str, Sequence[Any]]
+) -> tuple[Segment, ...]:
+    per_user = {model.title: model.per_user for model in models if model.per_user}
+    return segments_of(user_groups(task.split.test, task.judged, columns), per_user) if per_user else ()
+
+
+def _titles(protocol: Protocol, items: Sequence[str]) -> dict[str, str]:
+    catalogue = load_catalogue(protocol.data)
+    if catalogue is None:
+        return {}
+    titles = {item: catalogue.title(item) for item in items}
+    return {item: title for item, title in titles.items() if title is not None}
 
 
 def _shown(path: Path) -> str:

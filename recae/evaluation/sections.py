@@ -160,6 +160,21 @@ class MetricsSection(Section):
         return MetricSpec.parse(self.select)
 
 
+class SegmentsSection(Section):
+    """Groups of test users that the report shows apart, beside activity, recency and the popularity of items."""
+
+    users: str | None = None
+    """Parquet or CSV file with user_id, relative to the protocol file."""
+    columns: list[str] = []
+    """Its columns to group by; each value is a group."""
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if (self.users is None) != (not self.columns):
+            raise ValueError("users names a file, and columns what to group by in it; give both or neither")
+        return self
+
+
 class ModelSection(Section):
     """One row of the table; a baseline is a model like any other."""
 

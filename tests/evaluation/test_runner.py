@@ -103,7 +103,8 @@ def test_the_test_part_meets_only_what_was_chosen(monkeypatch, on):
     monkeypatch.setattr(ByColumn, "_score", counting)
     on(split, ranking_protocol({"search": {"favourite": [3, 4, 5]}}))
 
-    assert scored == [(3, 2), (4, 2), (5, 2), (4, 3)], "two validation users each; three test users once"
+    tested = [(4, 3), (4, 3)]  # three test users for the numbers, and the same three as examples
+    assert scored == [(3, 2), (4, 2), (5, 2), *tested], "two validation users for each setting"
 
 
 def test_every_model_learns_from_the_same_train_part_and_sees_no_other(on):

@@ -1,0 +1,108 @@
+"""What the models of a protocol share: the split, and how a fitted model is judged on it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from recae.data.splits import Holdout, Split
+from recae.evaluation.datasets import split_for
+from recae.evaluation.examples import Asked, asked_examples, predicted_for, suggested_for
+from recae.evaluation.metrics import self_information
+from recae.evaluation.protocol import Protocol
+from recae.evaluation.scoring import Score, score_rankings, score_ratings, users_with_targets
+from recae.evaluation.specs import MetricSpec, depth
+from recae.models.base import Model
+from recae.recommender import Recommender
+
+CURVE_RANKS = (1, 2, 3, 5, 10, 20, 50, 100)
+"""Cut-offs of the curves, as far as the lists are deep."""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """All that one meeting with the test part gave."""
+
+    scores: Mapping[str, Score]
+    """Of the reported metrics, by their text."""
+    curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    """Metric -> cut-off -> value."""
+    lists: tuple[tuple[str, ...], ...] = ()
+    """The first suggestions for each example user, as item ids."""
+    predicted: tuple[tuple[float, ...], ...] = ()
+    """The rating of each of an example user's targets."""
+
+
+class Task:
+    """The split of one seed, and what judges on it."""
+
+    def __init__(self, protocol: Protocol, split: Split) -> None:
+        self.split = split
+        self.seed = protocol.seed
+        self.metrics = protocol.metrics
+        self.judged = users_with_targets(split.test)
+        self.examples: Asked = asked_examples(split, self.judged)
+        self._information = self_information(split.train.matrix)
+        is_ordered = protocol.data.feedback == "sequences"
+        self._unordered = split_for("implicit", split) if is_ordered else None
+
+    def split_for(self, model: Model) -> Split:
+        """The split as the model is to see it: what does not go by order sees ones in place of places."""
+        if self._unordered is not None and model.feedback != "sequences":
+            return self._unordered
+        return self.split
+
+    def validation_value(self, model: Model) -> float | None:
+        """The number that chooses; None without a validation part."""
+        validation = self.split_for(model).validation
+        if validation is None:
+            return None
+        spec = self.metrics.selecting
+        return self._scores(model, validation, [spec])[str(spec)].value
+
+    def prefers(self, value: float | None, than: float | None) -> bool:
+        """Whether validation prefers the first value; of equal ones neither."""
+        return value is not None and than is not None and self.metrics.selecting.is_better(value, than)
+
+    def tested(self, fitted: Model, test: Holdout | None = None) -> Tested:
+        """Judge a fitted model on the test part.
+
+        Args:
+            fitted: knows the items of train.
+            test: in place of the split's own, for a model that was refitted.
+        """
+        test = self.split_for(fitted).test if test is None else test
+        if self.metrics.of_ratings:
+            scores = self._scores(fitted, test, self.metrics.reported)
+            return Tested(scores, predicted=predicted_for(fitted, test, self.examples.rows))
+        curve = self._curve_specs()
+        specs = list(dict.fromkeys([*self.metrics.reported, *curve]))
+        scores = self._scores(fitted, test, specs)
+        curves: dict[str, dict[int, float]] = {}
+        for spec in curve:
+            curves.setdefault(spec.name, {})[spec.k or 0] = scores[str(spec)].value
+        lists = suggested_for(self._recommender(fitted), test, self.examples.rows)
+        return Tested({str(spec): scores[str(spec)] for spec in self.metrics.reported}, curves, lists)
+
+    def _scores(self, model: Model, holdout: Holdout, specs: Sequence[MetricSpec]) -> dict[str, Score]:
+        """Score of each metric on the holdout, through the code that serves."""
+        if self.metrics.of_ratings:
+            return score_ratings(model, holdout, specs)
+        return score_rankings(self._recommender(model), holdout, specs, self._information)
+
+    def _recommender(self, model: Model) -> Recommender:
+        return Recommender(model, self.split.train.items)
+
+    def _curve_specs(self) -> list[MetricSpec]:
+        """The reported metrics, and coverage, at every rank of the curves that the lists reach."""
+        deepest = depth(self.metrics.reported)
+        ranks = sorted({k for k in CURVE_RANKS if k < deepest} | {deepest})
+        names = dict.fromkeys(
+            [spec.name for spec in self.metrics.reported if spec.k is not None] + ["coverage"]
+        )
+        return [MetricSpec(name, int(k)) for name in names for k in ranks]
+
+
+def judged_users(task: Task) -> tuple[str, ...]:
+    """Ids of the users that have a value, in the order of all per-user values."""
+    return tuple(map(str, task.split.test.users.ids[np.asarray(task.judged)]))
