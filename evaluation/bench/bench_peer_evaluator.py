@@ -22,8 +22,8 @@ from tables import markdown_table, provenance
 
 from recae.data.benchmarks import load_benchmark
 from recae.data.holdout import Holdout
-from recae.evaluation.metrics import self_information
-from recae.evaluation.scoring import score_rankings
+from recae.evaluation.item_facts import ItemFacts
+from recae.evaluation.scoring import Serving, score_rankings
 from recae.evaluation.specs import MetricSpec
 from recae.models import create
 from recae.progress import track
@@ -83,7 +83,7 @@ def main() -> None:
     model = create("pure_svd", n_factors=N_FACTORS).fit(train, show_progress=False)
     recommender = Recommender(model, split.train.items)
     specs = [MetricSpec.parse(f"recall@{K}"), MetricSpec.parse(f"ndcg@{K}")]
-    information = self_information(train)
+    facts = ItemFacts(train)
 
     seconds: dict[str, list[float]] = {"recae": [], "irspack": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -95,7 +95,7 @@ def main() -> None:
                 peer.stdin.flush()
                 theirs = json.loads(peer.stdout.readline())
                 started = perf_counter()
-                ours = score_rankings(recommender, test, specs, information)
+                ours = score_rankings(Serving(recommender), test, specs, facts)
                 seconds["recae"].append(perf_counter() - started)
                 seconds["irspack"].append(theirs["seconds"])
             peer.stdin.close()

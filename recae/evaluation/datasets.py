@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 
 from recae.data import filters, splits
+from recae.data.benchmark_titles import benchmark_catalogue
 from recae.data.benchmarks import load_benchmark
 from recae.data.catalogue import Catalogue
 from recae.data.holdout import Feedback, Holdout, Split, holdout_for, values_for
@@ -71,9 +72,16 @@ def load_split(protocol: Protocol, seed: int | None = None) -> Split:
     return replace(split, notes={reason: n for reason, n in notes.items() if n} | dict(split.notes))
 
 
-def load_catalogue(data: DataSection) -> Catalogue | None:
-    """Titles and categories of the items, where the data have some."""
-    return load_sample()[1] if data.source == SAMPLE else None
+def load_catalogue(protocol: Protocol) -> Catalogue | None:
+    """Titles and categories of the items; None where the data have none.
+
+    Raises:
+        DataError: if the file that the protocol names is no catalogue.
+    """
+    data = protocol.data
+    if data.path is not None:
+        return None if data.catalogue is None else Catalogue.read(protocol.folder / data.catalogue)
+    return load_sample()[1] if data.source == SAMPLE else benchmark_catalogue(str(data.source))
 
 
 def check_refittable(split: Split, feedback: Feedback = "implicit") -> Holdout:

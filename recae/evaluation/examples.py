@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recae.data.holdout import Holdout, Split
+from recae.data.idmap import IdMap
 from recae.evaluation.records import Example
+from recae.evaluation.scoring import Ranker
 from recae.models.base import Model
 from recae.models.ranking import NEVER
 from recae.models.ratings import predicted_at
-from recae.recommender import Recommender
 
 N_EXAMPLES = 8
 N_SHOWN = 12
@@ -62,12 +63,11 @@ def asked_examples(split: Split, judged: NDArray[np.int64]) -> Asked:
 
 
 def suggested_for(
-    recommender: Recommender, test: Holdout, rows: NDArray[np.int64]
+    ranker: Ranker, test: Holdout, items: IdMap, rows: NDArray[np.int64]
 ) -> tuple[tuple[str, ...], ...]:
     """The first suggestions for these rows, through the code that serves."""
-    candidates = None if test.candidates is None else test.candidates[rows]
-    found, scores = recommender.rank(test.inputs[rows], N_SHOWN, seen=test.seen[rows], candidates=candidates)
-    ids = recommender.items.ids
+    found, scores = ranker.rank_rows(test, rows, N_SHOWN)
+    ids = items.ids
     return tuple(
         tuple(map(str, ids[columns[row_scores > NEVER]]))
         for columns, row_scores in zip(found, scores, strict=True)

@@ -1,5 +1,6 @@
 """What the numbers mean: one function a metric, each with formula, range and an example that a test runs.
 
+Here is what tells right from wrong; what a list is like beyond that is in `recae.evaluation.beyond_accuracy`.
 Ranking metrics take one batch of users:
 
     hits        bool (n_rows, n_ranks): is the item at this rank one the user really took? Best rank first.
@@ -21,6 +22,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recae.models import ranking
+
+COMPARED = 4_000_000
+"""Scores that `auc` compares at a time."""
 
 Hits: TypeAlias = NDArray[np.bool_]
 Counts: TypeAlias = NDArray[np.int_]
@@ -128,47 +132,55 @@ def average_precision_capped(hits: Hits, n_relevant: Counts, k: int) -> Values:
     return _summed_precision(hits, n_relevant, k) / np.minimum(n_relevant, k)
 
 
-def coverage(shown: NDArray[np.bool_]) -> float:
-    """Share of the catalogue that is suggested to somebody: ``items in at least one list / n_items``.
+def r_precision(hits: Hits, n_relevant: Counts) -> Values:
+    """Precision at the rank where all could have been found: ``hits in first R / R``, R held-out items.
+
+    From 0 to 1, and 1 is in reach of every user; precision and recall are the same at this rank. trec_eval's
+    ``Rprec``. The lists must be as deep as the largest R.
+
+    Here two items are held out, and one of the first two is right.
+
+    >>> r_precision(np.array([[True, False, True]]), np.array([2]))
+    array([0.5])
+    """
+    _found(hits, n_relevant, hits.shape[1])  # its checks
+    if (n_relevant > hits.shape[1]).any():
+        raise ValueError(f"a row has {n_relevant.max()} held-out items, and lists are {hits.shape[1]} deep")
+    within = np.arange(hits.shape[1]) < n_relevant[:, None]  # (n_rows, n_ranks)
+    return np.asarray((hits & within).sum(axis=1) / n_relevant, dtype=np.float64)
+
+
+def auc(scores: NDArray[np.floating[Any]], targets: csr_array, ranked: NDArray[np.bool_]) -> Values:
+    """Chance that a held-out item is scored above another one: ``(pairs in order + ties / 2) / pairs``.
+
+    Pairs of one held-out item and one that is neither held out nor left out of the ranking. From 0 to 1; a random
+    order has .5, and so has a user without such pairs. It counts the far end of the ranking as much as the first
+    places, so it is read beside NDCG.
 
     Args:
-        shown: bool (n_items,), whether the item stands in any user's first k.
+        scores: shape (n_rows, n_items).
+        targets: what was held out, same shape.
+        ranked: bool, same shape: False for what was seen or is no candidate.
 
-    From 0 to 1. Popularity covers little; a random list covers everything, so it is read beside NDCG, never alone.
+    Here the held-out item beats one of two others, and ties with the second.
 
-    >>> coverage(np.array([True, False, True, False]))
-    0.5
+    >>> auc(np.array([[3.0, 3.0, 1.0]]), csr_array([[1, 0, 0]]), np.array([[True, True, True]]))
+    array([0.75])
     """
-    return float(shown.mean())
-
-
-def novelty(information: NDArray[np.floating[Any]], shown: Hits) -> Values:
-    """How unexpected a list is: mean self-information of its items, in bits.
-
-    Args:
-        information: (n_rows, k), `self_information` of the item at each rank.
-        shown: bool (n_rows, k), False where the list ran out of items; those ranks do not count.
-
-    From 0 (everybody in train has all of it) to log2(n_users); an empty list has 0.
-
-    >>> novelty(np.array([[1.0, 3.0, 9.0]]), np.array([[True, True, False]]))
-    array([2.])
-    """
-    total = np.where(shown, information, 0.0).sum(axis=1, dtype=np.float64)
-    return np.asarray(total / np.maximum(shown.sum(axis=1), 1), dtype=np.float64)
-
-
-def self_information(train: csr_array) -> Values:
-    """``-log2(share of train users who have the item)`` in bits, shape (n_items,).
-
-    An item that no train user has counts as if one had it: its information is bounded, not infinite.
-
-    >>> self_information(csr_array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]))
-    array([0., 1., 1.])
-    """
-    n_users, n_items = train.shape
-    takers = np.bincount(train.indices[train.data != 0], minlength=n_items)
-    return np.asarray(np.log2(max(n_users, 1)) - np.log2(np.maximum(takers, 1)), dtype=np.float64)
+    rows = np.repeat(np.arange(len(scores)), np.diff(targets.indptr))
+    wanted = scores[rows, targets.indices]  # (n_targets,)
+    others = np.where(ranked, scores, np.nan)  # a comparison with NaN is False
+    others[rows, targets.indices] = np.nan
+    n_others = np.isfinite(others).sum(axis=1)
+    won = np.zeros(len(scores))
+    step = max(1, COMPARED // max(scores.shape[1], 1))
+    for start in range(0, len(rows), step):
+        some = slice(start, start + step)
+        against = others[rows[some]]
+        above = (against < wanted[some, None]).sum(axis=1) + 0.5 * (against == wanted[some, None]).sum(axis=1)
+        np.add.at(won, rows[some], above)
+    pairs = n_others * np.diff(targets.indptr)
+    return np.where(pairs > 0, won / np.maximum(pairs, 1), 0.5)
 
 
 def rmse(predicted: NDArray[np.floating[Any]], actual: NDArray[np.floating[Any]]) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import recae
+from recae.data.catalogue import Catalogue
 from recae.data.splits import Split
 from recae.errors import FitError
 from recae.evaluation.contenders import Contender, contenders_of, refuse_dishonest
@@ -61,7 +62,8 @@ def evaluate(
         protocol = load_protocol(protocol)
     started, clock = datetime.now(UTC), time.perf_counter()
     contenders = [contenders_of(section, protocol.seed) for section in protocol.models]
-    task = Task(protocol, load_split(protocol))
+    catalogue = load_catalogue(protocol)
+    task = Task(protocol, load_split(protocol), catalogue)
     for section, models in zip(protocol.models, contenders, strict=True):
         refuse_dishonest(protocol, task.split, section, models)
 
@@ -77,7 +79,7 @@ def evaluate(
         ]
         for seed in further_seeds:
             if protocol.splits_at_random:
-                task = Task(protocol, load_split(protocol, seed))
+                task = Task(protocol, load_split(protocol, seed), catalogue)
                 further_hashes.append(sha256_of(task.split))
             for row in rows:
                 if row.is_seeded or protocol.splits_at_random:
@@ -101,9 +103,9 @@ def evaluate(
         data=facts.model_copy(update={"more_sha256": tuple(further_hashes)}),
         models=judged_models,
         significance=significance_of(judged_models, protocol.metrics.reported, protocol.metrics.select),
-        segments=_segments(first, judged_models, columns),
+        segments=_segments(first, rows, columns),
         examples=examples,
-        titles=_titles(protocol, mentioned(examples)),
+        titles=_titles(catalogue, mentioned(examples)),
         users=users,
     )
 
@@ -135,9 +137,6 @@ class _Row:
 
     def result(self) -> ModelResult:
         first = self.tests[0]
-        per_user = {
-            text: score.per_user for text, score in first.scores.items() if score.per_user is not None
-        }
         return ModelResult(
             title=self.section.title,
             name=self.section.name,
@@ -149,7 +148,7 @@ class _Row:
             seconds=self.seconds,
             curves={name: dict(values) for name, values in first.curves.items()},
             learning=self.learning,
-            per_user=per_user,
+            per_user=first.per_user,
         )
 
 
@@ -254,15 +253,23 @@ def _facts(split: Split) -> DataFacts:
     )
 
 
-def _segments(
-    task: Task, models: Sequence[ModelResult], columns: Mapping[str, Sequence[Any]]
-) -> tuple[Segment, ...]:
-    per_user = {model.title: model.per_user for model in models if model.per_user}
-    return segments_of(user_groups(task.split.test, task.judged, columns), per_user) if per_user else ()
+def _segments(task: Task, rows: Sequence[_Row], columns: Mapping[str, Sequence[Any]]) -> tuple[Segment, ...]:
+    per_user = {row.section.title: row.tests[0].per_user for row in rows if row.tests[0].per_user}
+    if not per_user:
+        return ()
+    everybody = np.ones(len(task.judged), dtype=np.bool_)
+    by_item = [
+        segment
+        for group in task.facts.popularity_groups
+        for segment in segments_of(
+            {"item popularity": {group: everybody}},
+            {row.section.title: row.tests[0].by_item_group(group) for row in rows},
+        )
+    ]
+    return segments_of(user_groups(task.split.test, task.judged, columns), per_user) + tuple(by_item)
 
 
-def _titles(protocol: Protocol, items: Sequence[str]) -> dict[str, str]:
-    catalogue = load_catalogue(protocol.data)
+def _titles(catalogue: Catalogue | None, items: Sequence[str]) -> dict[str, str]:
     if catalogue is None:
         return {}
     titles = {item: catalogue.title(item) for item in items}

@@ -37,6 +37,9 @@ class DataSection(Section):
     """``"movielens-small"`` (the bundled sample) or the name of a public benchmark; or else ``path``."""
     path: str | None = None
     """A log (CSV, JSONL, Parquet, or a folder of them), relative to the protocol file."""
+    catalogue: str | None = None
+    """For ``path``: a Parquet file with item_id, title, year and categories, relative to the protocol file. The report
+    shows titles, and calibration compares categories."""
     columns: dict[str, str] = {}
     """For ``path``: recae's column name -> the log's, e.g. ``{ user_id = "userId" }``."""
     duplicates: Literal["last", "sum", "max", "count"] = "last"
@@ -55,8 +58,8 @@ class DataSection(Section):
     def _one_source(self) -> Self:
         if (self.source is None) == (self.path is None):
             raise ValueError("give either source (the sample or a benchmark) or path (a log of your own)")
-        if self.source is not None and (self.columns or self.duplicates != "last"):
-            raise ValueError(f"columns and duplicates go with path; {self.source!r} has its own")
+        if self.source is not None and (self.columns or self.duplicates != "last" or self.catalogue):
+            raise ValueError(f"columns, duplicates and catalogue go with path; {self.source!r} has its own")
         return self
 
 

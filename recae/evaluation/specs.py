@@ -10,7 +10,7 @@ from recae.evaluation import metrics
 from recae.evaluation.metrics import Counts, Hits, Values
 
 RowMetric: TypeAlias = Callable[[Hits, Counts, int], Values]
-Scope: TypeAlias = Literal["hits", "lists", "ratings"]
+Scope: TypeAlias = Literal["hits", "lists", "exposure", "scores", "ratings"]
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,18 @@ class Definition:
 
     Args:
         text: one line; k stands for the cut-off.
-        scope: what it is computed from: a user's hits, the lists themselves (right or wrong), or rating errors.
+        scope: what it is computed from: a user's hits, the user's list itself, how often all lists show each item,
+            the scores of all items, or rating errors.
         better: which direction is better; None where more is not simply better: it selects and wins nothing.
         per_row: the function, for metrics of scope ``"hits"``.
+        has_cut: whether it counts the first k ranks only, and is written ``name@k``.
     """
 
     text: str
     scope: Scope = "hits"
     better: Literal["higher", "lower"] | None = "higher"
     per_row: RowMetric | None = None
+    has_cut: bool = True
 
 
 DEFINITIONS: dict[str, Definition] = {
@@ -52,8 +55,41 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "mrr": Definition("1 / rank of the first hit; 0 without a hit in the first k", per_row=metrics.mrr),
     "hit_rate": Definition("share of users with a hit in the first k", per_row=metrics.hit_rate),
+    "r_precision": Definition(
+        "hits in the first R / R, R held-out items (trec Rprec)",
+        per_row=lambda hits, n_relevant, _depth: metrics.r_precision(hits, n_relevant),
+        has_cut=False,
+    ),
+    "auc": Definition(
+        "chance that a held-out item is scored above one that is neither held out nor seen; ties count half",
+        scope="scores",
+        has_cut=False,
+    ),
+    "serendipity": Definition(
+        "hits in the first k that are not among the user's k most popular unseen items / k", scope="lists"
+    ),
+    "calibration": Definition(
+        "KL divergence of the list's mix of categories from the history's, smoothed by .01, in nats",
+        scope="lists",
+        better="lower",
+    ),
+    "diversity": Definition(
+        "mean of 1 - cosine of the items' training columns over the pairs in the first k",
+        scope="lists",
+        better=None,
+    ),
+    "average_popularity": Definition(
+        "mean share of train users who have the item over the first k", scope="lists", better=None
+    ),
     "coverage": Definition(
-        "share of the catalogue that stands in the first k of at least one user", scope="lists", better=None
+        "share of the catalogue that stands in the first k of at least one user",
+        scope="exposure",
+        better=None,
+    ),
+    "gini": Definition(
+        "inequality of how often each item of the catalogue stands in a first k: 0 equal, 1 one item alone",
+        scope="exposure",
+        better=None,
     ),
     "novelty": Definition(
         "mean of -log2(share of train users who have the item) over the first k, in bits",
@@ -61,9 +97,14 @@ DEFINITIONS: dict[str, Definition] = {
         better=None,
     ),
     "rmse": Definition(
-        "root of the mean squared error over all held-out ratings", scope="ratings", better="lower"
+        "root of the mean squared error over all held-out ratings",
+        scope="ratings",
+        better="lower",
+        has_cut=False,
     ),
-    "mae": Definition("mean absolute error over all held-out ratings", scope="ratings", better="lower"),
+    "mae": Definition(
+        "mean absolute error over all held-out ratings", scope="ratings", better="lower", has_cut=False
+    ),
 }
 """Every metric there is. Means over users weigh every user with held-out items the same."""
 
@@ -77,7 +118,7 @@ class MetricSpec:
 
     @classmethod
     def parse(cls, text: str) -> "MetricSpec":
-        """Read ``"name@k"``, or ``"name"`` for metrics of ratings.
+        """Read ``"name@k"``, or ``"name"`` for metrics without a cut-off.
 
         Raises:
             ConfigError: if there is no such metric, or the cut-off is missing, superfluous or not a positive number.
@@ -87,9 +128,9 @@ class MetricSpec:
             raise ConfigError(
                 f"no metric is called {name!r} (in {text!r}); there are: {', '.join(DEFINITIONS)}"
             )
-        if DEFINITIONS[name].scope == "ratings":
+        if not DEFINITIONS[name].has_cut:
             if at:
-                raise ConfigError(f"{text!r} has a cut-off, but {name} counts every rating; write {name!r}")
+                raise ConfigError(f"{text!r} has a cut-off, and {name} has none; write {name!r}")
             return cls(name, None)
         if not re.fullmatch(r"[1-9]\d{0,5}", cut, re.ASCII):
             raise ConfigError(f"{text!r} needs the number of ranks that count, for example '{name}@20'")

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from recae.data.catalogue import Catalogue
 from recae.data.splits import Holdout, Split
 from recae.evaluation.datasets import split_for
 from recae.evaluation.examples import Asked, asked_examples, predicted_for, suggested_for
-from recae.evaluation.metrics import self_information
+from recae.evaluation.item_facts import ItemFacts
+from recae.evaluation.metrics import Values
 from recae.evaluation.protocol import Protocol
-from recae.evaluation.scoring import Score, score_rankings, score_ratings, users_with_targets
+from recae.evaluation.scoring import Score, Serving, score_rankings, score_ratings, users_with_targets
 from recae.evaluation.specs import MetricSpec, depth
 from recae.models.base import Model
 from recae.recommender import Recommender
@@ -32,17 +34,28 @@ class Tested:
     predicted: tuple[tuple[float, ...], ...] = ()
     """The rating of each of an example user's targets."""
 
+    @property
+    def per_user(self) -> dict[str, Values]:
+        """Value of every judged user, by metric, where users have one."""
+        return {text: score.per_user for text, score in self.scores.items() if score.per_user is not None}
+
+    def by_item_group(self, group: str) -> dict[str, Values]:
+        """The same with the targets of one group of items alone."""
+        return {text: score.by_group[group] for text, score in self.scores.items() if group in score.by_group}
+
 
 class Task:
     """The split of one seed, and what judges on it."""
 
-    def __init__(self, protocol: Protocol, split: Split) -> None:
+    def __init__(self, protocol: Protocol, split: Split, catalogue: Catalogue | None = None) -> None:
         self.split = split
         self.seed = protocol.seed
         self.metrics = protocol.metrics
         self.judged = users_with_targets(split.test)
         self.examples: Asked = asked_examples(split, self.judged)
-        self._information = self_information(split.train.matrix)
+        self.facts = ItemFacts(split.train.matrix, split.train.items, catalogue)
+        if any(spec.name == "calibration" for spec in [*self.metrics.reported, self.metrics.selecting]):
+            _ = self.facts.categories  # without any, this refuses now, and not after hours of fitting
         is_ordered = protocol.data.feedback == "sequences"
         self._unordered = split_for("implicit", split) if is_ordered else None
 
@@ -77,21 +90,23 @@ class Task:
             return Tested(scores, predicted=predicted_for(fitted, test, self.examples.rows))
         curve = self._curve_specs()
         specs = list(dict.fromkeys([*self.metrics.reported, *curve]))
-        scores = self._scores(fitted, test, specs)
+        scores = score_rankings(
+            self._serving(fitted), test, specs, self.facts, item_groups=self.facts.popularity_groups
+        )
         curves: dict[str, dict[int, float]] = {}
         for spec in curve:
             curves.setdefault(spec.name, {})[spec.k or 0] = scores[str(spec)].value
-        lists = suggested_for(self._recommender(fitted), test, self.examples.rows)
+        lists = suggested_for(self._serving(fitted), test, self.split.train.items, self.examples.rows)
         return Tested({str(spec): scores[str(spec)] for spec in self.metrics.reported}, curves, lists)
 
     def _scores(self, model: Model, holdout: Holdout, specs: Sequence[MetricSpec]) -> dict[str, Score]:
         """Score of each metric on the holdout, through the code that serves."""
         if self.metrics.of_ratings:
             return score_ratings(model, holdout, specs)
-        return score_rankings(self._recommender(model), holdout, specs, self._information)
+        return score_rankings(self._serving(model), holdout, specs, self.facts)
 
-    def _recommender(self, model: Model) -> Recommender:
-        return Recommender(model, self.split.train.items)
+    def _serving(self, model: Model) -> Serving:
+        return Serving(Recommender(model, self.split.train.items))
 
     def _curve_specs(self) -> list[MetricSpec]:
         """The reported metrics, and coverage, at every rank of the curves that the lists reach."""

@@ -4,6 +4,7 @@ from recae.data.holdout import Split
 from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
 from recae.evaluation.examples import asked_examples, examples_of, mentioned, predicted_for, suggested_for
+from recae.evaluation.scoring import Serving
 from recae.models.ranking import NEVER
 from recae.recommender import Recommender
 
@@ -37,7 +38,8 @@ def test_suggestions_are_what_the_recommender_ranks_without_what_was_seen():
     split = held_out_split()
     model = ByColumn(favourite=5).fit(split.train.matrix)
 
-    lists = suggested_for(Recommender(model, split.train.items), split.test, np.array([0, 3]))
+    ranker = Serving(Recommender(model, split.train.items))
+    lists = suggested_for(ranker, split.test, split.train.items, np.array([0, 3]))
 
     assert lists == (("5", "1", "2", "3", "4"), ("5", "2", "3", "4"))
     assert model.recommend(0, split.test.inputs[[3]], N=6)[1][-1] == NEVER, (

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from ir_measures import AP, RR, P, R, Success, nDCG
+from ir_measures import AP, RR, P, R, Rprec, Success, nDCG
 from scipy.sparse import csr_array
+from sklearn.metrics import roc_auc_score
 
 from recae.evaluation import metrics
 from recae.models.ranking import hits as hits_of
@@ -144,6 +145,18 @@ def oracle(measure, scores, targets):
     return [by_query[str(row)] for row in range(len(scores))]
 
 
+def random_task(rng, *, tied, n_rows=40, n_items=60):
+    """Scores, and which items each user really took: at least one."""
+    scores = (
+        rng.integers(0, 6, (n_rows, n_items))
+        if tied
+        else rng.permuted(np.tile(np.arange(n_items), (n_rows, 1)), axis=1)
+    )
+    targets = rng.random((n_rows, n_items)) < 0.15
+    targets[np.arange(n_rows), rng.integers(0, n_items, n_rows)] = True
+    return scores.astype(np.float32), targets
+
+
 @pytest.mark.parametrize(
     ("metric", "measure"),
     [
@@ -158,36 +171,12 @@ def oracle(measure, scores, targets):
 @pytest.mark.parametrize("k", [1, 7, 20])
 @pytest.mark.parametrize("tied", [False, True], ids=["distinct scores", "ties: the lower column first"])
 def test_a_metric_equals_ir_measures_on_random_lists(metric, measure, k, tied):
-    rng = np.random.default_rng([k, tied])
-    n_rows, n_items = 40, 60
-    scores = (
-        rng.integers(0, 6, (n_rows, n_items))
-        if tied
-        else rng.permuted(np.tile(np.arange(n_items), (n_rows, 1)), axis=1)
-    )
-    scores = scores.astype(np.float32)
-    targets = rng.random((n_rows, n_items)) < 0.15
-    targets[np.arange(n_rows), rng.integers(0, n_items, n_rows)] = True  # every user has one
+    scores, targets = random_task(np.random.default_rng([k, tied]), tied=tied)
     ids, _ = top_n(scores.copy(), 20)
 
     ours = metric(hits_of(ids, csr_array(targets.astype(np.float32))), targets.sum(axis=1), k)
 
     np.testing.assert_allclose(ours, oracle(measure @ k, scores, targets), rtol=0, atol=1e-9)
-
-
-def test_self_information_is_one_bit_when_half_of_the_users_have_the_item():
-    train = csr_array(np.array([[1, 1, 0], [1, 0, 0], [1, 1, 0], [1, 0, 0]], dtype=np.float32))
-
-    bits = metrics.self_information(train)
-
-    assert bits.tolist() == [0.0, 1.0, 2.0], "4 of 4; 2 of 4; none, counted as 1 of 4"
-
-
-def test_novelty_is_the_mean_over_the_items_shown():
-    bits = np.array([[2.0, 4.0], [1.0, 7.0], [5.0, 5.0]])
-    shown = np.array([[True, True], [True, False], [False, False]])
-
-    assert metrics.novelty(bits, shown).tolist() == [3.0, 1.0, 0.0]
 
 
 def test_a_rating_error_weighs_every_rating_the_same():
@@ -220,3 +209,51 @@ def test_a_batch_that_has_no_honest_value_is_refused(metric, hits, n_relevant, k
 def test_rating_errors_need_one_prediction_for_each_rating(error, predicted):
     with pytest.raises(ValueError, match="equally long"):
         error(predicted, np.array([1.0, 2.0]) if predicted.size else np.array([]))
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["distinct scores", "ties: the lower column first"])
+def test_r_precision_equals_ir_measures_on_random_lists(tied):
+    rng = np.random.default_rng(tied)
+    scores, targets = random_task(rng, tied=tied)
+    ids, _ = top_n(scores.copy(), scores.shape[1])
+
+    ours = metrics.r_precision(hits_of(ids, csr_array(targets.astype(np.float32))), targets.sum(axis=1))
+
+    np.testing.assert_allclose(ours, oracle(Rprec, scores, targets), rtol=0, atol=1e-9)
+
+
+def test_r_precision_needs_lists_as_deep_as_the_user_with_most_held_out_items():
+    with pytest.raises(ValueError, match="6 held-out items, and lists are 5 deep"):
+        metrics.r_precision(HITS, np.array([3, 1, 6]))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_auc_equals_scikit_learn_over_what_is_ranked(tied):
+    rng = np.random.default_rng([7, tied])
+    scores, targets = random_task(rng, tied=tied)
+    ranked = (rng.random(scores.shape) < 0.7) | targets
+
+    ours = metrics.auc(scores, csr_array(targets.astype(np.float32)), ranked)
+
+    theirs = [
+        roc_auc_score(targets[row][ranked[row]], scores[row][ranked[row]]) for row in range(len(scores))
+    ]
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9)
+
+
+def test_auc_compares_in_blocks_with_the_same_result(monkeypatch):
+    scores, targets = random_task(np.random.default_rng(3), tied=True)
+    asked = scores, csr_array(targets.astype(np.float32)), np.ones(scores.shape, dtype=np.bool_)
+    whole = metrics.auc(*asked)
+
+    monkeypatch.setattr(metrics, "COMPARED", 100)
+
+    assert metrics.auc(*asked).tolist() == whole.tolist()
+
+
+def test_auc_of_a_user_with_nothing_to_compare_is_one_half():
+    nothing_else = metrics.auc(
+        np.array([[1.0, 2.0]]), csr_array(np.array([[1.0, 0.0]])), np.array([[True, False]])
+    )
+
+    assert nothing_else.tolist() == [0.5]

@@ -102,7 +102,7 @@ def test_searched_lists_multiply(write):
         ('"recall@20"', '"recall@²"', r"'recall@²' needs the number of ranks"),
         ('"recall@20"', '"ndcg@100"', r"ndcg@100 is listed twice"),
         ('"recall@20"', '"rmse"', r"metrics of rankings and of ratings need a protocol each"),
-        ('"recall@20"', '"rmse@5"', r"'rmse@5' has a cut-off, but rmse counts every rating"),
+        ('"recall@20"', '"rmse@5"', r"'rmse@5' has a cut-off, and rmse has none"),
         ('select = "ndcg@100"', 'select = "coverage@5"', r"more coverage@5 is not simply better"),
         ('select = "ndcg@100"', 'select = "rmse"', r"rmse cannot choose for ndcg@100"),
         ('source = "movielens-small"', "", r"data: give either source .* or path"),
@@ -110,7 +110,7 @@ def test_searched_lists_multiply(write):
         (
             '"movielens-small"',
             '"movielens-small"\ncolumns = { a = "b" }',
-            r"data: columns and duplicates go with path",
+            r"data: columns, duplicates and catalogue go with path",
         ),
         ("seed = 3", "seeds = [4, -3]", r"seeds 2: .*greater than or equal to 0"),
         ("seed = 3", "seeds = [4, 5, 4]", r"seeds: \[4, 5, 4\] has a seed twice"),

@@ -30,7 +30,7 @@ def test_the_table_of_metrics_is_the_registry():
 
     assert {name: text for name, _, text in rows if name in defined} == defined
     assert {name for name, cut, _ in rows if cut} == {
-        name for name, definition in DEFINITIONS.items() if definition.scope != "ratings"
+        name for name, definition in DEFINITIONS.items() if definition.has_cut
     }
 
 

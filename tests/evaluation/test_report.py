@@ -13,7 +13,7 @@ from recae.evaluation.protocol import Protocol
 
 from .evaluation_fakes import held_out_split
 
-FILES = ["per_user.parquet", "results.json", "results.md"]
+FILES = ["per_user.parquet", "results.html", "results.json", "results.md"]
 
 PROTOCOL = Protocol(
     name="by-hand",
@@ -101,7 +101,7 @@ def test_the_console_shows_every_model_metric_and_definition(results):
 
 
 def test_written_results_are_read_back_equal(results, tmp_path):
-    as_json, as_markdown = report.write(results, tmp_path / "new" / "folder")
+    as_json, as_markdown, _page = report.write(results, tmp_path / "new" / "folder")
     again = Results.read(as_json)
 
     assert again.model_dump() == results.model_dump()
@@ -111,7 +111,7 @@ def test_written_results_are_read_back_equal(results, tmp_path):
 
 
 def test_a_crash_while_writing_leaves_the_old_results_whole(results, tmp_path, monkeypatch):
-    as_json, _ = report.write(results, tmp_path)
+    as_json, *_ = report.write(results, tmp_path)
     before = as_json.read_bytes()
 
     def crash(*_):

@@ -1,0 +1,61 @@
+"""Titles and genres of the public benchmarks that have some."""
+
+import gzip
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from recae.data.benchmarks import DEFAULT_ROOT
+from recae.data.catalogue import Catalogue, Item
+
+YEAR = re.compile(r"^(.*\S)\s*\((\d{4})\)$")
+
+
+def benchmark_catalogue(name: str, root: str | Path | None = None) -> Catalogue | None:
+    """The items of a benchmark; None if its ids are bare numbers, or the file of titles is not there.
+
+    Args:
+        name: of the benchmark.
+        root: the folder of all benchmarks; None takes RECAE_DATA.
+    """
+    if name not in CATALOGUES:
+        return None
+    folder = Path(root if root is not None else os.environ.get("RECAE_DATA", DEFAULT_ROOT))
+    try:
+        return Catalogue(CATALOGUES[name](folder))
+    except FileNotFoundError:
+        return None
+
+
+def _ml_1m(root: Path) -> Iterable[Item]:
+    with gzip.open(root / "ml-1m" / "movies.dat.gz", "rt", encoding="latin-1") as file:
+        for line in file:
+            item_id, title, genres = line.rstrip("\n").split("::")
+            yield _item(item_id, title, genres.split("|"))
+
+
+def _ml_100k(root: Path) -> Iterable[Item]:
+    folder = root / "ml-100k"
+    with gzip.open(folder / "u.genre.gz", "rt", encoding="latin-1") as file:
+        genres = [line.split("|")[0] for line in file if line.strip()]
+    with gzip.open(folder / "u.item.gz", "rt", encoding="latin-1") as file:
+        for line in file:
+            item_id, title, *rest = line.rstrip("\n").split("|")
+            flags = rest[-len(genres) :]
+            yield _item(
+                item_id, title, [genre for genre, flag in zip(genres, flags, strict=True) if flag == "1"]
+            )
+
+
+def _item(item_id: str, title: str, genres: Iterable[str]) -> Item:
+    with_year = YEAR.match(title)
+    bare, year = (with_year[1], int(with_year[2])) if with_year else (title, None)
+    return Item(item_id, bare, year, tuple(genres))
+
+
+CATALOGUES: dict[str, Callable[[Path], Iterable[Item]]] = {
+    "ml-1m": _ml_1m,
+    "ml-100k": _ml_100k,
+    "ml-100k-u1": _ml_100k,
+}
