@@ -97,7 +97,7 @@ def sign_flip_p(differences: Values, *, n_flips: int = N_FLIPS, seed: int = 0) -
     if not len(moved):
         return 1.0
     nearly = observed * (1 - 1e-12)  # equal sums may differ in the last digit
-    if 2.0 ** len(moved) <= n_flips:
+    if len(moved) <= np.log2(n_flips):
         ways = np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved)) & 1
         return float(np.mean(np.abs((2 * ways - 1) @ moved) >= nearly))
     rng = np.random.default_rng(seed)

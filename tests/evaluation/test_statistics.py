@@ -97,3 +97,9 @@ def test_other_users_are_refused():
         ValueError, match="5 values against 4; two models are compared on the same users only"
     ):
         difference(np.zeros(5), np.zeros(4))
+
+
+def test_more_users_than_a_float_has_exponents_are_flipped_at_random():
+    values = np.random.default_rng(0).normal(0.1, 1.0, 5_000)
+
+    assert sign_flip_p(values) == pytest.approx(1 / 10_000), "a mean seven standard errors from 0"
