@@ -70,7 +70,7 @@ def scatter(series: Sequence[Series], *, x: str, y: str, log_x: bool = False, ab
             a, b = frame.place(point)
             label = _label(each.title, a, b, taken) if number == 0 else ""
             parts.append(
-                f'<g class="s{each.style}"><title>{escape(each.title)}: {x} {_number(point[0])}, {y} '
+                f'<g class="s{each.style}"><title>{escape(each.title)}: {escape(x)} {_number(point[0])}, {escape(y)} '
                 f"{_number(point[1])}</title>{marker(each.style, a, b, size=5)}{label}</g>"
             )
     return _svg(parts, about)
