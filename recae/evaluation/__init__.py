@@ -6,9 +6,20 @@ results = evaluate("evaluation/movielens-small.toml")
 report.write(results, "evaluation/results/movielens-small")
 """
 
-from recae.evaluation import report
+from recae.evaluation import frames, report
+from recae.evaluation.datasets import load_split
 from recae.evaluation.protocol import Protocol, load_protocol, sample_protocol_path
 from recae.evaluation.results import Results
-from recae.evaluation.runner import evaluate
+from recae.evaluation.runner import evaluate, judge
 
-__all__ = ["Protocol", "Results", "evaluate", "load_protocol", "report", "sample_protocol_path"]
+__all__ = [
+    "Protocol",
+    "Results",
+    "evaluate",
+    "frames",
+    "judge",
+    "load_protocol",
+    "load_split",
+    "report",
+    "sample_protocol_path",
+]

@@ -25,7 +25,12 @@ class Contender:
 
 
 def contenders_of(section: ModelSection, seed: int) -> list[Contender]:
-    """An unfitted model for every combination: a wrong name or setting shows here, before any work."""
+    """An unfitted model for every combination: a wrong name or setting shows here, before any work.
+
+    None for somebody else's scores: there is nothing to fit.
+    """
+    if section.scores is not None:
+        return []
     seeded = "seed" in registry.config_class(section.name).model_fields
     defaults: Settings = {"seed": seed} if seeded else {}
     return [
@@ -70,10 +75,20 @@ def refuse_dishonest(
         )
     if section.refit:
         check_refittable(split, model.feedback)
-    if not model.supports_fold_in:
-        strangers = [user for user in split.test.users.ids if user not in split.train.users]
-        if strangers:
-            raise EvaluationError(
-                f"{section.title} cannot score users it was not trained on, and {len(strangers):,} test users are "
-                f"held out ({name_some(strangers, 3)}); take it out, or use a split by time or by event"
-            )
+    refuse_strangers(model, split, section.title)
+
+
+def refuse_strangers(model: Model, split: Split, title: str) -> None:
+    """Refuse test users that a model was not trained on and cannot score.
+
+    Raises:
+        EvaluationError: that names the model, some of the users, and what to do.
+    """
+    if model.supports_fold_in:
+        return
+    strangers = [user for user in split.test.users.ids if user not in split.train.users]
+    if strangers:
+        raise EvaluationError(
+            f"{title} cannot score users it was not trained on, and {len(strangers):,} test users are "
+            f"held out ({name_some(strangers, 3)}); take it out, or use a split by time or by event"
+        )

@@ -15,22 +15,22 @@ import torch
 import recae
 from recae.data.catalogue import Catalogue
 from recae.data.splits import Split
-from recae.errors import FitError
-from recae.evaluation.contenders import Contender, contenders_of, refuse_dishonest
-from recae.evaluation.datasets import load_catalogue, load_split, refitting_split, sha256_of
+from recae.errors import EvaluationError
+from recae.evaluation.contenders import contenders_of, refuse_dishonest, refuse_strangers
+from recae.evaluation.datasets import load_catalogue, load_split, sha256_of
 from recae.evaluation.examples import examples_of, mentioned
+from recae.evaluation.leakage import refuse_leaks
+from recae.evaluation.outsiders import Outsider, ScoreTable, kind_of, outsider
 from recae.evaluation.protocol import Protocol, load_protocol
-from recae.evaluation.records import DataFacts, Learning, ModelResult, Segment, Trial
-from recae.evaluation.results import Results, measured, significance_of
+from recae.evaluation.records import DataFacts, Segment
+from recae.evaluation.results import Results, significance_of
+from recae.evaluation.rows import Row, evaluated, given, tested_again
 from recae.evaluation.scoring import users_with_targets
-from recae.evaluation.sections import ModelSection, Settings
 from recae.evaluation.segments import columns_of, segments_of, user_groups
-from recae.evaluation.task import Task, Tested, judged_users
+from recae.evaluation.task import Task, judged_users
 from recae.machine import code_sha256, peak_memory
-from recae.models import registry
-from recae.models.base import Model, ModelConfig
-from recae.models.fitting import with_best_epochs
-from recae.progress import Bar, bar
+from recae.models.base import Model
+from recae.progress import bar
 
 LIBRARIES = ("numpy", "scipy", "torch", "implicit")
 
@@ -65,16 +65,20 @@ def evaluate(
     catalogue = load_catalogue(protocol)
     task = Task(protocol, load_split(protocol), catalogue)
     for section, models in zip(protocol.models, contenders, strict=True):
-        refuse_dishonest(protocol, task.split, section, models)
+        if models:
+            refuse_dishonest(protocol, task.split, section, models)
+    outsiders = _outsiders(protocol, task.split)
 
-    facts, further_hashes, first = _facts(task.split), [], task
+    facts, further_hashes, first = facts_of(task.split), [], task
     users = judged_users(task)
     columns = columns_of(protocol.segments, protocol.folder, users)  # a file that is missing shows now
     further_seeds = protocol.every_seed[1:]
     steps = sum(map(len, contenders)) + len(contenders) * (1 + len(further_seeds))  # every trial and test
     with bar(f"evaluating {protocol.name}", steps, show=show_progress) as running:
         rows = [
-            _evaluated(task, section, models, running)
+            given(task, section, outsiders[section.title])
+            if section.title in outsiders
+            else evaluated(task, section, models, running)
             for section, models in zip(protocol.models, contenders, strict=True)
         ]
         for seed in further_seeds:
@@ -83,158 +87,124 @@ def evaluate(
                 further_hashes.append(sha256_of(task.split))
             for row in rows:
                 if row.is_seeded or protocol.splits_at_random:
-                    _test_again(task, row, seed, running)
+                    tested_again(task, row, seed, running)
                 running.advance()
-    judged_models = tuple(row.result() for row in rows)
+    return _results(
+        Run(protocol, command or "recae.evaluation.evaluate(protocol)", started, clock),
+        facts.model_copy(update={"more_sha256": tuple(further_hashes)}),
+        first,
+        rows,
+        columns,
+        catalogue,
+    )
+
+
+def judge(
+    models: Mapping[str, Any],
+    split: Split,
+    metrics: Sequence[str],
+    *,
+    name: str = "judged",
+    select: str | None = None,
+    catalogue: Catalogue | None = None,
+) -> Results:
+    """Test models that are fitted already, ours or somebody else's, on the same users; nothing is fitted or chosen.
+
+    Args:
+        models: title -> a fitted model, an object with implicit's ``recommend`` fitted to ``split.train.matrix``, a
+            function from histories (n_rows, n_items) to scores, or the path of a Parquet file of user_id, item_id, score.
+        split: what to judge on, for example of `recae.data.splits` or `recae.evaluation.load_split`.
+        metrics: such as ``"ndcg@20"``; of rankings.
+        name: of the results.
+        select: the metric that differences are tested on; None for the first.
+        catalogue: titles and categories of the items.
+
+    Raises:
+        ConfigError: for a metric that does not exist.
+        LeakageError: if the split gives away an answer.
+        EvaluationError: if a model cannot be judged on this split.
+    """
+    protocol = Protocol.model_validate(
+        {
+            "name": name,
+            "data": {"source": split.name},
+            "metrics": {"report": list(metrics), "select": select or metrics[0]},
+            "models": [{"name": kind_of(model), "label": title} for title, model in models.items()],
+        }
+    )
+    if protocol.metrics.of_ratings:
+        raise EvaluationError("judge ranks; for RMSE and MAE of a model of ours evaluate a protocol")
+    started, clock = datetime.now(UTC), time.perf_counter()
+    refuse_leaks(split)
+    task = Task(protocol, split, catalogue)
+    rows = []
+    for section, model in zip(protocol.models, models.values(), strict=True):
+        if isinstance(model, Model):
+            refuse_strangers(model, split, section.title)
+        rows.append(given(task, section, model if isinstance(model, Model) else outsider(model, split)))
+    run = Run(protocol, "recae.evaluation.judge(models, split, metrics)", started, clock)
+    return _results(run, facts_of(split), task, rows, {}, catalogue)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was asked for, and when."""
+
+    protocol: Protocol
+    command: str
+    started: datetime
+    clock: float
+
+
+def _results(
+    run: Run,
+    facts: DataFacts,
+    task: Task,
+    rows: Sequence[Row],
+    columns: Mapping[str, Sequence[Any]],
+    catalogue: Catalogue | None,
+) -> Results:
+    """All that was found, from the rows of the first seed's task."""
+    models, metrics = tuple(row.result() for row in rows), run.protocol.metrics
     examples = examples_of(
-        first.examples,
+        task.examples,
         {row.section.title: row.tests[0].lists for row in rows},
         {row.section.title: row.tests[0].predicted for row in rows},
     )
     return Results(
-        protocol=protocol,
-        command=command or "recae.evaluation.evaluate(protocol)",
-        started=started.isoformat(timespec="seconds"),
-        seconds=time.perf_counter() - clock,
+        protocol=run.protocol,
+        command=run.command,
+        started=run.started.isoformat(timespec="seconds"),
+        seconds=time.perf_counter() - run.clock,
         threads=torch.get_num_threads(),
         versions={"recae": recae.__version__} | {library: version(library) for library in LIBRARIES},
         code_sha256=code_sha256(),
         peak_memory=peak_memory(),
-        data=facts.model_copy(update={"more_sha256": tuple(further_hashes)}),
-        models=judged_models,
-        significance=significance_of(judged_models, protocol.metrics.reported, protocol.metrics.select),
-        segments=_segments(first, rows, columns),
+        data=facts,
+        models=models,
+        significance=significance_of(models, metrics.reported, metrics.select),
+        segments=_segments(task, rows, columns),
         examples=examples,
         titles=_titles(catalogue, mentioned(examples)),
-        users=users,
+        users=judged_users(task),
     )
 
 
-@dataclass
-class _Row:
-    """One model of the table on its way: what validation chose, and the tests so far."""
-
-    section: ModelSection
-    config: ModelConfig
-    """Of the model that met the test part first, its number of epochs included if it was refitted."""
-    searched: Settings
-    trials: list[Trial]
-    seeds: list[int]
-    tests: list[Tested]
-    seconds: float
-    learning: Learning | None = None
-
-    @property
-    def is_seeded(self) -> bool:
-        """Whether the protocol's seed makes a difference to the model."""
-        fixed = {*self.section.settings, *self.section.search}
-        return "seed" in type(self.config).model_fields and "seed" not in fixed
-
-    def unfitted(self, seed: int) -> Model:
-        """A new model with the settings that were chosen, and another seed."""
-        update = {"seed": seed} if self.is_seeded else {}
-        return registry.model_class(self.section.name)(self.config.model_copy(update=update))
-
-    def result(self) -> ModelResult:
-        first = self.tests[0]
-        return ModelResult(
-            title=self.section.title,
-            name=self.section.name,
-            settings=self.config.model_dump(mode="json"),
-            chosen=self.searched,
-            trials=tuple(self.trials),
-            test=measured([test.scores for test in self.tests]),
-            seeds=tuple(self.seeds) if len(self.seeds) > 1 else (),
-            seconds=self.seconds,
-            curves={name: dict(values) for name, values in first.curves.items()},
-            learning=self.learning,
-            per_user=first.per_user,
+def _outsiders(protocol: Protocol, split: Split) -> dict[str, Outsider]:
+    """Somebody else's scores that the protocol names, read before anything is fitted."""
+    named = [section for section in protocol.models if section.scores is not None]
+    if named and protocol.metrics.of_ratings:
+        raise EvaluationError(
+            f"{named[0].title} has scores, not ratings; take it out, or use ranking metrics"
         )
+    if named and protocol.splits_at_random and len(protocol.every_seed) > 1:
+        raise EvaluationError(
+            f"{named[0].title} has scores for one split, and {len(protocol.every_seed)} seeds draw as many; name one seed"
+        )
+    return {section.title: ScoreTable.read(protocol.folder / str(section.scores), split) for section in named}
 
 
-def _evaluated(task: Task, section: ModelSection, contenders: Sequence[Contender], running: Bar) -> _Row:
-    """Try every contender on validation, test the best one."""
-    started = time.perf_counter()
-    trials: list[Trial] = []
-    best: tuple[Contender, Model, float | None] | None = None  # its model is unfitted if it will be refitted
-    learning: Learning | None = None
-    model: Model | None = None  # of the trial before: some settings can be changed without fitting again
-    for number, contender in enumerate(contenders, start=1):
-        label = f"{section.title} {number}/{len(contenders)}" if len(contenders) > 1 else section.title
-        model, trial = _tried(task, contender, model, label, running)
-        trials.append(trial)
-        running.advance()
-        if model is not None and (best is None or task.prefers(trial.value, best[2])):
-            best = contender, with_best_epochs(model) if section.refit else model, trial.value
-            learning = _learning(model)
-    if best is None:
-        raise FitError(f"{section.title} could not be fitted with any of its settings: {trials[0].error}")
-
-    chosen, model, _ = best
-    running.note(f"{section.title}: test")
-    test = _refitted_and_tested(task, model) if section.refit else task.tested(model)
-    running.advance()
-    seconds = time.perf_counter() - started
-    return _Row(section, model.config, chosen.searched, trials, [task.seed], [test], seconds, learning)
-
-
-def _test_again(task: Task, row: _Row, seed: int, running: Bar) -> None:
-    """Fit what was chosen with another seed, and test it: no model of an earlier seed is in memory any more."""
-    started = time.perf_counter()
-    running.note(f"{row.section.title}: seed {seed}")
-    model = row.unfitted(seed)
-    try:
-        if row.section.refit:
-            test = _refitted_and_tested(task, model)
-        else:
-            split = task.split_for(model)
-            model.fit(split.train.matrix, show_progress=False, validation=split.validation)
-            test = task.tested(model)
-    except FitError as error:
-        raise FitError(f"{row.section.title} could not be fitted with seed {seed}: {error}") from error
-    row.seeds.append(seed)
-    row.tests.append(test)
-    row.seconds += time.perf_counter() - started
-
-
-def _refitted_and_tested(task: Task, unfitted: Model) -> Tested:
-    """The chosen settings, learned from train and validation for the epochs that validation found best."""
-    together, test = refitting_split(task.split_for(unfitted), unfitted.feedback)
-    return task.tested(unfitted.fit(together, show_progress=False), test)
-
-
-def _learning(fitted: Model) -> Learning | None:
-    log = getattr(fitted, "training_log_", None)
-    if not log or "losses" not in log:
-        return None
-    return Learning(losses=tuple(log["losses"]), values=tuple(log["values"]), best_epoch=log["best_epoch"])
-
-
-def _tried(
-    task: Task, contender: Contender, before: Model | None, label: str, running: Bar
-) -> tuple[Model | None, Trial]:
-    """Fit the contender to train, or retune the fitted model of the trial before, and judge it on validation."""
-    started = time.perf_counter()
-    running.note(label)
-
-    def moved(epoch: int, _seconds: float, loss: float | None) -> None:
-        running.note(label if loss is None else f"{label}: epoch {epoch + 1}, loss {loss:.4g}")
-
-    value, failure = None, None
-    model = before and before.retuned(contender.unfitted.config)
-    del before  # its weights are not held while others are computed
-    try:
-        if model is None:
-            model, split = contender.model(), task.split_for(contender.unfitted)
-            model.fit(split.train.matrix, show_progress=False, callback=moved, validation=split.validation)
-        value = task.validation_value(model)
-    except FitError as error:  # one diverged combination is no reason to lose the others
-        model, failure = None, str(error)
-    seconds = time.perf_counter() - started
-    return model, Trial(settings=contender.searched, value=value, seconds=seconds, error=failure)
-
-
-def _facts(split: Split) -> DataFacts:
+def facts_of(split: Split) -> DataFacts:
     candidates = split.test.candidates
     validation, judged = split.validation, len(users_with_targets(split.test))
     return DataFacts(
@@ -253,7 +223,7 @@ def _facts(split: Split) -> DataFacts:
     )
 
 
-def _segments(task: Task, rows: Sequence[_Row], columns: Mapping[str, Sequence[Any]]) -> tuple[Segment, ...]:
+def _segments(task: Task, rows: Sequence[Row], columns: Mapping[str, Sequence[Any]]) -> tuple[Segment, ...]:
     per_user = {row.section.title: row.tests[0].per_user for row in rows if row.tests[0].per_user}
     if not per_user:
         return ()

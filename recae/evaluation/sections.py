@@ -181,8 +181,11 @@ class SegmentsSection(Section):
 class ModelSection(Section):
     """One row of the table; a baseline is a model like any other."""
 
-    name: str
-    """The model's name in the registry."""
+    name: str = "table"
+    """The model's name in the registry; absent where ``scores`` are given."""
+    scores: str | None = None
+    """Somebody else's scores for the test users: a Parquet file of user_id, item_id, score, relative to the protocol
+    file. An item that is not listed for a user is not suggested; `recae split` writes who and what is asked for."""
     label: str = ""
     """Its name in the table, if one model stands there twice."""
     settings: Settings = {}
@@ -191,6 +194,14 @@ class ModelSection(Section):
     """Setting -> values to try. All combinations are tried, so the lists multiply."""
     refit: bool = False
     """After choosing, learn from train and validation, for as many epochs as were best; not for held-out users."""
+
+    @model_validator(mode="after")
+    def _ours_or_theirs(self) -> Self:
+        if self.scores is None and "name" not in self.model_fields_set:
+            raise ValueError("name a model, or give scores")
+        if self.scores is not None and (self.settings or self.search or self.refit):
+            raise ValueError("scores are what they are: settings, search and refit go with a model of ours")
+        return self
 
     @model_validator(mode="after")
     def _fixed_or_searched(self) -> Self:

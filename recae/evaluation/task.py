@@ -11,8 +11,9 @@ from recae.evaluation.datasets import split_for
 from recae.evaluation.examples import Asked, asked_examples, predicted_for, suggested_for
 from recae.evaluation.item_facts import ItemFacts
 from recae.evaluation.metrics import Values
+from recae.evaluation.outsiders import Outsider, ScoreTable
 from recae.evaluation.protocol import Protocol
-from recae.evaluation.scoring import Score, Serving, score_rankings, score_ratings, users_with_targets
+from recae.evaluation.scoring import Ranker, Score, Serving, score_rankings, score_ratings, users_with_targets
 from recae.evaluation.specs import MetricSpec, depth
 from recae.models.base import Model
 from recae.recommender import Recommender
@@ -59,16 +60,16 @@ class Task:
         is_ordered = protocol.data.feedback == "sequences"
         self._unordered = split_for("implicit", split) if is_ordered else None
 
-    def split_for(self, model: Model) -> Split:
+    def split_for(self, model: Model | Outsider) -> Split:
         """The split as the model is to see it: what does not go by order sees ones in place of places."""
-        if self._unordered is not None and model.feedback != "sequences":
+        if self._unordered is not None and getattr(model, "feedback", "implicit") != "sequences":
             return self._unordered
         return self.split
 
-    def validation_value(self, model: Model) -> float | None:
+    def validation_value(self, model: Model | Outsider) -> float | None:
         """The number that chooses; None without a validation part."""
         validation = self.split_for(model).validation
-        if validation is None:
+        if validation is None or isinstance(model, ScoreTable):  # a table is of the test users alone
             return None
         spec = self.metrics.selecting
         return self._scores(model, validation, [spec])[str(spec)].value
@@ -77,7 +78,7 @@ class Task:
         """Whether validation prefers the first value; of equal ones neither."""
         return value is not None and than is not None and self.metrics.selecting.is_better(value, than)
 
-    def tested(self, fitted: Model, test: Holdout | None = None) -> Tested:
+    def tested(self, fitted: Model | Outsider, test: Holdout | None = None) -> Tested:
         """Judge a fitted model on the test part.
 
         Args:
@@ -85,28 +86,32 @@ class Task:
             test: in place of the split's own, for a model that was refitted.
         """
         test = self.split_for(fitted).test if test is None else test
-        if self.metrics.of_ratings:
+        if self.metrics.of_ratings and isinstance(fitted, Model):
             scores = self._scores(fitted, test, self.metrics.reported)
             return Tested(scores, predicted=predicted_for(fitted, test, self.examples.rows))
         curve = self._curve_specs()
         specs = list(dict.fromkeys([*self.metrics.reported, *curve]))
         scores = score_rankings(
-            self._serving(fitted), test, specs, self.facts, item_groups=self.facts.popularity_groups
+            self._ranker(fitted), test, specs, self.facts, item_groups=self.facts.popularity_groups
         )
         curves: dict[str, dict[int, float]] = {}
         for spec in curve:
             curves.setdefault(spec.name, {})[spec.k or 0] = scores[str(spec)].value
-        lists = suggested_for(self._serving(fitted), test, self.split.train.items, self.examples.rows)
+        lists = suggested_for(self._ranker(fitted), test, self.split.train.items, self.examples.rows)
         return Tested({str(spec): scores[str(spec)] for spec in self.metrics.reported}, curves, lists)
 
-    def _scores(self, model: Model, holdout: Holdout, specs: Sequence[MetricSpec]) -> dict[str, Score]:
+    def _scores(
+        self, model: Model | Outsider, holdout: Holdout, specs: Sequence[MetricSpec]
+    ) -> dict[str, Score]:
         """Score of each metric on the holdout, through the code that serves."""
-        if self.metrics.of_ratings:
+        if self.metrics.of_ratings and isinstance(model, Model):
             return score_ratings(model, holdout, specs)
-        return score_rankings(self._serving(model), holdout, specs, self.facts)
+        return score_rankings(self._ranker(model), holdout, specs, self.facts)
 
-    def _serving(self, model: Model) -> Serving:
-        return Serving(Recommender(model, self.split.train.items))
+    def _ranker(self, model: Model | Outsider) -> Ranker:
+        if isinstance(model, Model):
+            return Serving(Recommender(model, self.split.train.items))
+        return model
 
     def _curve_specs(self) -> list[MetricSpec]:
         """The reported metrics, and coverage, at every rank of the curves that the lists reach."""
