@@ -51,6 +51,7 @@ def _add_commands() -> None:
         learn.train,
         learn.evaluate,
         learn.compare,
+        learn.split,
         ask.recommend,
         ask.similar,
         operate.serve,

@@ -248,6 +248,25 @@ def evaluate(context: Context, protocol: str, output: str | None, as_json: bool)
         print_results(results)
 
 
+@click.command(epilog="\b\nrecae split evaluation/movielens-small.toml --output split")
+@click.argument("protocol", type=click.Path(dir_okay=False))
+@click.option("--output", metavar="FOLDER", required=True, help="Folder for the Parquet files.")
+@pass_context
+def split(context: Context, protocol: str, output: str) -> None:
+    """Write the split of PROTOCOL as Parquet files, to fit a model elsewhere.
+
+    Its scores for the test users, as Parquet with user_id, item_id and score, then stand in the protocol as
+    `scores = "mine.parquet"` under [[models]].
+    """
+    from recae.evaluation.datasets import load_split
+    from recae.evaluation.exports import write_split
+    from recae.evaluation.protocol import load_protocol
+
+    os.environ["RECAE_DATA"] = str(context.settings.data)
+    for path in write_split(load_split(load_protocol(protocol)), output):
+        click.echo(f"wrote {path}", err=True)
+
+
 @click.command(
     epilog="\b\nrecae compare evaluation/results/ml-1m-bars_m1 evaluation/results/ml-1m-bars_m1-deep"
 )

@@ -1,0 +1,49 @@
+"""A split as Parquet files, for models that are fitted elsewhere."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+
+from recae.data.events import Times
+from recae.data.holdout import Split
+from recae.data.idmap import IdMap
+
+
+def write_split(split: Split, folder: str | os.PathLike[str]) -> list[Path]:
+    """Write what to learn from, and what to be asked.
+
+    ``train.parquet`` has user_id, item_id, value and, where known, timestamp. For each of validation and test,
+    ``<part>_inputs.parquet`` has the histories to score, ``<part>_seen.parquet`` what may not be suggested, and
+    ``<part>_targets.parquet`` what is to be found. The last is not for fitting: a model that has seen test targets has
+    no honest number.
+
+    Args:
+        split: any.
+        folder: made if needed; files of an earlier call are replaced.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    items = split.train.items
+    tables = {"train": split.train.to_frame()}
+    for part, holdout in (("validation", split.validation), ("test", split.test)):
+        if holdout is not None:
+            tables[f"{part}_inputs"] = _frame(holdout.inputs, holdout.users, items, holdout.input_times)
+            tables[f"{part}_seen"] = _frame(holdout.seen, holdout.users, items, None)
+            tables[f"{part}_targets"] = _frame(holdout.targets, holdout.users, items, holdout.target_times)
+    paths = []
+    for name, table in tables.items():
+        path = target / f"{name}.parquet"
+        temporary = path.with_name(f".{path.name}.tmp")
+        table.to_parquet(temporary, index=False)
+        temporary.replace(path)
+        paths.append(path)
+    return paths
+
+
+def _frame(matrix: csr_array, users: IdMap, items: IdMap, times: Times | None) -> pd.DataFrame:
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    table = {"user_id": users.ids[rows], "item_id": items.ids[matrix.indices], "value": matrix.data}
+    return pd.DataFrame(table if times is None else table | {"timestamp": times})

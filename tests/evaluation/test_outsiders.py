@@ -1,0 +1,179 @@
+"""Somebody else's models: the same numbers as ours where they say the same, and clear refusals."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from implicit.als import AlternatingLeastSquares
+from implicit.bpr import BayesianPersonalizedRanking
+from scipy.sparse import csr_matrix
+
+from recae.data.filters import keep
+from recae.data.sample import load_sample
+from recae.data.splits import held_out_users, leave_last_out
+from recae.errors import ConfigError, EvaluationError
+from recae.evaluation import evaluate, frames, judge, load_split
+from recae.evaluation.exports import write_split
+from recae.evaluation.outsiders import ScoreTable, outsider
+from recae.evaluation.protocol import load_protocol
+from recae.models import create
+
+from .evaluation_fakes import held_out_split
+
+METRICS = ["ndcg@20", "recall@5", "auc"]
+
+
+@pytest.fixture(scope="module")
+def strangers():
+    return held_out_users(keep(load_sample()[0], min_value=4), validation_users=20, test_users=60, seed=3)
+
+
+@pytest.fixture(scope="module")
+def ease(strangers):
+    return create("ease", l2=200).fit(strangers.train.matrix)
+
+
+def values(results, title):
+    return frames.table(results).loc[title, METRICS].tolist()
+
+
+def scores_file(path, split, score):
+    inputs = split.test.inputs
+    table = pd.DataFrame(score(inputs), index=split.test.users.ids, columns=split.train.items.ids)
+    long = table.rename_axis("user_id").reset_index().melt("user_id", var_name="item_id", value_name="score")
+    long.to_parquet(path)
+    return path
+
+
+def test_our_model_its_scores_as_a_function_and_as_a_file_get_the_same_numbers(strangers, ease, tmp_path):
+    path = scores_file(tmp_path / "ease.parquet", strangers, ease.score)
+
+    results = judge({"ours": ease, "function": ease.score, "file": path}, strangers, METRICS)
+
+    assert values(results, "function") == values(results, "ours")
+    assert values(results, "file") == values(results, "ours")
+    assert results.significance.others[0].ties == 60
+
+
+def test_what_implicit_recommends_is_judged_like_its_scores(strangers):
+    model = AlternatingLeastSquares(factors=8, random_state=0, num_threads=1, dtype=np.float32)
+    model.fit(csr_matrix(strangers.train.matrix), show_progress=False)
+
+    def scores(histories):
+        rows = np.arange(histories.shape[0])
+        factors = model.recalculate_user(rows, csr_matrix(histories))
+        return factors @ model.item_factors.T
+
+    results = judge({"object": model, "function": scores}, strangers, METRICS)
+
+    np.testing.assert_allclose(values(results, "object"), values(results, "function"), atol=1e-6)
+    assert results.models[0].name == "implicit"
+
+
+def test_a_user_of_train_is_asked_for_by_row():
+    split = leave_last_out(keep(load_sample()[0], min_value=4))
+    model = BayesianPersonalizedRanking(factors=8, iterations=3, random_state=0, num_threads=1)
+    model.fit(csr_matrix(split.train.matrix), show_progress=False)
+    rows = split.train.users.positions(split.test.users.ids)
+
+    results = judge({"object": model}, split, METRICS)
+    ids, _ = model.recommend(rows, csr_matrix(split.test.seen), N=5, filter_already_liked_items=True)
+
+    found = [target in row for target, row in zip(split.test.targets.indices, ids, strict=True)]
+    assert results.models[0].test["recall@5"].value == pytest.approx(np.mean(found))
+
+
+def test_a_model_that_needs_its_users_is_refused_among_strangers(strangers):
+    model = BayesianPersonalizedRanking(factors=8, iterations=1, random_state=0, num_threads=1)
+    model.fit(csr_matrix(strangers.train.matrix), show_progress=False)
+
+    with pytest.raises(EvaluationError, match="cannot score users it was not trained on"):
+        judge({"bpr": model}, strangers, METRICS)
+
+
+def test_an_item_that_a_file_does_not_list_is_not_suggested(tmp_path):
+    split = held_out_split()
+    path = tmp_path / "scores.parquet"
+    rows = [("h0", "5", 1.0), ("h0", "5", 9.0), ("h1", "4", 1.0), ("h2", "0", 3.0), ("h2", "5", 2.0)]
+    rows += [("stranger", "5", 1.0), ("h0", "no such item", 1.0)]
+    pd.DataFrame(rows, columns=["user_id", "item_id", "score"]).to_parquet(path)
+
+    results = judge({"file": path}, split, ["recall@2", "precision@2", "coverage@2"])
+
+    assert results.models[0].per_user["recall@2"].tolist() == [1.0, 0.0, 0.5]
+    assert results.models[0].test["coverage@2"].value == 3 / 6, "columns 5, 4 and 0"
+
+
+def test_the_highest_score_of_a_pair_counts_and_zero_is_a_score(tmp_path):
+    path = tmp_path / "scores.parquet"
+    rows = [("h0", "5", 0.0), ("h0", "4", -1.0), ("h0", "4", -2.0)]
+    pd.DataFrame(rows, columns=["user_id", "item_id", "score"]).to_parquet(path)
+    split = held_out_split()
+
+    scores = ScoreTable.read(path, split).score_rows(split.test, np.array([0]))
+
+    assert scores[0, 4:].tolist() == [-1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ({"user_id": ["h0"], "item_id": ["5"]}, "expected Parquet with user_id, item_id, score"),
+        ({"user_id": ["h0"], "item_id": ["5"], "score": [np.inf]}, "empty or infinite cells"),
+        ({"user_id": ["h0"], "item_id": ["5"], "score": [None]}, "cannot read scores|empty or infinite"),
+        ({"user_id": ["x"], "item_id": ["5"], "score": [1.0]}, "no score of a test user"),
+    ],
+)
+def test_a_file_of_scores_that_cannot_serve_is_refused(tmp_path, table, complaint):
+    path = tmp_path / "scores.parquet"
+    pd.DataFrame(table).to_parquet(path)
+
+    with pytest.raises(EvaluationError, match=complaint):
+        outsider(path, held_out_split())
+
+
+def test_scores_of_the_wrong_shape_and_things_that_are_no_model_are_refused():
+    split = held_out_split()
+
+    with pytest.raises(
+        EvaluationError, match=r"gave scores of the shape \(3, 5\) for 3 histories over 6 items"
+    ):
+        judge({"short": lambda rows: np.zeros((rows.shape[0], 5))}, split, ["ndcg@3"])
+    with pytest.raises(EvaluationError, match="a int cannot be judged"):
+        judge({"number": 7}, split, ["ndcg@3"])
+    with pytest.raises(EvaluationError, match="NaN scores"):
+        judge({"nan": lambda rows: np.full(rows.shape, np.nan)}, split, ["ndcg@3"])
+
+
+def test_a_protocol_takes_scores_made_from_its_exported_split(tmp_path):
+    (tmp_path / "p.toml").write_text(
+        'name = "p"\nseed = 3\n[data]\nsource = "movielens-small"\nmin_value = 4\n'
+        '[split]\nkind = "held_out_users"\nvalidation_users = 20\ntest_users = 60\n'
+        '[metrics]\nreport = ["ndcg@20", "recall@5", "auc"]\nselect = "ndcg@20"\n'
+        '[[models]]\nname = "ease"\nsettings = { l2 = 200 }\n'
+        '[[models]]\nlabel = "mine"\nscores = "mine.parquet"\n'
+    )
+    split = load_split(load_protocol(tmp_path / "p.toml"))
+    names = [path.name for path in write_split(split, tmp_path / "split")]
+    train = pd.read_parquet(tmp_path / "split" / "train.parquet")
+    scores_file(tmp_path / "mine.parquet", split, create("ease", l2=200).fit(split.train.matrix).score)
+
+    results = evaluate(tmp_path / "p.toml", show_progress=False)
+
+    parts = [
+        f"{part}_{what}.parquet" for part in ("validation", "test") for what in ("inputs", "seen", "targets")
+    ]
+    assert names == ["train.parquet", *parts]
+    assert train.value.tolist() == [1.0] * len(split.train), "as the models of this protocol see it"
+    assert values(results, "mine") == values(results, "ease")
+
+
+def test_scores_go_without_settings(tmp_path):
+    (tmp_path / "p.toml").write_text(
+        'name = "p"\n[data]\nsource = "movielens-small"\n[metrics]\nreport = ["ndcg@20"]\nselect = "ndcg@20"\n'
+        '[[models]]\nscores = "mine.parquet"\nsettings = { l2 = 1 }\n[[models]]\nlabel = "neither"\n'
+    )
+
+    with pytest.raises(
+        ConfigError, match=r"models 1: scores are what they are.*models 2: name a model, or give"
+    ):
+        load_protocol(tmp_path / "p.toml")
