@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _add_commands() -> None:
-    from recae.cli import ask, demo, doctor, learn, operate
+    from recae.cli import ask, demo, doctor, learn, operate, tune
 
     for command in (
         demo.demo,
@@ -52,6 +52,7 @@ def _add_commands() -> None:
         learn.evaluate,
         learn.compare,
         learn.split,
+        tune.tune,
         ask.recommend,
         ask.similar,
         operate.serve,

@@ -18,6 +18,7 @@ from pydantic import (
 
 from recae.data.holdout import Feedback
 from recae.evaluation.specs import MetricSpec
+from recae.models.search_spaces import Choice, Range
 
 Settings: TypeAlias = dict[str, JsonValue]
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
@@ -192,6 +193,9 @@ class ModelSection(Section):
     """Fixed settings; the others keep their defaults."""
     search: dict[str, Annotated[list[JsonValue], Field(min_length=1)]] = {}
     """Setting -> values to try. All combinations are tried, so the lists multiply."""
+    space: dict[str, Range | Choice] = {}
+    """For `recae tune`, in place of what is named beside the model: setting -> values, or
+    ``{ low = 1, high = 1000, log = true, whole = true }``."""
     refit: bool = False
     """After choosing, learn from train and validation, for as many epochs as were best; not for held-out users."""
 
@@ -199,7 +203,7 @@ class ModelSection(Section):
     def _ours_or_theirs(self) -> Self:
         if self.scores is None and "name" not in self.model_fields_set:
             raise ValueError("name a model, or give scores")
-        if self.scores is not None and (self.settings or self.search or self.refit):
+        if self.scores is not None and (self.settings or self.search or self.space or self.refit):
             raise ValueError("scores are what they are: settings, search and refit go with a model of ours")
         return self
 

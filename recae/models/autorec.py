@@ -16,6 +16,7 @@ from recae.models.observed import Entries, products_at
 from recae.models.ranking import Scores
 from recae.models.rating_model import RatingModel
 from recae.models.ratings import RatingMeans, ridge_rows
+from recae.models.search_spaces import SearchSpace, span, whole
 
 
 class AutoRecConfig(NeuralConfig):
@@ -54,6 +55,11 @@ class AutoRec(RatingModel, NeuralModel):
     name = "autorec"
     config: AutoRecConfig
     config_class: ClassVar = AutoRecConfig
+    search_space: ClassVar[SearchSpace] = {
+        "n_hidden": whole(100, 1_000, log=True),
+        "weight_decay": span(1e-6, 1e-2, log=True),
+        "presence": span(0.0, 2.0),
+    }
     network_: "AutoRecNetwork"
 
     means_: dict[str, Any]

@@ -25,12 +25,18 @@ from recae.models.matrices import (
 )
 from recae.models.neighbours import Neighbours
 from recae.models.ranking import Positions, Scores, rank
+from recae.models.search_spaces import SearchSpace
 from recae.models.storage import Source, arrays_of, read_state, write_state
 from recae.models.trainer import fingerprint
 from recae.models.warm import WarmStart
 
 Callback = Callable[[int, float, float | None], None]
 """Called after each epoch with its number from 0, the seconds it took and its loss (None in closed form)."""
+
+
+Watch = Callable[[int, float], None]
+"""Called after each epoch that was judged on validation with its number from 0 and the value, higher is better; may raise
+to end the fit."""
 
 
 class ModelConfig(BaseModel):
@@ -48,6 +54,7 @@ class Fit:
     validation: Holdout | None
     checkpoint: str | None
     warm_start: WarmStart | None = None
+    watch: Watch | None = None
 
     def fingerprint(self, settings: str, histories: csr_array) -> str:
         """Names what the state of a training depends on, for its checkpoint."""
@@ -83,6 +90,8 @@ class Model(Neighbours):
     supports_warm_start: ClassVar[bool] = False
     """Whether training can go on from an earlier model; what is fitted in closed form keeps nothing to start from."""
 
+    search_space: ClassVar[SearchSpace] = {}
+    """Setting -> what is worth trying of it, for `recae tune`; empty where there is nothing to tune."""
     free_settings: ClassVar[frozenset[str]] = frozenset()
     """Settings that what was learned does not depend on: see :meth:`retuned`."""
 
@@ -110,6 +119,7 @@ class Model(Neighbours):
         validation: Holdout | None = None,
         checkpoint: str | None = None,
         warm_start: WarmStart | None = None,
+        watch: Watch | None = None,
     ) -> Self:
         """Learn from interactions; what an earlier ``fit`` learned is forgotten.
 
@@ -122,6 +132,7 @@ class Model(Neighbours):
             checkpoint: file to which such models write their state after each epoch. If it is there, training
                 goes on from it and ends with the model an unbroken run would have given.
             warm_start: an earlier model of the same kind to start from in place of random weights; it may be this one.
+            watch: called after each epoch with its validation value, where the model watches one.
 
         Raises:
             DataError: if the matrix is empty or holds NaN or infinite values, or values the model cannot take.
@@ -145,7 +156,7 @@ class Model(Neighbours):
             if callback is not None:
                 callback(epoch, seconds, loss)
 
-        self._fit(histories, Fit(show_progress, counted, validation, checkpoint, warm_start))
+        self._fit(histories, Fit(show_progress, counted, validation, checkpoint, warm_start, watch))
         self._check_finite()
         self.histories_ = histories
         if n_calls == 0:

@@ -12,6 +12,7 @@ from scipy.sparse import csr_array, csr_matrix
 
 from recae.models.base import Fit, Model, ModelConfig
 from recae.models.ranking import Positions, Scores
+from recae.models.search_spaces import SearchSpace, whole
 
 
 class PopularityConfig(ModelConfig):
@@ -53,6 +54,10 @@ class ItemKNN(Model):
     name = "item_knn"
     config: ItemKNNConfig
     config_class: ClassVar = ItemKNNConfig
+    search_space: ClassVar[SearchSpace] = {
+        "n_neighbours": whole(10, 1_000, log=True),
+        "weighting": ["cosine", "tfidf", "bm25"],
+    }
 
     neighbours_: csr_array
     """Similarity of each item to its neighbours, itself among them, shape (n_items, n_items)."""

@@ -16,6 +16,7 @@ from recae.models.observed import Entries, products_at
 from recae.models.ranking import Scores
 from recae.models.rating_model import RatingModel
 from recae.models.ratings import RatingMeans
+from recae.models.search_spaces import SearchSpace, span, whole
 
 
 class DeepAutoRecConfig(NeuralConfig):
@@ -49,6 +50,11 @@ class DeepAutoRec(RatingModel, NeuralModel):
     name = "deep_autorec"
     config: DeepAutoRecConfig
     config_class: ClassVar = DeepAutoRecConfig
+    search_space: ClassVar[SearchSpace] = {
+        "n_hidden": whole(64, 512, log=True),
+        "dropout": span(0.3, 0.9),
+        "weight_decay": span(0.0, 1e-3),
+    }
     network_: "DeepAutoRecNetwork"
 
     means_: dict[str, Any]

@@ -16,6 +16,7 @@ from recae.models.base import Fit
 from recae.models.losses import logistic_nll, squared_error
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear, dense_linear
 from recae.models.ranking import Scores
+from recae.models.search_spaces import SearchSpace, span, whole
 
 Corruption = Literal["none", "drop", "mask", "gaussian"]
 
@@ -66,6 +67,12 @@ class DAE(NeuralModel):
     name = "dae"
     config: DAEConfig
     config_class: ClassVar[type[DAEConfig]] = DAEConfig
+    search_space: ClassVar[SearchSpace] = {
+        "strength": span(0.0, 0.8),
+        "unobserved_weight": span(0.01, 1.0, log=True),
+        "n_hidden": whole(50, 600, log=True),
+        "learning_rate": span(1e-4, 1e-2, log=True),
+    }
     network_: "DAENetwork"
 
     def _fit(self, histories: csr_array, how: Fit) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from recae.models.losses import normalised_mse
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch
 from recae.models.ranking import Scores
+from recae.models.search_spaces import SearchSpace, span, whole
 
 
 class ELSAConfig(NeuralConfig):
@@ -41,6 +42,10 @@ class ELSA(NeuralModel):
     name = "elsa"
     config: ELSAConfig
     config_class: ClassVar = ELSAConfig
+    search_space: ClassVar[SearchSpace] = {
+        "n_latent": whole(64, 1_024, log=True),
+        "learning_rate": span(0.01, 0.3, log=True),
+    }
     network_: "ELSANetwork"
 
     def _build(self, histories: csr_array) -> nn.Module:

@@ -19,6 +19,7 @@ from recae.errors import DataError, ModelError
 from recae.models.base import Fit, Model, ModelConfig
 from recae.models.matrices import cosine, sparse_times_dense
 from recae.models.ranking import Positions, Scores
+from recae.models.search_spaces import SearchSpace, span, whole
 from recae.progress import bar
 
 
@@ -47,6 +48,11 @@ class ALS(Model):
     supports_warm_start = True
     config: ALSConfig
     config_class: ClassVar = ALSConfig
+    search_space: ClassVar[SearchSpace] = {
+        "n_factors": whole(16, 512, log=True),
+        "l2": span(0.01, 100, log=True),
+        "alpha": span(0.5, 50, log=True),
+    }
 
     item_factors_: NDArray[np.float32]
     """Shape (n_items, n_factors)."""
@@ -125,6 +131,7 @@ class PureSVD(Model):
     name = "pure_svd"
     config: PureSVDConfig
     config_class: ClassVar = PureSVDConfig
+    search_space: ClassVar[SearchSpace] = {"n_factors": whole(8, 512, log=True)}
 
     item_factors_: NDArray[np.float32]
     """V, shape (n_items, at most n_factors), orthonormal columns."""
@@ -294,6 +301,11 @@ class BPR(TrainedUsersModel):
     name = "bpr"
     config: BPRConfig
     config_class: ClassVar = BPRConfig
+    search_space: ClassVar[SearchSpace] = {
+        "n_factors": whole(16, 256, log=True),
+        "l2": span(1e-4, 0.1, log=True),
+        "learning_rate": span(0.005, 0.2, log=True),
+    }
     n_biases = 1
 
     def _solver(self) -> Any:
@@ -346,6 +358,11 @@ class LMF(TrainedUsersModel):
     name = "lmf"
     config: LMFConfig
     config_class: ClassVar = LMFConfig
+    search_space: ClassVar[SearchSpace] = {
+        "n_factors": whole(16, 128, log=True),
+        "l2": span(0.05, 5, log=True),
+        "learning_rate": span(0.1, 2, log=True),
+    }
     n_biases = 2  # the items', multiplied by the users' 1, then the users', multiplied by the items' 1
 
     def _solver(self) -> Any:

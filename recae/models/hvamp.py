@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from recae.models.multinomial import MultinomialModel, MultinomialNetwork
 from recae.models.neural import NeuralConfig, SparseBatch, SparseLinear, dense_linear
+from recae.models.search_spaces import SearchSpace, span
 
 LOG_VARIANCES = (-12.0, 4.0)
 """Log-variances are cut to this range, as in the authors' code: outside it a density under- or overflows."""
@@ -59,6 +60,11 @@ class HVampVAE(MultinomialModel):
     name = "hvamp_vae"
     config: HVampVAEConfig
     config_class: ClassVar = HVampVAEConfig
+    search_space: ClassVar[SearchSpace] = {
+        "dropout": span(0.2, 0.8),
+        "kl_weight": span(0.05, 1.0, log=True),
+        "learning_rate": span(1e-4, 1e-2, log=True),
+    }
     network_: "HVampNetwork"
 
     def _build(self, histories: csr_array) -> nn.Module:

@@ -21,6 +21,7 @@ from recae.models.base import Fit, Model, ModelConfig
 from recae.models.gram import inverse_gram
 from recae.models.matrices import sparse_times_dense
 from recae.models.ranking import Positions, Scores
+from recae.models.search_spaces import SearchSpace, span
 
 Vector = NDArray[np.float32]
 
@@ -116,6 +117,7 @@ class EASE(LinearAutoencoder):
 
     name = "ease"
     config_class: ClassVar = EASEConfig
+    search_space: ClassVar[SearchSpace] = {"l2": span(10, 5_000, log=True)}
 
 
 class EDLAEConfig(LinearConfig):
@@ -134,6 +136,7 @@ class EDLAE(LinearAutoencoder):
     name = "edlae"
     config: EDLAEConfig
     config_class: ClassVar = EDLAEConfig
+    search_space: ClassVar[SearchSpace] = {"l2": span(10, 5_000, log=True), "dropout": span(0.1, 0.8)}
 
 
 class RLAEConfig(LinearConfig):
@@ -153,6 +156,7 @@ class RLAE(LinearAutoencoder):
     name = "rlae"
     config: RLAEConfig
     config_class: ClassVar = RLAEConfig
+    search_space: ClassVar[SearchSpace] = {"l2": span(10, 5_000, log=True), "max_self_weight": span(0.0, 0.9)}
 
 
 class RDLAEConfig(EDLAEConfig, RLAEConfig):
@@ -168,6 +172,11 @@ class RDLAE(LinearAutoencoder):
     name = "rdlae"
     config: RDLAEConfig
     config_class: ClassVar = RDLAEConfig
+    search_space: ClassVar[SearchSpace] = {
+        "l2": span(10, 5_000, log=True),
+        "dropout": span(0.1, 0.8),
+        "max_self_weight": span(0.0, 0.9),
+    }
 
 
 class DANConfig(RDLAEConfig):
@@ -190,3 +199,10 @@ class DAN(LinearAutoencoder):
     name = "dan"
     config: DANConfig
     config_class: ClassVar = DANConfig
+    search_space: ClassVar[SearchSpace] = {
+        "l2": span(10, 5_000, log=True),
+        "dropout": span(0.1, 0.8),
+        "max_self_weight": span(0.0, 0.9),
+        "user_damping": span(0.0, 1.0),
+        "item_rescaling": span(0.0, 0.5),
+    }

@@ -15,6 +15,7 @@ from recae.models.losses import gaussian_kl
 from recae.models.multinomial_output import multinomial_output_nll
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear, dense_linear
 from recae.models.ranking import Scores
+from recae.models.search_spaces import SearchSpace, span
 
 
 class MultinomialModel(NeuralModel):
@@ -97,6 +98,11 @@ class MultDAE(MultinomialModel):
     name = "mult_dae"
     config: MultDAEConfig
     config_class: ClassVar = MultDAEConfig
+    search_space: ClassVar[SearchSpace] = {
+        "dropout": span(0.2, 0.8),
+        "learning_rate": span(1e-4, 1e-2, log=True),
+        "weight_decay": span(0.0, 0.01),
+    }
     network_: "MultDAENetwork"
 
     def _build(self, histories: csr_array) -> nn.Module:
@@ -144,6 +150,11 @@ class MultVAE(MultinomialModel):
     name = "mult_vae"
     config: MultVAEConfig
     config_class: ClassVar = MultVAEConfig
+    search_space: ClassVar[SearchSpace] = {
+        "dropout": span(0.2, 0.8),
+        "kl_weight": span(0.05, 1.0, log=True),
+        "learning_rate": span(1e-4, 1e-2, log=True),
+    }
     network_: "MultVAENetwork"
 
     def _build(self, histories: csr_array) -> nn.Module:

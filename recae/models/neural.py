@@ -204,6 +204,7 @@ class NeuralModel(Model):
                 schedule,
                 validate=None if validation is None else lambda: self._validate(histories, validation),
                 callback=how.callback,
+                watch=how.watch,
                 checkpoint=how.checkpoint,
                 fingerprint=how.fingerprint(self.config.model_dump_json(exclude={"device"}), histories),
                 description=f"fitting {self.name}",

@@ -13,6 +13,7 @@ from recae.models.matrices import cosine
 from recae.models.ranking import Positions, Scores
 from recae.models.rating_model import RatingModel
 from recae.models.ratings import RatingMeans, Values, ridge_rows
+from recae.models.search_spaces import SearchSpace, span, whole
 from recae.models.trainer import Schedule, train
 from recae.models.warm import WarmStart
 
@@ -36,6 +37,7 @@ class MeanPredictor(RatingModel):
     name = "rating_means"
     config: RatingMeansConfig
     config_class: ClassVar = RatingMeansConfig
+    search_space: ClassVar[SearchSpace] = {"shrinkage": span(0.5, 50, log=True)}
 
     means_: dict[str, Any]
     """The fields of :class:`~recae.models.ratings.RatingMeans`."""
@@ -81,6 +83,7 @@ class BiasedMF(RatingModel):
     supports_warm_start = True
     config: BiasedMFConfig
     config_class: ClassVar = BiasedMFConfig
+    search_space: ClassVar[SearchSpace] = {"n_factors": whole(8, 128, log=True), "l2": span(2, 200, log=True)}
 
     means_: dict[str, Any]
     """The fields of :class:`~recae.models.ratings.RatingMeans`."""
@@ -108,6 +111,7 @@ class BiasedMF(RatingModel):
                 schedule,
                 validate=None if validation is None else lambda: self._minus_rmse(validation),
                 callback=how.callback,
+                watch=how.watch,
                 checkpoint=how.checkpoint,
                 fingerprint=how.fingerprint(self.config.model_dump_json(), histories),
                 description=f"fitting {self.name}",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from recae.models.multinomial import MultinomialModel, MultinomialNetwork
 from recae.models.neural import NeuralConfig, SparseBatch, SparseLinear, dense_linear
+from recae.models.search_spaces import SearchSpace, span
 
 PRIOR_WEIGHTS = (3 / 20, 3 / 4, 1 / 10)
 """Of the standard normal, the posterior of an epoch ago, and a wide normal."""
@@ -50,6 +51,11 @@ class RecVAE(MultinomialModel):
     passes = ENCODER_PASSES + 1
     config: RecVAEConfig
     config_class: ClassVar = RecVAEConfig
+    search_space: ClassVar[SearchSpace] = {
+        "dropout": span(0.2, 0.8),
+        "gamma": span(0.001, 0.02, log=True),
+        "learning_rate": span(1e-4, 5e-3, log=True),
+    }
     network_: "RecVAENetwork"
     _trains_encoder: bool
 

@@ -14,6 +14,7 @@ from recae.models.losses import gaussian_kl
 from recae.models.multinomial import Decoder
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, dense_linear
 from recae.models.ranking import Scores
+from recae.models.search_spaces import SearchSpace, span
 
 
 class SequentialVAEConfig(NeuralConfig):
@@ -62,6 +63,11 @@ class SequentialVAE(NeuralModel):
     feedback = "sequences"
     config: SequentialVAEConfig
     config_class: ClassVar = SequentialVAEConfig
+    search_space: ClassVar[SearchSpace] = {
+        "dropout": span(0.0, 0.6),
+        "kl_weight": span(0.05, 1.0, log=True),
+        "learning_rate": span(1e-4, 1e-2, log=True),
+    }
     network_: "SequentialVAENetwork"
 
     def _build(self, histories: csr_array) -> nn.Module:

@@ -12,6 +12,7 @@ from recae.models.base import Fit, Model, ModelConfig
 from recae.models.gram import add_product, check_memory, gram_matrix, invert_with_ridge
 from recae.models.matrices import cosine, sparse_times_dense
 from recae.models.ranking import Positions, Scores
+from recae.models.search_spaces import SearchSpace, span
 
 
 class SLISTConfig(ModelConfig):
@@ -54,6 +55,12 @@ class SLIST(Model):
     feedback = "sequences"
     config: SLISTConfig
     config_class: ClassVar = SLISTConfig
+    search_space: ClassVar[SearchSpace] = {
+        "l2": span(10, 5_000, log=True),
+        "dropout": span(0.1, 0.8),
+        "similarity_share": span(0.0, 0.9),
+        "recency": span(0.25, 16.0, log=True),
+    }
 
     weights_: Scores
     """B, shape (n_items, n_items): what an item of the history (row) adds to the score of another (column)."""

@@ -13,6 +13,7 @@ from recae.models.base import Fit
 from recae.models.losses import activity_kl, l1_penalty
 from recae.models.multinomial import MultinomialModel, MultinomialNetwork
 from recae.models.neural import NeuralConfig, SparseBatch, SparseLinear, dense_linear
+from recae.models.search_spaces import SearchSpace, span, whole
 
 Sparsity = Literal["k_sparse", "l1", "kl"]
 
@@ -59,6 +60,11 @@ class SparseAE(MultinomialModel):
     name = "sparse_ae"
     config: SparseAEConfig
     config_class: ClassVar = SparseAEConfig
+    search_space: ClassVar[SearchSpace] = {
+        "n_active": whole(10, 200, log=True),
+        "dropout": span(0.2, 0.8),
+        "learning_rate": span(1e-4, 1e-2, log=True),
+    }
     network_: "SparseAENetwork"
 
     activity_: float

@@ -15,6 +15,7 @@ from recae.models.observed import Entries, products_at, sparse_times
 from recae.models.ranking import Positions, Scores
 from recae.models.rating_model import RatingModel
 from recae.models.ratings import RatingMeans, Values, ridge_rows
+from recae.models.search_spaces import SearchSpace, span
 from recae.models.trainer import Schedule, train
 
 MEMORY = 10
@@ -72,6 +73,10 @@ class SparseFC(RatingModel):
     name = "sparsefc"
     config: SparseFCConfig
     config_class: ClassVar = SparseFCConfig
+    search_space: ClassVar[SearchSpace] = {
+        "l2": span(5, 100, log=True),
+        "sparsity": span(0.001, 0.05, log=True),
+    }
 
     means_: dict[str, Any]
     """The fields of :class:`~recae.models.ratings.RatingMeans`."""
@@ -101,6 +106,7 @@ class SparseFC(RatingModel):
             schedule,
             validate=None if validation is None else validate,
             callback=how.callback,
+            watch=how.watch,
             checkpoint=how.checkpoint,
             fingerprint=how.fingerprint(self.config.model_dump_json(exclude={"device"}), histories),
             description=f"fitting {self.name}",

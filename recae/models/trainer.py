@@ -81,6 +81,7 @@ def train(
     *,
     validate: Callable[[], float] | None = None,
     callback: Callable[[int, float, float | None], None] | None = None,
+    watch: Callable[[int, float], None] | None = None,
     checkpoint: str | None = None,
     fingerprint: str = "",
     description: str = "training",
@@ -95,6 +96,7 @@ def train(
         schedule: how long, and on what.
         validate: the value to maximise, asked for after each epoch.
         callback: called after each epoch with its number from 0, its seconds and its loss.
+        watch: called after each epoch with its number and validation value, if there is one.
         checkpoint: file for the state after each epoch; if it is there, training goes on from it.
         fingerprint: what the state depends on (settings and data); a checkpoint with another one is refused.
         description: text before the progress bar.
@@ -127,6 +129,8 @@ def train(
                 )
             if callback is not None:
                 callback(epoch, time.perf_counter() - started, log.losses[-1])
+            if watch is not None and validate is not None:
+                watch(epoch, log.values[-1])
             running.note(_summary(log))
             running.advance()
     trainee.load_weights(best)

@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from recae.cli import cli
 from recae.evaluation.protocol import load_protocol
 from recae.evaluation.sections import DataSection, HeldOutUsers, LeaveLastOut, RandomRatings, Temporal
 from recae.evaluation.specs import DEFINITIONS
@@ -45,3 +48,34 @@ def test_every_protocol_has_its_line():
     assert {path.name for path in FOLDER.glob("*.toml")} == set(
         re.findall(r"^\| `([\w.-]+\.toml)`", README, re.MULTILINE)
     )
+
+
+def test_the_python_lines_work_one_after_the_other(monkeypatch):
+    monkeypatch.chdir(FOLDER.parent)
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        *_, last = block.strip().splitlines()
+        exec(block, names)
+        assert not eval(last, names).empty, last
+
+    assert names["results"].significance.best in {"EASE", "mine"}
+
+
+def test_the_commands_to_split_and_tune_work(tmp_path, monkeypatch):
+    (tmp_path / "evaluation").symlink_to(FOLDER)
+    monkeypatch.chdir(tmp_path)
+    lines = [
+        line.strip().removeprefix("recae ").split()
+        for line in README.splitlines()
+        if line.startswith("    recae ")
+    ]
+    wanted = [line for line in lines if line[0] in {"split", "tune"}]
+    assert len(wanted) == 2
+
+    for line in wanted:
+        fewer = ["3" if word == "30" else word for word in line]  # the same search, sooner over
+        done = CliRunner().invoke(cli, fewer)
+        assert done.exit_code == 0, done.output
+
+    assert (tmp_path / "split" / "test_seen.parquet").is_file()
+    assert load_protocol(tmp_path / "tuned" / "tuned.toml").models
