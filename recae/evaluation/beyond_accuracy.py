@@ -8,20 +8,22 @@ The functions take one batch of lists:
 and give one float64 for each row, but for `coverage` and `gini`, which are of all lists together.
 """
 
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from recae.data.holdout import pattern
 from recae.evaluation.metrics import Hits, Values
 
 Ids: TypeAlias = NDArray[np.integer[Any]]
 
 SMOOTHING = 0.01
 """Share of the history's distribution in the list's, so that a category the list lacks costs a finite amount."""
-PAIR_ROWS = 1_024
-"""Lists whose items' vectors are summed at a time."""
+CELLS_AT_ONCE = 4_000_000
+"""Bound of the numbers that diversity and calibration hold at a time; one list may exceed it alone. 50 MB."""
 
 
 def coverage(exposure: NDArray[np.integer[Any]]) -> float:
@@ -111,21 +113,25 @@ def diversity(ids: Ids, shown: Hits, directions: csr_array) -> Values:
     array([0.6667])
     """
     found = np.zeros(len(ids))
-    lengths = np.asarray(directions.multiply(directions).sum(axis=1)).ravel()  # (n_items,), 1 or 0
-    for start in range(0, len(ids), PAIR_ROWS):
-        rows = slice(start, start + PAIR_ROWS)
+    n_takers = np.diff(directions.indptr)  # (n_items,)
+    cells = np.where(shown, n_takers[ids], 0).sum(axis=1, dtype=np.int64)  # at most, of each list's sum
+    for rows in _in_budget(cells):
         marks = _indicator(ids[rows], shown[rows], directions.shape[0])
+        total = csr_array(marks @ directions)  # (rows, n_users): sum of the list's unit vectors
         n = shown[rows].sum(axis=1)
-        total = marks @ directions  # (rows, n_users): sum of the list's unit vectors
-        squared = np.asarray(total.multiply(total).sum(axis=1)).ravel()
-        both = squared - marks @ lengths  # twice the sum of cosines over pairs
+        both = _row_sums(total, total.data**2) - marks @ (n_takers > 0)  # twice the sum of cosines over pairs
         n_pairs = n * (n - 1)
         found[rows] = np.where(n_pairs > 0, 1.0 - both / np.maximum(n_pairs, 1), 0.0)
     return found.clip(0.0, 1.0)
 
 
 def serendipity(
-    hits: Hits, ids: Ids, shown: Hits, seen: csr_array, popularity_rank: NDArray[np.integer[Any]]
+    hits: Hits,
+    ids: Ids,
+    shown: Hits,
+    seen: csr_array,
+    popularity_rank: NDArray[np.integer[Any]],
+    candidates: csr_array | None = None,
 ) -> Values:
     """Right and not obvious: ``hits in first k that the k most popular items do not hold / k``.
 
@@ -133,32 +139,35 @@ def serendipity(
 
     Args:
         hits: bool (n_rows, k), whether the item at the rank is one the user really took.
-        ids: see above.
-        shown: see above.
+        ids: see above; (n_rows, fewer than k) where the catalogue has fewer than k items.
+        shown: see above, shape of ``ids``.
         seen: what may not be suggested, shape (n_rows, n_items).
         popularity_rank: place of each item, 0 for the most popular, shape (n_items,).
+        candidates: the only items that may be suggested, shape (n_rows, n_items); None for all.
 
     From 0 to 1, and never above precision; 0 for popularity itself.
 
     Source: Ge, Delgado-Battenfeld & Jannach, "Beyond accuracy: evaluating recommender systems by coverage and
     serendipity", RecSys 2010, with popularity as the primitive model.
 
-    Here item 2 is found, and so is item 0, which is the most popular but one the user has seen.
+    Two hits, and item 0 is seen, so 1 and 2 are the obvious list: first both are in it, then one.
 
-    >>> rank = np.array([0, 1, 2, 3])
-    >>> serendipity(np.array([[True, True]]), np.array([[2, 1]]), np.array([[True, True]]), csr_array([[1, 0, 0, 0]]), rank)
+    >>> rank, seen = np.array([0, 1, 2, 3]), csr_array([[1, 0, 0, 0]])
+    >>> serendipity(np.array([[True, True]]), np.array([[2, 1]]), np.array([[True, True]]), seen, rank)
     array([0.])
-    >>> serendipity(np.array([[True, True]]), np.array([[3, 1]]), np.array([[True, True]]), csr_array([[1, 0, 0, 0]]), rank)
+    >>> serendipity(np.array([[True, True]]), np.array([[3, 1]]), np.array([[True, True]]), seen, rank)
     array([0.5])
     """
-    n_rows, k = ids.shape
-    n_items = len(popularity_rank)
-    rows = np.repeat(np.arange(n_rows, dtype=np.int64), np.diff(seen.indptr))
-    taken = np.sort(rows * n_items + popularity_rank[seen.indices])  # of each row, from its most popular on
-    places = np.arange(n_rows, dtype=np.int64)[:, None] * n_items + popularity_rank[ids]
-    seen_before = np.searchsorted(taken, places) - seen.indptr[:-1, None]
-    obvious = popularity_rank[ids] - seen_before < k  # its place once the seen ones are left out
-    return np.asarray((hits & shown & ~obvious).sum(axis=1) / k, dtype=np.float64)
+    k = hits.shape[1]
+    right = hits[:, : ids.shape[1]] & shown
+    if candidates is None:
+        place = popularity_rank[ids] - _more_popular(seen, ids, popularity_rank)
+    else:
+        left_out = csr_array(pattern(candidates).multiply(pattern(seen)))
+        place = _more_popular(candidates, ids, popularity_rank) - _more_popular(
+            left_out, ids, popularity_rank
+        )
+    return np.asarray((right & (place >= k)).sum(axis=1) / k, dtype=np.float64)
 
 
 def calibration(ids: Ids, shown: Hits, histories: csr_array, categories: csr_array) -> Values:
@@ -186,13 +195,14 @@ def calibration(ids: Ids, shown: Hits, histories: csr_array, categories: csr_arr
     >>> calibration(np.array([[2, 0]]), shown, csr_array([[0, 1, 0, 1]]), categories).round(2)
     array([4.61])
     """
-    ones = csr_array((np.ones(histories.nnz), histories.indices, histories.indptr), shape=histories.shape)
-    wanted = _distributions(ones @ categories)
-    given = _distributions(_indicator(ids, shown, categories.shape[0]) @ categories)
-    smoothed = (1 - SMOOTHING) * given + SMOOTHING * wanted
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(wanted > 0, wanted * np.log(wanted / smoothed), 0.0)
-    return np.asarray(terms.sum(axis=1), dtype=np.float64).clip(0.0)
+    found = np.zeros(len(ids))
+    for rows in _in_budget(np.full(len(ids), categories.shape[1], dtype=np.int64)):
+        wanted = _distributions(pattern(histories[rows]) @ categories)  # (rows, n_categories)
+        given = _distributions(_indicator(ids[rows], shown[rows], categories.shape[0]) @ categories)
+        smoothed = (1 - SMOOTHING) * given + SMOOTHING * wanted
+        ratio = np.divide(wanted, smoothed, out=np.ones_like(wanted), where=wanted > 0)
+        found[rows] = (wanted * np.log(ratio)).sum(axis=1)
+    return found.clip(0.0)
 
 
 def _mean_shown(values: NDArray[np.floating[Any]], shown: Hits) -> Values:
@@ -200,10 +210,38 @@ def _mean_shown(values: NDArray[np.floating[Any]], shown: Hits) -> Values:
     return np.asarray(total / np.maximum(shown.sum(axis=1), 1), dtype=np.float64)
 
 
+def _more_popular(
+    matrix: csr_array, ids: Ids, popularity_rank: NDArray[np.integer[Any]]
+) -> NDArray[np.integer[Any]]:
+    """How many of the row's entries are more popular than the item, shape of ``ids``."""
+    n_rows, n_items = matrix.shape
+    rows = np.repeat(np.arange(n_rows, dtype=np.int64), np.diff(matrix.indptr))
+    entries = np.sort(rows * n_items + popularity_rank[matrix.indices])  # row by row, most popular first
+    wanted = np.arange(n_rows, dtype=np.int64)[:, None] * n_items + popularity_rank[ids]
+    return np.searchsorted(entries, wanted) - matrix.indptr[:-1, None]
+
+
 def _indicator(ids: Ids, shown: Hits, n_items: int) -> csr_array:
     """1 where the list shows the item, shape (n_rows, n_items)."""
     indptr = np.concatenate([[0], np.cumsum(shown.sum(axis=1))])
     return csr_array((np.ones(indptr[-1]), ids[shown], indptr), shape=(len(ids), n_items))
+
+
+def _in_budget(cells: NDArray[np.int64]) -> Iterator[slice]:
+    """Runs of rows whose cells sum up to `CELLS_AT_ONCE` at most, or single rows that have more."""
+    bounds = np.cumsum(cells)
+    start = 0
+    while start < len(cells):
+        reached = int(bounds[start - 1]) if start else 0
+        end = max(int(np.searchsorted(bounds, reached + CELLS_AT_ONCE, side="right")), start + 1)
+        yield slice(start, end)
+        start = end
+
+
+def _row_sums(matrix: csr_array, values: Values) -> Values:
+    """Sums of ``values``, aligned with the matrix's entries, over each row."""
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    return np.bincount(rows, weights=values, minlength=matrix.shape[0])
 
 
 def _distributions(sums: csr_array) -> Values:

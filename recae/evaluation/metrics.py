@@ -23,8 +23,8 @@ from scipy.sparse import csr_array
 
 from recae.models import ranking
 
-COMPARED = 4_000_000
-"""Scores that `auc` compares at a time."""
+WORTH_SORTING = 80
+"""From so many targets in one row, sorting its scores once costs less than comparing each target with all of them."""
 
 Hits: TypeAlias = NDArray[np.bool_]
 Counts: TypeAlias = NDArray[np.int_]
@@ -150,7 +150,12 @@ def r_precision(hits: Hits, n_relevant: Counts) -> Values:
     return np.asarray((hits & within).sum(axis=1) / n_relevant, dtype=np.float64)
 
 
-def auc(scores: NDArray[np.floating[Any]], targets: csr_array, ranked: NDArray[np.bool_]) -> Values:
+def auc(
+    scores: NDArray[np.floating[Any]],
+    targets: csr_array,
+    left_out: csr_array,
+    candidates: csr_array | None = None,
+) -> Values:
     """Chance that a held-out item is scored above another one: ``(pairs in order + ties / 2) / pairs``.
 
     Pairs of one held-out item and one that is neither held out nor left out of the ranking. From 0 to 1; a random
@@ -158,29 +163,30 @@ def auc(scores: NDArray[np.floating[Any]], targets: csr_array, ranked: NDArray[n
     places, so it is read beside NDCG.
 
     Args:
-        scores: shape (n_rows, n_items).
-        targets: what was held out, same shape.
-        ranked: bool, same shape: False for what was seen or is no candidate.
+        scores: shape (n_rows, n_items), without NaN.
+        targets: what was held out, same shape; stored entries count, not their values, here and below.
+        left_out: what may not be suggested, same shape.
+        candidates: the only items that were to be ranked, same shape; None for all.
 
     Here the held-out item beats one of two others, and ties with the second.
 
-    >>> auc(np.array([[3.0, 3.0, 1.0]]), csr_array([[1, 0, 0]]), np.array([[True, True, True]]))
+    >>> nothing = csr_array((1, 3))
+    >>> auc(np.array([[3.0, 3.0, 1.0]]), csr_array([[1, 0, 0]]), nothing)
     array([0.75])
     """
-    rows = np.repeat(np.arange(len(scores)), np.diff(targets.indptr))
-    wanted = scores[rows, targets.indices]  # (n_targets,)
-    others = np.where(ranked, scores, np.nan)  # a comparison with NaN is False
-    others[rows, targets.indices] = np.nan
-    n_others = np.isfinite(others).sum(axis=1)
-    won = np.zeros(len(scores))
-    step = max(1, COMPARED // max(scores.shape[1], 1))
-    for start in range(0, len(rows), step):
-        some = slice(start, start + step)
-        against = others[rows[some]]
-        above = (against < wanted[some, None]).sum(axis=1) + 0.5 * (against == wanted[some, None]).sum(axis=1)
-        np.add.at(won, rows[some], above)
-    pairs = n_others * np.diff(targets.indptr)
-    return np.where(pairs > 0, won / np.maximum(pairs, 1), 0.5)
+    found = np.full(len(scores), 0.5)
+    for row, of_row in enumerate(scores):
+        wanted = _columns(targets, row)
+        no_others = np.union1d(wanted, _columns(left_out, row))
+        if candidates is None:  # all, less the few that do not count
+            beaten = _beaten(of_row, of_row[wanted]) - _beaten(of_row[no_others], of_row[wanted])
+            n_others = len(of_row) - len(no_others)
+        else:
+            others = np.setdiff1d(_columns(candidates, row), no_others)
+            beaten, n_others = _beaten(of_row[others], of_row[wanted]), len(others)
+        if n_others and len(wanted):
+            found[row] = beaten.sum() / (n_others * len(wanted))
+    return found
 
 
 def rmse(predicted: NDArray[np.floating[Any]], actual: NDArray[np.floating[Any]]) -> float:
@@ -232,6 +238,19 @@ def _summed_precision(hits: Hits, n_relevant: Counts, k: int) -> Values:
     first = hits[:, :k]
     precision_at = first.cumsum(axis=1) / np.arange(1, k + 1)  # (n_rows, k)
     return np.asarray(np.where(first, precision_at, 0.0).sum(axis=1), dtype=np.float64)
+
+
+def _columns(matrix: csr_array, row: int) -> NDArray[np.int32]:
+    return np.asarray(matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]])
+
+
+def _beaten(others: NDArray[np.floating[Any]], wanted: NDArray[np.floating[Any]]) -> Values:
+    """How many of the others each wanted score is above, a tie for a half, shape of ``wanted``."""
+    if len(wanted) < WORTH_SORTING:
+        twice = [np.count_nonzero(others < score) + np.count_nonzero(others <= score) for score in wanted]
+        return np.array(twice, dtype=np.float64) / 2
+    ordered = np.sort(others)
+    return (np.searchsorted(ordered, wanted) + np.searchsorted(ordered, wanted, side="right")) / 2
 
 
 def _errors(predicted: NDArray[np.floating[Any]], actual: NDArray[np.floating[Any]]) -> Values:

@@ -2,35 +2,29 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from recae.data.holdout import pattern
 from recae.data.splits import Holdout
 from recae.errors import EvaluationError
 from recae.evaluation import beyond_accuracy as beyond
 from recae.evaluation import metrics
 from recae.evaluation.item_facts import ItemFacts
+from recae.evaluation.lists import Places, RankedLists, batches
 from recae.evaluation.metrics import Values
 from recae.evaluation.specs import MetricSpec, depth
 from recae.models.base import Model
-from recae.models.ranking import NEVER, SCORE_BYTES, Positions, Scores, hits
+from recae.models.ranking import SCORE_BYTES, Positions, Scores
 from recae.models.ratings import predicted_at
 from recae.recommender import Recommender
-
-Places: TypeAlias = NDArray[np.int64]
 
 OF_ALL_LISTS: Mapping[str, Callable[[NDArray[np.integer[Any]]], float]] = {
     "coverage": beyond.coverage,
     "gini": beyond.gini,
 }
 """Metrics of how often each item is shown."""
-
-ROWS_AT_ONCE = 16_384
-"""Users whose lists are held at a time: 100 ranks of them take 13 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,45 +106,33 @@ def score_rankings(
     rows = users_with_targets(holdout)
     if not len(rows):
         raise EvaluationError("no user has a held-out item; hold out more, or filter less")
-    n_ranks = _depth(specs, holdout)
     groups = item_groups or {}
-    per_user: dict[str, list[Values]] = {
-        str(spec): [] for spec in specs if spec.definition.scope in {"hits", "lists"}
-    }
-    of_group: dict[tuple[str, str], list[Values]] = {}
+    of_hits = [spec for spec in specs if spec.definition.scope == "hits"]
+    per_user = {str(spec): np.empty(len(rows)) for spec in specs if spec.definition.scope != "exposure"}
+    by_group = {str(spec): {group: np.empty(len(rows)) for group in groups} for spec in of_hits}
     exposure = {
         str(spec): np.zeros(facts.n_items, dtype=np.int64)
         for spec in specs
         if spec.definition.scope == "exposure"
     }
-    if per_user or exposure:
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            lists = _lists(ranker, holdout, rows[start : start + ROWS_AT_ONCE], n_ranks)
-            for spec in specs:
-                text, k = str(spec), spec.k or n_ranks
-                if spec.definition.per_row is not None:
-                    per_user[text].append(spec.definition.per_row(lists.found, lists.n_relevant, k))
-                    for group, members in groups.items():
-                        of_group.setdefault((text, group), []).append(_of_group(lists, members, spec, k))
-                elif spec.definition.scope == "lists":
-                    per_user[text].append(_of_list(spec.name, lists, k, facts))
-                elif text in exposure:
-                    shown = lists.ids[:, :k][lists.shown[:, :k]]
-                    exposure[text] += np.bincount(shown, minlength=facts.n_items)
-    if any(spec.name == "auc" for spec in specs):
-        per_user["auc"] = list(_auc(ranker, holdout, rows))
-    found: dict[str, Score] = {}
-    for spec in specs:
-        text = str(spec)
-        if text in exposure:
-            found[text] = Score(OF_ALL_LISTS[spec.name](exposure[text]))
-            continue
-        values = np.concatenate(per_user[text])
-        by_group = {
-            group: np.concatenate(of_group[text, group]) for group in groups if (text, group) in of_group
-        }
-        found[text] = Score(float(values.mean()), values, by_group)
-    return found
+    for places, lists in _ranked(ranker, holdout, rows, specs):
+        for spec in specs:
+            if spec.definition.scope in {"hits", "lists"}:
+                per_user[str(spec)][places] = lists.values(spec, facts)
+            elif spec.definition.scope == "exposure":
+                exposure[str(spec)] += lists.exposure(spec, facts.n_items)
+        for group, members in groups.items() if of_hits else ():
+            hits_of_group = lists.of_group(members)
+            for spec in of_hits:
+                by_group[str(spec)][group][places] = hits_of_group.values(spec)
+    if "auc" in per_user:
+        per_user["auc"] = np.concatenate(list(_auc(ranker, holdout, rows)))
+    return {
+        str(spec): Score(OF_ALL_LISTS[spec.name](exposure[str(spec)]))
+        if str(spec) in exposure
+        else Score(float(per_user[str(spec)].mean()), per_user[str(spec)], by_group.get(str(spec), {}))
+        for spec in specs
+    }
 
 
 def score_ratings(model: Model, holdout: Holdout, specs: Sequence[MetricSpec]) -> dict[str, Score]:
@@ -177,76 +159,18 @@ def score_ratings(model: Model, holdout: Holdout, specs: Sequence[MetricSpec]) -
     return {str(spec): Score(errors[spec.name](predicted, targets.data)) for spec in specs}
 
 
-@dataclass(frozen=True)
-class _Lists:
-    """The lists of one batch of users, and what is right in them."""
-
-    ids: Positions
-    shown: NDArray[np.bool_]
-    """False where a list ran out of items."""
-    found: NDArray[np.bool_]
-    """Whether the item is a target; as deep as the deepest metric, misses after a list's end."""
-    targets: csr_array
-    n_relevant: NDArray[np.int64]
-    inputs: csr_array
-    seen: csr_array
-
-
-def _lists(ranker: Ranker, holdout: Holdout, rows: Places, n_ranks: int) -> _Lists:
-    targets = holdout.targets[rows]
-    ids, scores = ranker.rank_rows(holdout, rows, n_ranks)
-    _refuse_nan(scores, ranker)
-    shown = scores > NEVER  # (n_rows, k)
-    return _Lists(
-        ids,
-        shown,
-        _filled_up(hits(ids, targets) & shown, n_ranks),
-        targets,
-        np.diff(targets.indptr).astype(np.int64),
-        holdout.inputs[rows],
-        holdout.seen[rows],
-    )
-
-
-def _depth(specs: Sequence[MetricSpec], holdout: Holdout) -> int:
-    """How many ranks are looked at: R-precision needs as many as the user with the most targets has."""
-    most = int(np.diff(holdout.targets.indptr).max(initial=0))
-    return max(depth(specs), most if any(spec.name == "r_precision" for spec in specs) else 0)
-
-
-def _of_list(name: str, lists: _Lists, k: int, facts: ItemFacts) -> Values:
-    """A metric of scope ``"lists"`` for every list of the batch."""
-    ids, shown = lists.ids[:, :k], lists.shown[:, :k]
-    match name:
-        case "novelty":
-            return beyond.novelty(facts.information[ids], shown)
-        case "average_popularity":
-            return beyond.average_popularity(facts.share[ids], shown)
-        case "diversity":
-            return beyond.diversity(ids, shown, facts.directions)
-        case "serendipity":
-            width = ids.shape[1]
-            right = lists.found[:, :width]
-            found: Values = beyond.serendipity(right, ids, shown, lists.seen, facts.popularity_rank)
-            return np.asarray(found * (width / k))  # the catalogue may have fewer than k items
-        case "calibration":
-            return beyond.calibration(ids, shown, lists.inputs, facts.categories)
-    raise AssertionError(f"no function computes {name}")
-
-
-def _of_group(lists: _Lists, members: NDArray[np.bool_], spec: MetricSpec, k: int) -> Values:
-    """The metric with the group's targets as the only ones; NaN for a user without any."""
-    ones = csr_array(
-        (members[lists.targets.indices].astype(np.int64), lists.targets.indices, lists.targets.indptr),
-        shape=lists.targets.shape,
-    )
-    n_relevant: NDArray[np.int64] = np.asarray(ones.sum(axis=1))
-    values = np.full(len(n_relevant), np.nan)
-    asked = np.flatnonzero(n_relevant)
-    if len(asked) and spec.definition.per_row is not None:
-        found = lists.found[asked] & _filled_up(members[lists.ids[asked]], lists.found.shape[1])
-        values[asked] = spec.definition.per_row(found, n_relevant[asked], k)
-    return values
+def _ranked(
+    ranker: Ranker, holdout: Holdout, rows: Places, specs: Sequence[MetricSpec]
+) -> Iterator[tuple[Places, RankedLists]]:
+    """The lists of all users, a batch at a time, and where among ``rows`` each batch stands; ranked once."""
+    n_targets = np.diff(holdout.targets.indptr)[rows].astype(np.int64)
+    reach_targets = any(spec.name == "r_precision" for spec in specs)
+    if not depth(specs) and not reach_targets:
+        return  # no metric looks at lists
+    for places, n_ranks in batches(n_targets, depth(specs), reach_targets=reach_targets):
+        ids, scores = ranker.rank_rows(holdout, rows[places], n_ranks)
+        _refuse_nan(scores, ranker)
+        yield places, RankedLists.of(holdout, rows[places], ids, scores, n_ranks)
 
 
 def _auc(ranker: Ranker, holdout: Holdout, rows: Places) -> Iterator[Values]:
@@ -255,17 +179,8 @@ def _auc(ranker: Ranker, holdout: Holdout, rows: Places) -> Iterator[Values]:
         some = rows[start : start + step]
         scores = ranker.score_rows(holdout, some)
         _refuse_nan(scores, ranker)
-        if holdout.candidates is None:
-            ranked = np.ones(scores.shape, dtype=np.bool_)
-        else:
-            ranked = pattern(holdout.candidates[some]).toarray() > 0
-        ranked[pattern(holdout.seen[some]).toarray() > 0] = False
-        yield metrics.auc(scores, holdout.targets[some], ranked)
-
-
-def _filled_up(found: NDArray[np.bool_], n_ranks: int) -> NDArray[np.bool_]:
-    """Lists of a catalogue with fewer than ``n_ranks`` items, with misses after their end."""
-    return np.pad(found, ((0, 0), (0, n_ranks - found.shape[1])))
+        candidates = None if holdout.candidates is None else holdout.candidates[some]
+        yield metrics.auc(scores, holdout.targets[some], holdout.seen[some], candidates)
 
 
 def _refuse_nan(scores: NDArray[np.float32], judged: object) -> None:

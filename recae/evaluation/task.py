@@ -116,6 +116,8 @@ class Task:
     def _curve_specs(self) -> list[MetricSpec]:
         """The reported metrics, and coverage, at every rank of the curves that the lists reach."""
         deepest = depth(self.metrics.reported)
+        if not deepest:
+            return []  # of AUC and R-precision alone: neither has cut-offs
         ranks = sorted({k for k in CURVE_RANKS if k < deepest} | {deepest})
         names = dict.fromkeys(
             [spec.name for spec in self.metrics.reported if spec.k is not None] + ["coverage"]

@@ -104,7 +104,7 @@ def test_diversity_is_1_less_the_cosine_of_the_takers():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_diversity_equals_the_mean_over_all_pairs(seed, monkeypatch):
-    monkeypatch.setattr(beyond, "PAIR_ROWS", 2)
+    monkeypatch.setattr(beyond, "CELLS_AT_ONCE", 40)
     ids, shown, train = random_lists(seed)
     dense = train.toarray()
     lengths = np.maximum(np.linalg.norm(dense, axis=0), 1e-12)

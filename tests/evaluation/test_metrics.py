@@ -227,33 +227,74 @@ def test_r_precision_needs_lists_as_deep_as_the_user_with_most_held_out_items():
         metrics.r_precision(HITS, np.array([3, 1, 6]))
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_auc_equals_scikit_learn_over_what_is_ranked(tied):
+def pattern_of(mask):
+    return csr_array(mask.astype(np.float32))
+
+
+def roc_auc(scores, targets, ranked):
+    """scikit-learn's value for each row, over what is ranked."""
+    return [roc_auc_score(targets[row][ranked[row]], scores[row][ranked[row]]) for row in range(len(scores))]
+
+
+@pytest.mark.parametrize("sorting_from", [1, 5, 80], ids=["sorts", "sorts and compares", "compares"])
+@pytest.mark.parametrize("tied", [False, True], ids=["distinct scores", "ties count a half"])
+def test_auc_equals_scikit_learn_over_what_is_not_left_out(tied, sorting_from, monkeypatch):
+    monkeypatch.setattr(metrics, "WORTH_SORTING", sorting_from)
     rng = np.random.default_rng([7, tied])
     scores, targets = random_task(rng, tied=tied)
     ranked = (rng.random(scores.shape) < 0.7) | targets
 
-    ours = metrics.auc(scores, csr_array(targets.astype(np.float32)), ranked)
+    ours = metrics.auc(scores, pattern_of(targets), pattern_of(~ranked))
 
-    theirs = [
-        roc_auc_score(targets[row][ranked[row]], scores[row][ranked[row]]) for row in range(len(scores))
-    ]
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(ours, roc_auc(scores, targets, ranked), rtol=0, atol=1e-9)
 
 
-def test_auc_compares_in_blocks_with_the_same_result(monkeypatch):
-    scores, targets = random_task(np.random.default_rng(3), tied=True)
-    asked = scores, csr_array(targets.astype(np.float32)), np.ones(scores.shape, dtype=np.bool_)
-    whole = metrics.auc(*asked)
+@pytest.mark.parametrize("tied", [False, True], ids=["distinct scores", "ties count a half"])
+def test_auc_equals_scikit_learn_among_given_candidates(tied):
+    rng = np.random.default_rng([8, tied])
+    scores, targets = random_task(rng, tied=tied)
+    candidates = (rng.random(scores.shape) < 0.5) | targets
+    seen = (rng.random(scores.shape) < 0.3) & ~targets
 
-    monkeypatch.setattr(metrics, "COMPARED", 100)
+    ours = metrics.auc(scores, pattern_of(targets), pattern_of(seen), pattern_of(candidates))
 
-    assert metrics.auc(*asked).tolist() == whole.tolist()
+    np.testing.assert_allclose(ours, roc_auc(scores, targets, candidates & ~seen), rtol=0, atol=1e-9)
+
+
+def test_auc_of_infinite_scores_is_that_of_their_order():
+    scores = np.array([[1.0, -np.inf, 0.5], [np.inf, np.inf, -np.inf]])
+    wanted, nothing = csr_array(np.array([[1.0, 0, 0], [1, 0, 0]])), csr_array((2, 3))
+
+    assert metrics.auc(scores, wanted, nothing).tolist() == [1.0, 0.75]
+
+
+@given(st.integers(0, 1000), st.integers(1, 8), st.integers(1, 3))
+def test_auc_stays_within_0_and_1_and_reversed_scores_turn_it_round(seed, n_items, levels):
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, levels, (4, n_items)).astype(np.float32)
+    targets, seen = pattern_of(rng.random((4, n_items)) < 0.4), pattern_of(rng.random((4, n_items)) < 0.3)
+
+    found = metrics.auc(scores, targets, seen)
+
+    assert ((found >= 0) & (found <= 1)).all()
+    np.testing.assert_allclose(metrics.auc(-scores, targets, seen), 1 - found, atol=1e-12)
 
 
 def test_auc_of_a_user_with_nothing_to_compare_is_one_half():
-    nothing_else = metrics.auc(
-        np.array([[1.0, 2.0]]), csr_array(np.array([[1.0, 0.0]])), np.array([[True, False]])
-    )
+    scores, wanted = np.array([[1.0, 2.0]]), csr_array(np.array([[1.0, 0.0]]))
 
-    assert nothing_else.tolist() == [0.5]
+    assert metrics.auc(scores, wanted, csr_array(np.array([[0.0, 1.0]]))).tolist() == [0.5]
+
+
+@given(ranked())
+def test_r_precision_is_precision_and_recall_at_the_same_rank(batch):
+    hits, n_relevant, _ = batch
+    deep = np.pad(hits, ((0, 0), (0, int(n_relevant.max()))))
+
+    found = metrics.r_precision(deep, n_relevant)
+
+    for row, n in enumerate(n_relevant):
+        one = deep[[row]], n_relevant[[row]], int(n)
+        assert found[row] == pytest.approx(metrics.precision(*one)[0])
+        assert found[row] == pytest.approx(metrics.recall(*one)[0])
+    assert ((found >= 0) & (found <= 1)).all()

@@ -8,7 +8,7 @@ import pytest
 from recae.data.catalogue import Catalogue, Item
 from recae.data.idmap import IdMap
 from recae.errors import EvaluationError
-from recae.evaluation import scoring
+from recae.evaluation import lists, scoring
 from recae.evaluation.item_facts import ItemFacts
 from recae.evaluation.scoring import Serving, score_rankings, score_ratings
 from recae.evaluation.specs import DEFINITIONS, MetricSpec
@@ -115,7 +115,7 @@ def test_batches_change_no_value_and_no_block_is_larger_than_the_budget(monkeypa
 
     blocks = []
     monkeypatch.setattr(ranking, "SCORE_BYTES", 4 * 6 * 3)  # three rows of six float32
-    monkeypatch.setattr(scoring, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(lists, "ROWS_AT_ONCE", 7)
     scored = model._score
     monkeypatch.setattr(model, "_score", lambda rows: blocks.append(rows.shape[0]) or scored(rows))
     in_batches = score_rankings(Serving(Recommender(model, split.train.items)), many, asked, information)
