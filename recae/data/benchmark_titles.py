@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recae.data.benchmarks import DEFAULT_ROOT
 from recae.data.catalogue import Catalogue, Item
+from recae.errors import DataError
 
 YEAR = re.compile(r"^(.*\S)\s*\((\d{4})\)$")
 
@@ -18,6 +19,9 @@ def benchmark_catalogue(name: str, root: str | Path | None = None) -> Catalogue 
     Args:
         name: of the benchmark.
         root: the folder of all benchmarks; None takes RECAE_DATA.
+
+    Raises:
+        DataError: if the file is there and cannot be read.
     """
     if name not in CATALOGUES:
         return None
@@ -26,6 +30,10 @@ def benchmark_catalogue(name: str, root: str | Path | None = None) -> Catalogue 
         return Catalogue(CATALOGUES[name](folder))
     except FileNotFoundError:
         return None
+    except (OSError, EOFError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"the titles of benchmark {name} under {folder} cannot be read: {error}") from error
 
 
 def _ml_1m(root: Path) -> Iterable[Item]:
@@ -43,9 +51,8 @@ def _ml_100k(root: Path) -> Iterable[Item]:
         for line in file:
             item_id, title, *rest = line.rstrip("\n").split("|")
             flags = rest[-len(genres) :]
-            yield _item(
-                item_id, title, [genre for genre, flag in zip(genres, flags, strict=True) if flag == "1"]
-            )
+            marked = [genre for genre, flag in zip(genres, flags, strict=True) if flag == "1"]
+            yield _item(item_id, title, [genre for genre in marked if genre != "unknown"])
 
 
 def _item(item_id: str, title: str, genres: Iterable[str]) -> Item:
@@ -56,6 +63,7 @@ def _item(item_id: str, title: str, genres: Iterable[str]) -> Item:
 
 CATALOGUES: dict[str, Callable[[Path], Iterable[Item]]] = {
     "ml-1m": _ml_1m,
+    "ml-1m-ncf": _ml_1m,
     "ml-100k": _ml_100k,
     "ml-100k-u1": _ml_100k,
 }

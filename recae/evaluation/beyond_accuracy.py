@@ -241,7 +241,8 @@ def _in_budget(cells: NDArray[np.int64]) -> Iterator[slice]:
 def _row_sums(matrix: csr_array, values: Values) -> Values:
     """Sums of ``values``, aligned with the matrix's entries, over each row."""
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    return np.bincount(rows, weights=values, minlength=matrix.shape[0])
+    sums: Values = np.bincount(rows, weights=values, minlength=matrix.shape[0]).astype(np.float64)
+    return sums
 
 
 def _distributions(sums: csr_array) -> Values:
