@@ -18,7 +18,7 @@ from scipy.sparse import csr_array, csr_matrix
 from recae.data.holdout import Holdout, Split
 from recae.data.idmap import IdMap
 from recae.errors import EvaluationError
-from recae.evaluation.scoring import Places
+from recae.evaluation.lists import Places
 from recae.models.base import Model
 from recae.models.ranking import NEVER, SCORE_BYTES, Positions, Scores, top_n
 
