@@ -15,6 +15,7 @@ from scipy.sparse import csr_array, csr_matrix
 from recae.data.holdout import Feedback
 from recae.data.splits import Holdout
 from recae.errors import ArtifactError, ConfigError, DataError, FitError
+from recae.models.attribution import Attribution
 from recae.models.matrices import (
     as_batch,
     as_rows,
@@ -23,7 +24,6 @@ from recae.models.matrices import (
     selection,
     training_matrix,
 )
-from recae.models.neighbours import Neighbours
 from recae.models.ranking import Positions, Scores, rank
 from recae.models.search_spaces import SearchSpace
 from recae.models.storage import Source, arrays_of, read_state, write_state
@@ -62,7 +62,7 @@ class Fit:
         return fingerprint(settings + start, histories)
 
 
-class Model(Neighbours):
+class Model(Attribution):
     """A recommender that scores histories, whoever they belong to.
 
     A model is fitted to a users x items matrix and scores rows of such matrices: a user of the training log

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveInt
 from scipy.sparse import csr_array, csr_matrix
 
+from recae.models.attribution import weighted_rows
 from recae.models.base import Fit, Model, ModelConfig
 from recae.models.ranking import Positions, Scores
 from recae.models.search_spaces import SearchSpace, whole
@@ -23,6 +24,7 @@ class Popularity(Model):
     """The same list for everybody: items by the number of users who chose them."""
 
     name = "popularity"
+    has_additive_contributions = True
     config_class: ClassVar = PopularityConfig
 
     n_choices_: NDArray[np.float32]
@@ -34,6 +36,9 @@ class Popularity(Model):
 
     def _score(self, histories: csr_array) -> Scores:
         return np.tile(self.n_choices_, (histories.shape[0], 1))
+
+    def _contributions(self, history: csr_array, items: Positions) -> Scores:
+        return np.zeros((history.nnz, len(items)), dtype=np.float32)  # the history does not matter
 
 
 class ItemKNNConfig(ModelConfig):
@@ -52,6 +57,7 @@ class ItemKNN(Model):
     """
 
     name = "item_knn"
+    has_additive_contributions = True
     config: ItemKNNConfig
     config_class: ClassVar = ItemKNNConfig
     search_space: ClassVar[SearchSpace] = {
@@ -74,6 +80,9 @@ class ItemKNN(Model):
 
     def _score(self, histories: csr_array) -> Scores:
         return np.asarray((histories @ self.neighbours_).toarray(), dtype=np.float32)
+
+    def _contributions(self, history: csr_array, items: Positions) -> Scores:
+        return weighted_rows(history, self.neighbours_, items)
 
     def _item_similarity(self, wanted: Positions) -> Scores:
         similar = self.neighbours_[wanted].toarray()  # (n_wanted, n_items)

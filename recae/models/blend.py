@@ -103,6 +103,11 @@ class Blend(Model):
         return all(member.supports_fold_in for member in self._models())
 
     @property
+    def has_additive_contributions(self) -> bool:  # type: ignore[override]  # as above
+        """Whether every member's are."""
+        return all(member.has_additive_contributions for member in self._models())
+
+    @property
     def chooses_on_validation(self) -> bool:
         """Weights, or the epochs of a member."""
         return self.config.weights is None or any(member.chooses_on_validation for member in self._models())
@@ -175,6 +180,21 @@ class Blend(Model):
             if weight:
                 scores += weight * standardised(member.score(self._as_seen_by(member, histories)))
         return scores
+
+    def _contributions(self, history: csr_array, items: Positions) -> Scores:
+        """The members' weighted sum, each on the scale it has in the score; the scale is kept as the history left it.
+
+        The mean that a member's scores lose is the same for all items, and belongs to no item of the history.
+        """
+        if not self.has_additive_contributions:
+            return super()._contributions(history, items)
+        found = np.zeros((history.nnz, len(items)), dtype=np.float32)
+        for member, weight in zip(self.members_, self.weights_, strict=True):
+            if weight:
+                seen = self._as_seen_by(member, history)
+                deviation = member.score(seen).std()
+                found += weight / (deviation or np.float32(1.0)) * member.contributions(seen, items)
+        return found
 
     def _apart(self, place: int, others: NDArray[np.float64], histories: csr_array) -> tuple[Scores, Scores]:
         """What one member says, and what the others say together under their weights, each (n_rows, n_items)."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from recae.models.losses import normalised_mse
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch
-from recae.models.ranking import Scores
+from recae.models.ranking import Positions, Scores
 from recae.models.search_spaces import SearchSpace, span, whole
 
 
@@ -40,6 +40,7 @@ class ELSA(NeuralModel):
     """
 
     name = "elsa"
+    has_additive_contributions = True
     config: ELSAConfig
     config_class: ClassVar = ELSAConfig
     search_space: ClassVar[SearchSpace] = {
@@ -88,6 +89,17 @@ class ELSA(NeuralModel):
         scores[rows, histories.indices] -= histories.data  # an item may not explain itself
         return scores
 
+    @torch.no_grad()
+    def _contributions(self, history: csr_array, items: Positions) -> Scores:
+        of_history, asked = (
+            self.network_.unit_vectors_of(history.indices),
+            self.network_.unit_vectors_of(items),
+        )
+        found: Scores = (of_history @ asked.T).cpu().numpy()
+        found[history.indices[:, None] == items] -= 1.0  # as in the score
+        found *= history.data[:, None]
+        return found
+
     def _item_vectors(self) -> Tensor:
         return self.network_.unit_vectors()
 
@@ -103,6 +115,11 @@ class ELSANetwork(nn.Module):
     def unit_vectors(self) -> Tensor:
         """A, shape (n_items, n_latent)."""
         return nn.functional.normalize(self.vectors, dim=1)
+
+    def unit_vectors_of(self, items: Positions) -> Tensor:
+        """Rows of A, shape (n, n_latent)."""
+        rows = torch.from_numpy(items.astype(np.int64)).to(self.vectors.device)
+        return nn.functional.normalize(self.vectors[rows], dim=1)
 
     def encode(self, batch: SparseBatch, vectors: Tensor) -> Tensor:
         """``x A`` for sparse rows x, shape (n_rows, n_latent)."""

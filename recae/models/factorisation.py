@@ -45,6 +45,7 @@ class ALS(Model):
     """
 
     name = "als"
+    has_additive_contributions = True
     supports_warm_start = True
     config: ALSConfig
     config_class: ClassVar = ALSConfig
@@ -90,6 +91,22 @@ class ALS(Model):
             factors = solver.recalculate_user(rows, csr_matrix(histories, copy=True))
         return np.asarray(factors, dtype=np.float32).reshape(len(rows), self.item_factors_.shape[1])
 
+    def _contributions(self, history: csr_array, items: Positions) -> Scores:
+        """``y_j' A^-1 c_i y_i``, A the matrix of the fold-in; A depends on the whole history, and is kept as it is.
+
+        Source: Hu, Koren & Volinsky 2008, section 5.
+        """
+        confidence = self.config.alpha * history.data.astype(np.float64)
+        factors = self.item_factors_.astype(np.float64)
+        chosen, n_factors = factors[history.indices], factors.shape[1]  # (n_history, n_factors)
+        with threadpool_limits(1, user_api="blas"):
+            matrix = factors.T @ factors + self.config.l2 * np.eye(n_factors)
+            # as implicit has it: a negative value is confidence that the item is not liked
+            matrix += (chosen * (np.abs(confidence) - 1.0)[:, None]).T @ chosen
+            weighted = np.linalg.solve(matrix, factors[items].T)  # (n_factors, n_asked)
+            found = (chosen * np.maximum(confidence, 0.0)[:, None]) @ weighted
+        return np.asarray(found, dtype=np.float32)
+
     def _item_similarity(self, wanted: Positions) -> Scores:
         return cosine(self.item_factors_, wanted)
 
@@ -129,6 +146,7 @@ class PureSVD(Model):
     """
 
     name = "pure_svd"
+    has_additive_contributions = True
     config: PureSVDConfig
     config_class: ClassVar = PureSVDConfig
     search_space: ClassVar[SearchSpace] = {"n_factors": whole(8, 512, log=True)}
@@ -160,6 +178,11 @@ class PureSVD(Model):
     def _user_factors(self, histories: csr_array) -> NDArray[np.float32]:
         """x V, shape (n_rows, n_factors)."""
         return sparse_times_dense(histories, self.item_factors_)
+
+    def _contributions(self, history: csr_array, items: Positions) -> Scores:
+        found: Scores = self.item_factors_[history.indices] @ self.item_factors_[items].T
+        found *= history.data[:, None]
+        return found
 
     def _item_similarity(self, wanted: Positions) -> Scores:
         return cosine(self.item_factors_, wanted)

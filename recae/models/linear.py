@@ -40,6 +40,7 @@ class LinearAutoencoder(Model):
     """
 
     config: LinearConfig
+    has_additive_contributions = True
     free_settings = frozenset({"max_self_weight", "item_rescaling"})
 
     precision_: Scores
@@ -74,6 +75,15 @@ class LinearAutoencoder(Model):
         scores *= scale
         return scores
 
+    def _contributions(self, history: csr_array, items: Positions) -> Scores:
+        scale, columns = self._scale, history.indices
+        found: Scores = self.precision_[np.ix_(columns, items)]  # (n_history, n_asked)
+        found *= -self._multipliers_of(items)
+        found[columns[:, None] == items] += 1.0
+        found *= (history.data / scale[columns])[:, None]
+        found *= scale[items]
+        return found
+
     def weights(self) -> Scores:
         """B, shape (n_items, n_items): what an item of the history (row) adds to the score of another (column)."""
         weights = self.precision_ * -self._multipliers
@@ -90,8 +100,12 @@ class LinearAutoencoder(Model):
     @property
     def _multipliers(self) -> Vector:
         """mu, shape (n_items,)."""
+        return self._multipliers_of(slice(None))
+
+    def _multipliers_of(self, items: Positions | slice) -> Vector:
+        """mu of some items: no other entry of the diagonal is read."""
         bound = np.float32(1.0 - self._setting("max_self_weight"))
-        multipliers: Vector = np.maximum(self.ridge_, bound / np.diag(self.precision_))
+        multipliers: Vector = np.maximum(self.ridge_[items], bound / np.diag(self.precision_)[items])
         return multipliers
 
     @property

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy.sparse import csr_array
 
+from recae.models.attribution import weighted_rows
 from recae.models.base import Fit, Model, ModelConfig
 from recae.models.gram import add_product, check_memory, gram_matrix, invert_with_ridge
 from recae.models.matrices import cosine, sparse_times_dense
@@ -53,6 +54,7 @@ class SLIST(Model):
 
     name = "slist"
     feedback = "sequences"
+    has_additive_contributions = True
     config: SLISTConfig
     config_class: ClassVar = SLISTConfig
     search_space: ClassVar[SearchSpace] = {
@@ -93,9 +95,15 @@ class SLIST(Model):
         return _kept(histories, is_before, fading), _kept(histories, ~is_before, np.float32(1.0))
 
     def _score(self, histories: csr_array) -> Scores:
+        return sparse_times_dense(self._by_recency(histories), self.weights_)
+
+    def _contributions(self, history: csr_array, items: Positions) -> Scores:
+        return weighted_rows(self._by_recency(history), self.weights_, items)
+
+    def _by_recency(self, histories: csr_array) -> csr_array:
+        """What the history's items count: w(x)."""
         fading = np.exp(-self.config.recency * (1.0 - relative_places(histories))).astype(np.float32)
-        inputs = csr_array((fading, histories.indices, histories.indptr), shape=histories.shape)
-        return sparse_times_dense(inputs, self.weights_)
+        return csr_array((fading, histories.indices, histories.indptr), shape=histories.shape)
 
     def _item_similarity(self, wanted: Positions) -> Scores:
         """Cosine of what two items say about all the others."""

@@ -10,6 +10,7 @@ from scipy.sparse import csc_array, csr_array
 
 from recae.errors import ConfigError
 from recae.models import registry
+from recae.models.attribution import weighted_rows
 from recae.models.base import Fit, Model, ModelConfig
 from recae.models.linear import LinearAutoencoder
 from recae.models.ranking import SCORE_BYTES, Positions, Scores
@@ -56,6 +57,7 @@ class Sparsified(Model):
     """
 
     name = "sparsified"
+    has_additive_contributions = True
     config: SparsifiedConfig
     config_class: ClassVar = SparsifiedConfig
 
@@ -76,6 +78,9 @@ class Sparsified(Model):
 
     def _score(self, histories: csr_array) -> Scores:
         return np.asarray((histories @ self.weights_).toarray(), dtype=np.float32)
+
+    def _contributions(self, history: csr_array, items: Positions) -> Scores:
+        return weighted_rows(history, self.weights_, items)
 
     def _item_similarity(self, wanted: Positions) -> Scores:
         """Partial correlations as the base has them, where a weight in one of the two directions was kept; else 0."""
