@@ -1,4 +1,4 @@
-"""What is known about items beside who used them: title, year, categories."""
+"""What is known about items beside who used them: title, year, categories, and whether they may be shown."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +19,8 @@ SCHEMA = pa.schema(
         pa.field("title", pa.string()),
         pa.field("year", pa.int32()),
         pa.field("categories", pa.list_(pa.string())),
+        pa.field("available", pa.bool_()),
+        pa.field("hidden", pa.bool_()),
     ]
 )
 """The Parquet file of a catalogue."""
@@ -28,12 +30,17 @@ TRAILING_ARTICLE = re.compile(r"^(.*), (the|an?|les?|la|l'|der|die|das|el|los|la
 
 
 class Item(NamedTuple):
-    """One line of a catalogue."""
+    """One line of a catalogue.
+
+    What is not ``available`` is left out unless a request asks for it too; what is ``hidden`` is never recommended.
+    """
 
     item_id: str
     title: str | None = None
     year: int | None = None
     categories: tuple[str, ...] = ()
+    available: bool = True
+    hidden: bool = False
 
 
 class Catalogue:
@@ -52,7 +59,9 @@ class Catalogue:
 
     @classmethod
     def read(cls, path: str | Path) -> "Catalogue":
-        """Read a Parquet file with item_id (string) and optionally title, year and categories (list of strings).
+        """Read a Parquet file with the columns of ``SCHEMA``; all but item_id are optional.
+
+        Without the columns available and hidden, or where they are empty, an item is available and not hidden.
 
         Raises:
             DataError: if there is no such file, it is no Parquet file, or its columns are others.
@@ -74,7 +83,10 @@ class Catalogue:
             raise DataError(f"{path} has the columns {table.column_names}; a catalogue needs item_id")
         nothing = [None] * table.num_rows
         rows = zip(*(columns.get(name, nothing) for name in SCHEMA.names), strict=True)
-        return cls(Item(id_, title, year, tuple(named or ())) for id_, title, year, named in rows)
+        return cls(
+            Item(id_, title, year, tuple(named or ()), available is not False, hidden is True)
+            for id_, title, year, named, available, hidden in rows
+        )
 
     def write(self, destination: str | Path | BinaryIO) -> None:
         """Write the Parquet file that ``read`` reads."""

@@ -1,0 +1,57 @@
+"""What the recommender answers with: places in a ranking, and why there are fewer than were asked for."""
+
+from dataclasses import dataclass
+
+from recae.explanations import Explanation
+from recae.histories import Strategy
+
+
+@dataclass(frozen=True)
+class RankedItem:
+    """One place in a ranking; ``rank`` counts from 1 over the whole ranking, before any offset.
+
+    ``explanation`` names the items of the history that speak for this one, the strongest first, if it was asked for.
+    """
+
+    item_id: str
+    score: float
+    rank: int
+    title: str | None
+    explanation: tuple[Explanation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Items, best first; ``short`` says why there are fewer than were asked for."""
+
+    items: tuple[RankedItem, ...]
+    short: str | None = None
+
+
+@dataclass(frozen=True)
+class Recommendations(Ranking):
+    """The answer to one request.
+
+    ``strategy`` is "model" for the history a training user is known by, "fold_in" for a history sent with the
+    request, "fallback" (most popular first) where no known history exists. ``unknown_items`` are ids of the
+    request that the model never saw; they were left out.
+    """
+
+    strategy: Strategy = "fallback"
+    unknown_items: tuple[str, ...] = ()
+    next_offset: int | None = None
+
+
+def shortage(found: int, asked: int, offset: int, candidates: int) -> str | None:
+    """Why a page has fewer items than were asked for; None if it has not.
+
+    Args:
+        found: items on the page.
+        asked: items wanted.
+        offset: places skipped before the page.
+        candidates: items there are, on all pages.
+    """
+    if found == asked:
+        return None
+    skipped = f" and {offset:,} of them are skipped by the offset" if offset else ""
+    return f"{candidates:,} item(s) are left after what was seen, excluded or filtered out{skipped}"

@@ -1,0 +1,172 @@
+"""Rankings of one fitted model: of batches of histories as matrices, and by name where no history is needed."""
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from recae.answers import RankedItem, Ranking, shortage
+from recae.candidates import Candidates
+from recae.data.catalogue import Catalogue
+from recae.data.idmap import IdMap
+from recae.errors import ModelError
+from recae.explanations import Explanation
+from recae.models.base import Model
+from recae.models.ranking import Positions, Scores, rank, top_n
+
+
+class Ranker:
+    """A fitted model with the names of its rows and columns.
+
+    Args:
+        model: a fitted model.
+        items: the model's columns.
+        users: the rows it was fitted on; without them every user is unknown.
+        catalogue: titles and categories.
+        version: the name of the stored version, for the answers' headers.
+
+    Raises:
+        NotFittedError: if the model has learned nothing yet.
+        ModelError: if ``items`` or ``users`` do not have the model's size.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        items: IdMap,
+        *,
+        users: IdMap | None = None,
+        catalogue: Catalogue | None = None,
+        version: str = "unsaved",
+    ) -> None:
+        if len(items) != model.n_items_:
+            raise ModelError(
+                f"the model has {model.n_items_:,} items, its id map {len(items):,}; they must agree"
+            )
+        if users is not None and len(users) != model.n_users_:
+            raise ModelError(
+                f"the model has {model.n_users_:,} users, its id map {len(users):,}; they must agree"
+            )
+        self.model = model
+        self.items = items
+        self.users = users
+        self.catalogue = catalogue
+        self.version = version
+        self._candidates = Candidates(items, catalogue)
+
+    def rank(
+        self,
+        histories: csr_array,
+        n: int,
+        *,
+        seen: csr_array | None = None,
+        items: Positions | None = None,
+        candidates: csr_array | None = None,
+        show_progress: bool = False,
+    ) -> tuple[Positions, Scores]:
+        """The n best items of every history, in bounded memory however many rows there are.
+
+        Args:
+            histories: shape (n_rows, n_items); rows need not be training users.
+            n: places per row; fewer come back when there are fewer candidates.
+            seen: shape (n_rows, n_items); its stored entries are not recommended. None excludes nothing.
+            items: candidate columns; None for all.
+            candidates: shape (n_rows, n_items); its stored entries are the only ones ranked in each row.
+            show_progress: show a bar over the rows.
+
+        Returns:
+            ids and scores, each (n_rows, k), best first, k = min(n, columns). Where a row has fewer than k
+            items left, excluded ones stand at the end with the score `recae.models.ranking.NEVER`.
+
+        Raises:
+            ValueError: if a shape does not fit, or n is below 1.
+        """
+        if histories.shape[1] != len(self.items):
+            raise ValueError(
+                f"histories have {histories.shape[1]:,} columns, the model has {len(self.items):,} items"
+            )
+        for called, given in (("seen has", seen), ("candidates have", candidates)):
+            if given is not None and given.shape != histories.shape:
+                raise ValueError(
+                    f"{called} the shape {given.shape}, histories have {histories.shape}; they must agree"
+                )
+        return rank(
+            self.model.score,
+            histories,
+            n,
+            exclude=seen,
+            items=items,
+            candidates=candidates,
+            show_progress=show_progress,
+        )
+
+    def popular(self, n: int = 10, categories: Iterable[str] = (), *, available_only: bool = True) -> Ranking:
+        """What most training users have, most popular first; the score is their number.
+
+        Args:
+            n: how many items.
+            categories: only items that have at least one of these, whatever its case.
+            available_only: leave out what the catalogue calls unavailable.
+        """
+        allowed = self._candidates.allowed(categories=categories, available_only=available_only)
+        columns = np.flatnonzero(allowed).astype(np.int32)
+        ids, scores = self._most_popular(n, columns)
+        return Ranking(self._named(ids, scores), shortage(len(ids), n, 0, len(columns)))
+
+    def similar(self, item_id: str, n: int = 10, *, available_only: bool = True) -> Ranking:
+        """The items nearest to one item by the model's own measure, without the item itself.
+
+        Args:
+            item_id: an item the model knows; it may be hidden itself.
+            n: how many items.
+            available_only: leave out what the catalogue calls unavailable.
+
+        Raises:
+            UnknownIdError: if the model does not know the item.
+        """
+        position = int(self.items.positions([item_id])[0])
+        allowed = self._candidates.allowed(available_only=available_only)
+        allowed[position] = False
+        columns = np.flatnonzero(allowed).astype(np.int32)
+        if not len(columns):
+            return Ranking((), shortage(0, n, 0, 0))
+        ids, scores = self.model.similar_items(position, N=min(n, len(columns)), items=columns)
+        ranked = self._named(ids, scores)
+        return Ranking(ranked, shortage(len(ranked), n, 0, len(columns)))
+
+    def title(self, item_id: str) -> str | None:
+        """An item's title, if the catalogue has one."""
+        return self.catalogue.title(item_id) if self.catalogue is not None else None
+
+    def knows_user(self, user_id: str) -> bool:
+        """Whether the user was in the training log."""
+        return self.users is not None and user_id in self.users
+
+    @cached_property
+    def _popularity(self) -> Scores:
+        """Training users per item, shape (1, n_items)."""
+        counts = np.bincount(self.model.histories_.indices, minlength=len(self.items))
+        return counts.astype(np.float32)[np.newaxis, :]
+
+    def _most_popular(self, n: int, candidates: Positions) -> tuple[Positions, Scores]:
+        if not len(candidates):
+            return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
+        ids, scores = top_n(self._popularity, n, items=candidates)
+        return ids[0], scores[0]
+
+    def _named(
+        self,
+        ids: Positions,
+        scores: Scores,
+        offset: int = 0,
+        reasons: Sequence[tuple[Explanation, ...]] | None = None,
+    ) -> tuple[RankedItem, ...]:
+        """Columns as items, ranked from ``offset`` + 1."""
+        return tuple(
+            RankedItem(item_id, score, rank, self.title(item_id), explanation)
+            for rank, (item_id, score, explanation) in enumerate(
+                zip(self.items.ids[ids], scores.tolist(), reasons or [()] * len(ids), strict=True),
+                start=offset + 1,
+            )
+        )
