@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from importlib.metadata import version as version_of
 from pathlib import Path
 
@@ -80,6 +81,7 @@ def test_recommend_for_programs_is_json_with_every_field(version):
         "title": "Contact (1997)",
         "rank": 1,
         "score": 0,
+        "explanation": [],
     }
     assert answer == {
         "model_version": version,
@@ -104,6 +106,38 @@ def test_recommend_takes_categories_and_seen_items(version):
 
     assert [item["item_id"] for item in answer["items"]] == ["a"]
     assert "short: 1 item(s) are left" in run("recommend", "1", "--category", "horror", "--include-seen")
+
+
+def test_recommend_shows_what_speaks_for_each_item(version):
+    shown = run("recommend", "--items", "a", "--items", "x", "--explain", "3")
+    answer = json.loads(run("recommend", "1", "-n", "1", "--explain", "1", "--json"))
+
+    assert "because of" in shown
+    assert re.search(r"Contact \(1997\).*Alien \(1979\) \+0\.\d{4}", shown)
+    assert "because of" not in run("recommend", "1"), "no column without a reason"
+    (reason,) = answer["items"][0]["explanation"]
+    assert reason["title"] in {"Alien (1979)", "Brazil (1985)"}
+    assert 0 < reason["contribution"] < answer["items"][0]["score"]
+
+
+def test_recommend_takes_a_diversity(version):
+    def ids(*options):
+        answer = json.loads(run("recommend", "--items", "b", *options, "--json"))
+        return [item["item_id"] for item in answer["items"]]
+
+    assert ids("--diversity", "0") == ids()
+    assert sorted(ids("--diversity", "1")) == sorted(ids())
+    assert ids("--diversity", "1")[0] == ids()[0]
+    assert ids("--diversity", "1") != ids()
+    assert "1.5 is not in the range 0.0<=x<=1.0" in run("recommend", "1", "--diversity", "1.5", code=2)
+
+
+def test_recommend_shows_unavailable_items_only_if_asked_to(store):
+    sold_out = type(CATALOGUE)(item._replace(available=item.item_id != "c") for item in CATALOGUE)
+    store.promote(store.save(fitted_ease(), ITEMS, users=USERS, catalogue=sold_out))
+
+    assert "Contact (1997)" not in run("recommend", "1")
+    assert "Contact (1997)" in run("recommend", "1", "--include-unavailable")
 
 
 def test_an_ambiguous_title_is_answered_with_the_choices(version):

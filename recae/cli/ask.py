@@ -16,7 +16,9 @@ from recae.cli.common import (
 )
 
 
-@click.command(epilog='\b\nrecae recommend 42\nrecae recommend --items "Toy Story (1995)" --items 318')
+@click.command(
+    epilog='\b\nrecae recommend 42\nrecae recommend --items "Toy Story (1995)" --items 318\nrecae recommend 42 --explain 3 --diversity 0.3'
+)
 @click.argument("user_id", required=False)
 @click.option(
     "--items",
@@ -27,6 +29,23 @@ from recae.cli.common import (
 )
 @click.option("--category", "categories", multiple=True, help="Only items of any of these. May be repeated.")
 @click.option("--include-seen", is_flag=True, help="Recommend items of the history too.")
+@click.option(
+    "--include-unavailable", is_flag=True, help="Recommend what the catalogue calls unavailable too."
+)
+@click.option(
+    "--diversity",
+    type=click.FloatRange(0.0, 1.0),
+    default=0.0,
+    show_default=True,
+    help="From relevance alone, 0, to items as unlike each other as can be, 1.",
+)
+@click.option(
+    "--explain",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Show so many items of the history that speak for each.",
+)
 @n_items
 @version_option
 @as_json
@@ -37,6 +56,9 @@ def recommend(
     named: tuple[str, ...],
     categories: tuple[str, ...],
     include_seen: bool,
+    include_unavailable: bool,
+    diversity: float,
+    explain: int,
     n: int,
     model_version: str,
     as_json: bool,
@@ -51,6 +73,9 @@ def recommend(
         user_id=user_id,
         exclude_seen=not include_seen,
         categories=categories,
+        available_only=not include_unavailable,
+        diversity=diversity,
+        explain=explain,
     )
     if as_json:
         print_json({"model_version": recommender.version, "user_id": user_id, **asdict(found)})

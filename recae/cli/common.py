@@ -75,7 +75,7 @@ def print_json(value: Any) -> None:
 
 
 def print_ranking(items: Iterable["RankedItem"], heading: str, short: str | None) -> None:
-    """A table of ranked items."""
+    """A table of ranked items, with what speaks for them in a column of its own if any is explained."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -85,9 +85,17 @@ def print_ranking(items: Iterable["RankedItem"], heading: str, short: str | None
     table.add_column("item", overflow="fold")
     table.add_column("title", overflow="fold")
     table.add_column("score", justify="right")
-    for item in items:
+    listed = list(items)
+    is_explained = any(item.explanation for item in listed)
+    if is_explained:
+        table.add_column("because of", overflow="fold")
+    for item in listed:
         # Text: a title like "[REC] (2007)" is no markup
-        table.add_row(str(item.rank), Text(item.item_id), Text(item.title or ""), f"{item.score:.4f}")
+        cells = [str(item.rank), Text(item.item_id), Text(item.title or ""), f"{item.score:.4f}"]
+        reasons = [
+            f"{reason.title or reason.item_id} {reason.contribution:+.4f}" for reason in item.explanation
+        ]
+        table.add_row(*cells, *([Text("\n".join(reasons))] if is_explained else []))
     Console().print(table)
     if short:
         click.echo(f"short: {short}")

@@ -1,6 +1,7 @@
 """What each item of a history adds to a score: the part of the contract that explains an answer."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,7 +24,7 @@ class Attribution(Neighbours):
 
     has_additive_contributions: ClassVar[bool] = False
     """Whether the contributions of a history sum to its scores, up to a constant that all items have in common. Where
-    they do not, each is the fall of the score when this one item is left out."""
+    they do not, each is the fall of the score when this one item is left out; of ratings, before they are clipped."""
     supports_fold_in: ClassVar[bool]
     name: ClassVar[str]
 
@@ -71,15 +72,11 @@ class Attribution(Neighbours):
 
     def _contributions(self, history: csr_array, items: Positions) -> Scores:
         """Contributions (n_history, n_asked) of a canonical row with at least one entry: a fresh array."""
-        entries = np.arange(history.nnz)
-        whole = self._score(history)[:, items]  # (1, n_asked)
-        found = np.empty((history.nnz, len(items)), dtype=np.float32)
-        # scores, and the histories themselves
-        step = max(1, ranking.SCORE_BYTES // (4 * history.shape[1] + 12 * history.nnz))
-        for start in range(0, history.nnz, step):
-            left_out = entries[start : start + step]
-            found[left_out] = whole - self._score(without_each(history, left_out))[:, items]
-        return found
+        return left_out_contributions(self._score_items, history, items)
+
+    def _score_items(self, histories: csr_array, items: Positions) -> Scores:
+        """Scores of some items alone, (n_rows, n_asked); a model that need not compute the others overrides it."""
+        return self._score(histories)[:, items]
 
     @abstractmethod
     def _score(self, histories: csr_array) -> Scores:
@@ -88,6 +85,30 @@ class Attribution(Neighbours):
     @abstractmethod
     def _checked(self, histories: Any) -> csr_array:
         """Histories in canonical form."""
+
+
+def left_out_contributions(
+    score_items: Callable[[csr_array, Positions], Scores], history: csr_array, items: Positions
+) -> Scores:
+    """How far the scores of some items fall when each item of a history is left out, in blocks of ``SCORE_BYTES``.
+
+    Args:
+        score_items: histories (b, n_items) and columns -> scores (b, n_asked).
+        history: shape (1, n_items), canonical.
+        items: the columns asked for.
+
+    Returns:
+        Shape (n_history, n_asked).
+    """
+    entries = np.arange(history.nnz)
+    whole = score_items(history, items)  # (1, n_asked)
+    found = np.empty((history.nnz, len(items)), dtype=np.float32)
+    # scores, and the histories themselves
+    step = max(1, ranking.SCORE_BYTES // (4 * history.shape[1] + 12 * history.nnz))
+    for start in range(0, history.nnz, step):
+        left_out = entries[start : start + step]
+        found[left_out] = whole - score_items(without_each(history, left_out), items)
+    return found
 
 
 def without_each(history: csr_array, entries: NDArray[np.int_]) -> csr_array:

@@ -14,7 +14,7 @@ from recae.models.base import Fit
 from recae.models.losses import gaussian_kl
 from recae.models.multinomial_output import multinomial_output_nll
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear, dense_linear
-from recae.models.ranking import Scores
+from recae.models.ranking import Positions, Scores
 from recae.models.search_spaces import SearchSpace, span
 
 
@@ -46,6 +46,14 @@ class MultinomialModel(NeuralModel):
         """Logits of the items, shape (n_rows, n_items_)."""
         code = torch.as_tensor(codes, device=self.network_.output.weight.device)
         return self.network_.decode(code).cpu().numpy()
+
+    @torch.no_grad()
+    def _score_items(self, histories: csr_array, items: Positions) -> Scores:
+        output = self.network_.output
+        device = output.weight.device
+        hidden = self.network_.before_output(torch.as_tensor(self.encode(histories), device=device))
+        rows = torch.from_numpy(items.astype(np.int64)).to(device)
+        return nn.functional.linear(hidden, output.weight[rows], output.bias[rows]).cpu().numpy()
 
     def _item_vectors(self) -> Tensor:
         return self.network_.output.weight

@@ -1,5 +1,6 @@
 """A weighted sum of models of ratings that err differently, weights chosen on held-out ratings."""
 
+from copy import copy
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -119,6 +120,15 @@ class RatingBlend(RatingModel):
             if weight > 0:
                 total += weight * member.score(histories)
         return np.clip(total, *self.scale_, out=total)
+
+    def _unclipped(self) -> Self:
+        model = copy(self)
+        model.scale_ = [-np.inf, np.inf]
+        model.members_ = [
+            member._unclipped() if isinstance(member, RatingModel) else member  # noqa: SLF001 - its own
+            for member in self.members_
+        ]
+        return model
 
     def _item_similarity(self, wanted: Positions) -> Scores:
         return self._mean([member._item_similarity(wanted) for member in self.members_])  # noqa: SLF001 - its own

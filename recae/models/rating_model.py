@@ -1,14 +1,17 @@
 """What every model of ratings offers beside the common contract: ratings of single items by single users."""
 
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
 from recae.data.holdout import Holdout
+from recae.models.attribution import left_out_contributions
 from recae.models.base import Model
 from recae.models.matrices import as_batch, check_range
+from recae.models.ranking import Positions, Scores
 from recae.models.ratings import Values, predicted_at
 
 
@@ -16,6 +19,10 @@ class RatingModel(Model):
     """A model whose scores are ratings, on the scale of its training data."""
 
     feedback = "ratings"
+
+    means_: dict[str, Any]
+    """The fields of :class:`~recae.models.ratings.RatingMeans`, the ends of the scale among them; a blend has its
+    members' instead."""
 
     def predict(
         self, userid: int | ArrayLike, itemid: int | ArrayLike, user_items: Any = None
@@ -76,6 +83,16 @@ class RatingModel(Model):
         found = np.empty(len(rows), dtype=np.float32)
         found[order] = predicted_at(self._score, histories, wanted)[places.ravel()]
         return found
+
+    def _contributions(self, history: csr_array, items: Positions) -> Scores:
+        """By leaving out, before ratings are clipped to the scale: at its end nothing would move them any more."""
+        return left_out_contributions(self._unclipped()._score_items, history, items)  # noqa: SLF001 - its own
+
+    def _unclipped(self) -> Self:
+        """This model with a scale without ends; what was learned is shared, not copied."""
+        model = copy(self)
+        model.means_ = self.means_ | {"lowest": -np.inf, "highest": np.inf}
+        return model
 
     def _minus_rmse(self, validation: Holdout) -> float:
         """Minus the RMSE of held-out ratings: higher is better."""

@@ -69,6 +69,26 @@ def test_ids_alone_are_a_catalogue(tmp_path):
     assert list(Catalogue.read(tmp_path / "items.parquet")) == [Item("a", None, 1999, ())]
 
 
+def test_what_is_hidden_or_unavailable_is_read_as_it_was_written(tmp_path):
+    shop = Catalogue([Item("a"), Item("b", available=False), Item("c", hidden=True)])
+    shop.write(tmp_path / "shop.parquet")
+
+    assert Catalogue.read(tmp_path / "shop.parquet") == shop
+
+
+def test_a_file_without_these_columns_hides_nothing(tmp_path):
+    pd.DataFrame({"item_id": ["a"], "title": ["Alien"]}).to_parquet(tmp_path / "old.parquet")
+    pd.DataFrame({"item_id": ["a", "b"], "available": [None, False], "hidden": [True, None]}).to_parquet(
+        tmp_path / "gaps.parquet"
+    )
+
+    assert list(Catalogue.read(tmp_path / "old.parquet")) == [Item("a", "Alien")]
+    assert list(Catalogue.read(tmp_path / "gaps.parquet")) == [
+        Item("a", hidden=True),
+        Item("b", available=False),
+    ]
+
+
 def test_a_selection_follows_the_ids_and_has_a_line_for_each():
     assert list(MOVIES.select(["2", "unknown"])) == [MOVIES.item("2"), Item("unknown")]
     assert len(MOVIES) == 6

@@ -67,7 +67,8 @@ def test_without_its_strongest_item_a_history_scores_lower(attributed_case, attr
         return  # no item of the history is worth more than another
     found = attributed.contributions(history, 0)[:, 0]  # item 0 is what user 0 lacks
     strongest = int(found.argmax())
-    fall = left_out(attributed, history, [0])[strongest, 0]
+    is_clipped = attributed.feedback == "ratings"
+    fall = left_out(attributed._unclipped() if is_clipped else attributed, history, [0])[strongest, 0]
 
     assert found[strongest] > 0
     assert fall > 0
@@ -211,17 +212,37 @@ def test_a_stored_model_explains_as_before(attributed_case, attributed, tmp_path
 # -------------------------------------------------------------------- leaving out
 
 
+def test_a_rating_at_the_end_of_the_scale_is_explained_too():
+    case = Case("autorec")
+    model, history = case.fitted(), history_of(case, 6)
+
+    assert model.score(history)[0, 6] == 5.0
+    assert model.contributions(history, 6).max() > 0
+    assert model.score(history)[0, 6] == 5.0, "the scale is as it was"
+
+
 def test_leaving_out_in_small_blocks_is_leaving_out_at_once(monkeypatch):
     case = Case("mult_vae")
     model, history = case.fitted(), history_of(case)
     at_once = model.contributions(history, ALL)
     sizes = []
-    score = model._score
-    monkeypatch.setattr(model, "_score", lambda rows: sizes.append(rows.shape[0]) or score(rows))
+    score = model._score_items
+    monkeypatch.setattr(
+        model, "_score_items", lambda rows, items: sizes.append(rows.shape[0]) or score(rows, items)
+    )
     monkeypatch.setattr(ranking, "SCORE_BYTES", 2 * (4 * N + 12 * history.nnz))
 
     assert_allclose(model.contributions(history, ALL), at_once, atol=1e-5)
     assert max(sizes) == 2
+
+
+@pytest.mark.parametrize("name", ["sparse_ae", "mult_dae", "mult_vae", "recvae", "hvamp_vae"])
+def test_scores_of_some_items_are_those_of_all(name):
+    case = Case(name)
+    model, histories = case.fitted(), csr_array(case.data[:4])
+    asked = np.array([5, 0, 23], dtype=np.int32)
+
+    assert_allclose(model._score_items(histories, asked), model.score(histories)[:, asked], atol=1e-5)
 
 
 def test_each_row_lacks_another_entry():
