@@ -91,7 +91,12 @@ def print_ranking(items: Iterable["RankedItem"], heading: str, short: str | None
         table.add_column("because of", overflow="fold")
     for item in listed:
         # Text: a title like "[REC] (2007)" is no markup
-        cells = [str(item.rank), Text(item.item_id), Text(item.title or ""), f"{item.score:.4f}"]
+        cells: list[str | Text] = [
+            str(item.rank),
+            Text(item.item_id),
+            Text(item.title or ""),
+            f"{item.score:.4f}",
+        ]
         reasons = [
             f"{reason.title or reason.item_id} {reason.contribution:+.4f}" for reason in item.explanation
         ]

@@ -178,7 +178,6 @@ class NeuralModel(Model):
         return histories
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
-        torch.set_flush_denormal(True)  # denormals make products ten times slower
         rows = self._training_rows(histories)
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(self.config.seed)

@@ -88,7 +88,6 @@ class SparseFC(RatingModel):
     """``losses`` and validation ``values`` of each epoch, and the ``best_epoch``."""
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
-        torch.set_flush_denormal(True)  # denormals make products ten times slower
         means = RatingMeans.of(histories, self.config.shrinkage)
         self.means_ = means.as_dict()
         # an "epoch" of the trainer is one round here: all items at once

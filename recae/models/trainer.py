@@ -109,7 +109,7 @@ def train(
     log, best = Log(), copy.deepcopy(trainee.weights())
     if checkpoint is not None and Path(checkpoint).exists():
         log, best = _resume(trainee, checkpoint, fingerprint)
-    with bar(description, schedule.epochs, show=show_progress) as running:
+    with _denormals_are_zero(), bar(description, schedule.epochs, show=show_progress) as running:
         running.advance(len(log.losses))
         for epoch in range(len(log.losses), schedule.epochs):
             if _is_over(log, schedule.patience):
@@ -163,6 +163,16 @@ def _seeded(seed: int, epoch: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]) >> 1)
         yield
+
+
+@contextmanager
+def _denormals_are_zero() -> Iterator[None]:
+    """Denormal numbers count as 0 inside: they make products ten times slower. Outside, the caller's program has them."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _mean_loss(losses: list[float], epoch: int) -> float:
