@@ -22,6 +22,7 @@ from recae.errors import ConfigError
 
 CONFIG_VARIABLE = "RECAE_CONFIG"
 DEFAULT_FILE = Path("recae.toml")
+DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
 
 
 class Settings(BaseSettings):
@@ -30,7 +31,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RECAE_", extra="forbid", frozen=True)
 
     home: Path = Path(".recae")
-    """Folder of all state: the model store and cached results. Relative to the working folder."""
+    """Folder of all state: the event log, the model store and cached results. Relative to the working folder."""
+
+    events: str | None = None
+    """Database of the event log and the items, as a URL: postgresql://user@host/name, or sqlite:///file.
+    Default: events.db in the home folder."""
+
+    max_clock_skew_s: float = Field(300.0, ge=0)
+    """How far in the future an event's time may lie, in seconds, since clocks differ; later ones are refused."""
 
     data: Path = Path("../shared/data")
     """Folder of the public benchmark data sets. Relative to the working folder."""
@@ -63,6 +71,23 @@ class Settings(BaseSettings):
     @classmethod
     def _without_brackets(cls, host: str) -> str:
         return host.removeprefix("[").removesuffix("]")  # a URL's way to write an IPv6 address
+
+    @field_validator("events")
+    @classmethod
+    def _known_database(cls, events: str | None) -> str | None:
+        if events is not None and not events.startswith(DATABASES):
+            raise ValueError(f"expected a URL that starts with {' or '.join(DATABASES)}")
+        return events
+
+    @property
+    def events_url(self) -> str:
+        """Database of the event log: the one named, or SQLite in the home folder."""
+        return self.events or f"sqlite:///{self.home / 'events.db'}"
+
+    @property
+    def events_archive(self) -> Path:
+        """Folder of the event log's older part, as Parquet."""
+        return self.home / "events"
 
     @property
     def models(self) -> Path:

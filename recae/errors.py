@@ -12,6 +12,7 @@
     ├── MemoryBudgetError      the work would not fit into memory; also a MemoryError
     ├── EvaluationError        a protocol that cannot give an honest number
     │   └── LeakageError       a split in which the model has seen an answer
+    ├── EventLogError          an event log that cannot be opened, read or written
     └── ArtifactError          a stored model that is missing, damaged or of another version
 
 A message says what was found, what was expected, and what to do. Wrong *arguments* to a Python call stay
@@ -84,6 +85,10 @@ class EvaluationError(RecaeError):
 
 class LeakageError(EvaluationError):
     """A split in which the model has seen an answer, or knows the future."""
+
+
+class EventLogError(RecaeError):
+    """An event log that cannot be opened, read or written."""
 
 
 class ArtifactError(RecaeError):

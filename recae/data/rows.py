@@ -19,6 +19,7 @@ COLUMNS = pa.schema(
         ("event_type", pa.string()),
         ("value", pa.float64()),
         ("event_id", pa.string()),
+        ("recommendation_id", pa.string()),
     ]
 )
 """The canonical columns of a log; user_id and item_id are required."""
@@ -142,4 +143,5 @@ CLEANERS: dict[str, Callable[[str, Any], Any]] = {
     "event_type": _text,
     "value": _value,
     "event_id": _text,
+    "recommendation_id": _text,
 }

@@ -1,0 +1,55 @@
+"""What a readable event must meet to be stored: a time not too far in the future, and ids that fit every database."""
+
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recae.data.columns import FIRST_SECOND, DoubtfulError
+from recae.data.rows import BadRowError
+
+LONGEST_ID = 256
+"""Characters of an id or a type. PostgreSQL cannot index 3,000 bytes, and an id that long is no id."""
+
+
+class Acceptance(NamedTuple):
+    """The rules of one moment."""
+
+    latest: float
+    """The last time accepted, in seconds since 1970: now, and as much more as clocks may differ."""
+
+    def check(self, name: str, value: Any) -> None:
+        """Check one field of a row, already in its canonical type.
+
+        Raises:
+            BadRowError: with the reason.
+        """
+        if name == "timestamp":
+            if value > self.latest:
+                raise BadRowError("timestamp is in the future")
+            if value < FIRST_SECOND:
+                raise BadRowError("timestamp is before the year 1")
+        elif isinstance(value, str):
+            if len(value) > LONGEST_ID:
+                raise BadRowError(f"{name} is longer than {LONGEST_ID} characters")
+            if "\0" in value:
+                raise BadRowError(f"{name} holds a zero byte")
+
+    def check_table(self, table: pa.Table) -> None:
+        """Check whole columns at once.
+
+        Raises:
+            DoubtfulError: if a row may break a rule.
+        """
+        for name in table.column_names:
+            column = table.column(name)
+            if name == "timestamp":
+                bounds = pc.min_max(column).as_py()
+                good = not table.num_rows or (bounds["min"] >= FIRST_SECOND and bounds["max"] <= self.latest)
+            elif name == "value":
+                good = True
+            else:
+                longest = pc.max(pc.utf8_length(column)).as_py() or 0
+                good = longest <= LONGEST_ID and not pc.any(pc.match_substring(column, "\0")).as_py()
+            if not good:
+                raise DoubtfulError

@@ -1,0 +1,151 @@
+"""What happens to old events: moved into Parquet partitions, deleted with their user, or expired.
+
+A partition is written first and counted later: the transaction that records it also removes its events from the live
+table. A kill before it leaves a file that does not count, which the next run removes; a kill after it leaves nothing to
+do. One process at a time does any of this; it holds the folder, and the kernel frees it if the process dies.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Connection, bindparam, delete, insert, select
+
+from recae.data.eventlog import partitions, schema
+from recae.data.eventlog.database import Database
+from recae.data.eventlog.partitions import STORED, Partition
+from recae.durable import locked
+from recae.errors import EventLogError
+
+PARTITION_ROWS = 250_000
+"""Most events of one partition, and of one transaction."""
+TRIES = 5
+
+COLUMNS = [schema.events.c[name] for name in STORED.names]
+events, keys = schema.events.c, schema.archived_keys.c
+
+
+def archive(database: Database, folder: Path, before: int, watermark: int) -> int:
+    """Move live events with times before ``before`` and numbers up to ``watermark``; returns how many."""
+    moved = 0
+    with _held(database, folder):
+        while n := _archive_some(database, folder, before, watermark):
+            moved += n
+    return moved
+
+
+def delete_user(database: Database, folder: Path, user_id: str) -> int:
+    """Remove a user's events from the live table and all partitions in one transaction; returns how many."""
+
+    def others(table: pa.Table) -> Any:
+        return pc.not_equal(table.column("user_id"), user_id)
+
+    with _held(database, folder):
+        affected = [
+            part
+            for part in _listed(database)
+            if pc.any(pc.equal(partitions.users_in(folder, part), user_id)).as_py()
+        ]
+        return _remove(database, folder, affected, others, events.user_id == user_id)
+
+
+def expire(database: Database, folder: Path, before: int) -> int:
+    """Remove events with times before ``before`` in one transaction; returns how many."""
+
+    def later(table: pa.Table) -> Any:
+        return pc.greater_equal(table.column("timestamp"), before)
+
+    with _held(database, folder):
+        affected = [part for part in _listed(database) if part.first_timestamp < before]
+        return _remove(database, folder, affected, later, events.timestamp < before)
+
+
+@contextmanager
+def _held(database: Database, folder: Path) -> Iterator[None]:
+    """Hold the folder, and remove what does not count in it: first what a killed process left, then what was replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        partitions.sweep(folder, _listed(database))
+        yield
+        partitions.sweep(folder, _listed(database))
+
+
+def _listed(database: Database) -> list[Partition]:
+    with database.read() as connection:
+        return partitions.listed(connection)
+
+
+def _archive_some(database: Database, folder: Path, before: int, watermark: int) -> int:
+    old = select(*COLUMNS).where(events.timestamp < before, events.sequence <= watermark)
+    for _ in range(TRIES):
+        with database.read() as connection:
+            rows = connection.execute(old.order_by(events.sequence).limit(PARTITION_ROWS)).all()
+        if not rows:
+            return 0
+        columns = zip(*rows, strict=True)
+        table = pa.table(
+            [pa.array(column, field.type) for column, field in zip(columns, STORED, strict=True)], STORED
+        )
+        partition = partitions.write(folder, table)
+        if database.write(lambda connection: _exchange(connection, partition, before)):  # noqa: B023 - called at once
+            return partition.n_events
+        partitions.sweep(
+            folder, _listed(database)
+        )  # somebody deleted events meanwhile: once more, without them
+    raise EventLogError(
+        f"events were deleted from {database.url} each time they were to be archived, {TRIES} times; try again later"
+    )
+
+
+def _exchange(connection: Connection, partition: Partition, before: int) -> bool:
+    """Let the partition count in place of the live events it was made of, unless these are no longer the same."""
+    moved = (
+        events.timestamp < before,
+        events.sequence.between(partition.first_sequence, partition.last_sequence),
+    )
+    savepoint = connection.begin_nested()
+    connection.execute(
+        insert(schema.archived_keys).from_select(["event_key"], select(events.event_key).where(*moved))
+    )
+    n = connection.execute(delete(schema.events).where(*moved)).rowcount
+    if n != partition.n_events:
+        savepoint.rollback()
+        return False
+    savepoint.commit()
+    partitions.record(connection, partition)
+    return True
+
+
+def _remove(
+    database: Database,
+    folder: Path,
+    affected: list[Partition],
+    keep: Callable[[pa.Table], Any],
+    live: Any,
+) -> int:
+    """Write the affected partitions anew with what is kept, then exchange all and delete live events at once."""
+    removed_keys: list[bytes] = []
+    replacements: list[tuple[Partition, Partition | None]] = []
+    for part in affected:
+        table = partitions.read(folder, part)
+        mask = keep(table)
+        kept = table.filter(mask)
+        removed_keys += table.filter(pc.invert(mask)).column("event_key").to_pylist()
+        replacements.append((part, partitions.write(folder, kept) if kept.num_rows else None))
+
+    def work(connection: Connection) -> int:
+        for old, new in replacements:
+            partitions.strike(connection, old.name)
+            if new is not None:
+                partitions.record(connection, new)
+        if removed_keys:
+            connection.execute(
+                delete(schema.archived_keys).where(keys.event_key == bindparam("removed_key")),
+                [{"removed_key": key} for key in removed_keys],
+            )
+        return connection.execute(delete(schema.events).where(live)).rowcount
+
+    return database.write(work) + len(removed_keys)

@@ -1,0 +1,101 @@
+"""A database that holds an event log: what SQLite and PostgreSQL do differently, behind one interface."""
+
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from recae.data.eventlog.events import Row
+from recae.data.eventlog.migrations import migrate
+from recae.errors import EventLogError
+
+T = TypeVar("T")
+
+TRIES = 8
+"""How often a transaction is tried that others got in the way of."""
+FIRST_PAUSE_S = 0.02
+
+
+class Database(ABC):
+    """Transactions, the insertion of events, and the watermark."""
+
+    CONFLICTS: ClassVar[Sequence[str]] = ()
+    """Words of the database's messages about a transaction that others got in the way of."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        try:
+            self.write(self._migrate)
+        except BaseException:
+            engine.dispose()
+            raise
+
+    @property
+    def url(self) -> str:
+        """Its address, without a password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Do ``work`` in one transaction, on the disk when this returns; all of it is repeated if others interfere.
+
+        Raises:
+            EventLogError: if the database cannot be reached, or does not let it through.
+        """
+        for attempt in range(1, TRIES + 1):
+            try:
+                with self._writing() as connection:
+                    return work(connection)
+            except SQLAlchemyError as error:
+                if attempt == TRIES or not self._is_conflict(error):
+                    raise self._explained(error) from error
+                time.sleep(FIRST_PAUSE_S * 2**attempt * random.random())
+        raise AssertionError("the last try returns or raises")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database from its first query to its end."""
+        try:
+            with self._reading() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise self._explained(error) from error
+
+    @abstractmethod
+    def insert(self, connection: Connection, rows: Sequence[Row]) -> int:
+        """Store what the log does not hold yet, in this order, and return how many those are."""
+
+    @abstractmethod
+    def watermark(self) -> int:
+        """The highest sequence number S of which no event up to S can appear later; 0 for an empty log."""
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self.engine.dispose()
+
+    @abstractmethod
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """A transaction that writes."""
+
+    @abstractmethod
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A transaction that reads one state."""
+
+    def _migrate(self, connection: Connection) -> None:
+        migrate(connection)
+
+    def _is_conflict(self, error: SQLAlchemyError) -> bool:
+        return isinstance(error, DBAPIError) and any(word in str(error.orig) for word in self.CONFLICTS)
+
+    def _explained(self, error: SQLAlchemyError) -> EventLogError:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        said = " ".join(str(cause).split())
+        return EventLogError(
+            f"the event log {self.url} failed: {said}; see that its database is up and writable"
+        )

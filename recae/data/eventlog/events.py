@@ -1,0 +1,179 @@
+"""Events as they are offered, accepted and stored; and the key that makes an event the same one when it comes again.
+
+The key is 16 bytes:
+
+- with an ``event_id``: BLAKE2b-128 of the id. The id alone counts, so an event that is sent again with another value or
+  time is the same event, and the first one stays.
+- without: the time as 5 bytes, big-endian, then BLAKE2b-88 of user, item, type, value, time and recommendation, so two
+  events that agree in all of these are one. Events of one period lie together in the index, and a long ingest touches
+  few of its pages.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, TypeAlias
+
+from recae.data.acceptance import Acceptance
+from recae.data.rows import CLEANERS, COLUMNS, BadRowError
+
+DEFAULT_TYPE = "view"
+DEFAULT_VALUE = 1.0
+
+_TIME_OFFSET = 2**39
+"""Makes times before 1970 positive; 5 bytes reach beyond the years 1 to 9999, which is all that is accepted."""
+
+
+class Event(NamedTuple):
+    """An event to append."""
+
+    user_id: str
+    item_id: str
+    event_type: str = DEFAULT_TYPE
+    value: float = DEFAULT_VALUE
+    timestamp: float | str | None = None
+    """Seconds since 1970, or ISO 8601 with a zone; None for the time of arrival."""
+    event_id: str | None = None
+    """The sender's name of the event; None to know it by its fields."""
+    recommendation_id: str | None = None
+    """The answer of recae that led to it."""
+
+
+class StoredEvent(NamedTuple):
+    """An event of the log."""
+
+    sequence: int
+    """Its place in the log: later appends have higher numbers; numbers may be missing."""
+    user_id: str
+    item_id: str
+    event_type: str
+    value: float
+    timestamp: int
+    event_id: str | None
+    recommendation_id: str | None
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An event that was refused."""
+
+    index: int
+    """Its place among the events offered, from 0."""
+    code: str
+    """For programs: ``bad_`` and the field, as in ``bad_timestamp``; ``bad_event`` if it is no event at all."""
+    message: str
+
+
+class Appended(NamedTuple):
+    """What became of the events offered."""
+
+    accepted: int
+    """Stored now; on the disk before this is returned."""
+    duplicates: int
+    """In the log already."""
+    rejected: Sequence[Rejected] = ()
+
+
+Row: TypeAlias = tuple[bytes, str, str, str, float, int, str | None, str | None]
+"""Key, user_id, item_id, event_type, value, timestamp, event_id, recommendation_id."""
+
+
+def accept(
+    events: Iterable[Event | Mapping[str, Any]], now: float, acceptance: Acceptance
+) -> tuple[list[Row], list[Rejected]]:
+    """Rows to store, and what is refused; in the order of ``events``."""
+    rows: list[Row] = []
+    rejected: list[Rejected] = []
+    for index, event in enumerate(events):
+        try:
+            rows.append(_row(event._asdict() if isinstance(event, Event) else event, now, acceptance))
+        except _RefusedError as refused:
+            rejected.append(Rejected(index, refused.code, str(refused)))
+    return rows, rejected
+
+
+class _RefusedError(Exception):
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.code = f"bad_{field}"
+
+
+def _row(event: Mapping[str, Any], now: float, acceptance: Acceptance) -> Row:
+    if not isinstance(event, Mapping):
+        raise _RefusedError(
+            "event", f"expected an object with user_id and item_id, found {type(event).__name__}"
+        )
+    unknown = sorted(map(str, set(event) - set(COLUMNS.names)))
+    if unknown:
+        raise _RefusedError(
+            "event", f"there is no field {', '.join(unknown)}; expected {', '.join(COLUMNS.names)}"
+        )
+    given = {"user_id": None, "item_id": None} | {
+        name: value for name, value in event.items() if value is not None
+    }
+    given.setdefault("timestamp", now)
+    given.setdefault("value", DEFAULT_VALUE)
+    clean: dict[str, Any] = {}
+    for name, value in given.items():
+        try:
+            clean[name] = CLEANERS[name](name, _seconds(value) if name == "timestamp" else value)
+            acceptance.check(name, clean[name])
+        except BadRowError as bad:
+            raise _RefusedError(name, str(bad)) from None
+    return keyed(
+        clean["user_id"],
+        clean["item_id"],
+        clean.get("event_type") or DEFAULT_TYPE,
+        clean["value"],
+        clean["timestamp"],
+        clean.get("event_id"),
+        clean.get("recommendation_id"),
+    )
+
+
+def _seconds(value: Any) -> Any:
+    """A time as a program sends it: here milliseconds are a mistake, and so is a time that names no zone."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise BadRowError("timestamp is neither epoch seconds nor ISO 8601")
+    if isinstance(value, str):
+        try:
+            zone = datetime.fromisoformat(value.strip()).tzinfo
+        except ValueError:
+            raise BadRowError("timestamp is neither epoch seconds nor ISO 8601") from None
+        if zone is None:
+            raise BadRowError("timestamp names no zone; end it with Z or an offset such as +02:00")
+        return value
+    if math.isfinite(value) and abs(value) > 1e11:
+        raise BadRowError("timestamp is out of range; expected seconds since 1970, not milliseconds")
+    return value
+
+
+def keyed(
+    user_id: str,
+    item_id: str,
+    event_type: str,
+    value: float,
+    timestamp: int,
+    event_id: str | None,
+    recommendation_id: str | None,
+) -> Row:
+    """The event with its key before it."""
+    if event_id is not None:
+        key = _digest(event_id, 16)
+    else:
+        key = fields_key(user_id, item_id, event_type, value, timestamp, recommendation_id)
+    return key, user_id, item_id, event_type, value, timestamp, event_id, recommendation_id
+
+
+def fields_key(*fields: Any) -> bytes:
+    # zero bytes separate: no id holds one, Acceptance sees to that
+    user_id, item_id, event_type, value, timestamp, recommendation_id = fields
+    text = f"{user_id}\0{item_id}\0{event_type}\0{value!r}\0{timestamp}\0{recommendation_id or ''}"
+    key: bytes = (timestamp + _TIME_OFFSET).to_bytes(5, "big") + _digest(text, 11)
+    return key
+
+
+def _digest(text: str, size: int) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=size).digest()

@@ -1,0 +1,273 @@
+"""`EventLog`: append durably, read a user's history, and stream everything to a training."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import pyarrow as pa
+from sqlalchemy import Connection, and_, func, make_url, or_, select
+from sqlalchemy.exc import ArgumentError
+
+from recae.config import Settings
+from recae.data.acceptance import Acceptance
+from recae.data.eventlog import compaction, partitions, schema, streaming
+from recae.data.eventlog.bulk import rows_of
+from recae.data.eventlog.database import Database
+from recae.data.eventlog.events import Appended, Event, StoredEvent, accept
+from recae.data.eventlog.groups import GroupCommit
+from recae.errors import ConfigError, DataError
+
+CHUNK_ROWS = 65_536
+FIELDS = [schema.events.c[name] for name in StoredEvent._fields]
+
+
+class Page(NamedTuple):
+    """A part of a user's history."""
+
+    events: list[StoredEvent]
+    next_cursor: str | None
+    """Where the next, older part begins; None if this is the last."""
+
+
+class Stats(NamedTuple):
+    """What the log holds."""
+
+    n_events: int
+    """Live and archived."""
+    n_live: int
+    n_archived: int
+    n_partitions: int
+    n_users: int
+    """Users with live events."""
+    n_items: int
+    """Items with live events."""
+    first_timestamp: int | None
+    last_timestamp: int | None
+    watermark: int
+    event_types: dict[str, int]
+    """Type -> live events."""
+
+
+class EventLog:
+    """A log of events in SQLite or PostgreSQL, and its older part in Parquet files. Safe between threads.
+
+    A process that forks opens its log after the fork.
+
+    Args:
+        url: ``sqlite:///file`` or ``postgresql://user@host/database``.
+        archive: folder of the older part.
+        max_clock_skew_s: how far in the future an event's time may lie.
+        clock: seconds since 1970; for tests.
+
+    Raises:
+        ConfigError: for another kind of URL.
+        EventLogError: if the database cannot be opened.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        archive: Path,
+        *,
+        max_clock_skew_s: float = 300.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.database = _database(url)
+        self.archive = archive
+        self._skew_s = max_clock_skew_s
+        self._clock = clock
+        self._groups = GroupCommit(self.database)
+
+    @classmethod
+    def open(cls, settings: Settings) -> "EventLog":
+        """The log that the settings name."""
+        return cls(settings.events_url, settings.events_archive, max_clock_skew_s=settings.max_clock_skew_s)
+
+    @property
+    def acceptance(self) -> Acceptance:
+        """What an event has to meet now."""
+        return Acceptance(self._clock() + self._skew_s)
+
+    def append(self, events: Iterable[Event | Mapping[str, Any]]) -> Appended:
+        """Store events; those accepted are on the disk when this returns.
+
+        An event whose ``event_id``, or all of whose fields if it has none, the log knows already adds nothing. A late
+        event is stored like any other: its place in the log is that of its arrival, its time is its own.
+
+        Args:
+            events: each an ``Event`` or a mapping with its fields, as from JSON.
+
+        Raises:
+            EventLogError: if the database fails; then none of them is acknowledged, and they may be sent again.
+        """
+        rows, rejected = accept(events, self._clock(), self.acceptance)
+        accepted = self._groups.insert(rows) if rows else 0
+        return Appended(accepted, len(rows) - accepted, rejected)
+
+    def append_table(self, table: pa.Table, *, also: Callable[[Connection], None] | None = None) -> Appended:
+        """Store a table as the readers give it, in one transaction.
+
+        Args:
+            table: columns as in ``recae.data.rows.COLUMNS``, which the readers have checked with ``acceptance``. Without
+                a timestamp column the events get the time of now, which does not make two of them differ.
+            also: what belongs into the same transaction.
+        """
+        rows = rows_of(table, self._clock())
+
+        def work(connection: Connection) -> int:
+            accepted = self.database.insert(connection, rows) if rows else 0
+            if also is not None:
+                also(connection)
+            return accepted
+
+        accepted = self.database.write(work)
+        return Appended(accepted, len(rows) - accepted)
+
+    def history(self, user_id: str, n: int | None = None, cursor: str | None = None) -> Page:
+        """A user's live events, newest first: by time, and among equal times the one that arrived last.
+
+        Args:
+            user_id: whose events.
+            n: at most so many; None for all.
+            cursor: ``next_cursor`` of the page before.
+
+        Raises:
+            DataError: for a cursor that no page has given.
+        """
+        time_, sequence = schema.events.c.timestamp, schema.events.c.sequence
+        query = select(*FIELDS).where(schema.events.c.user_id == user_id)
+        if cursor is not None:
+            at, number = _position(cursor)
+            query = query.where(time_ <= at, or_(time_ < at, and_(time_ == at, sequence < number)))
+        query = query.order_by(time_.desc(), sequence.desc())
+        if n is not None:
+            query = query.limit(n + 1)
+        with self.database.read() as connection:
+            events = [StoredEvent(*row) for row in connection.execute(query)]
+        if n is None or len(events) <= n:
+            return Page(events, None)
+        last = events[n - 1] if n else None
+        return Page(events[:n], f"{last.timestamp}.{last.sequence}" if last else cursor)
+
+    def watermark(self) -> int:
+        """A number up to which the log is complete: no event can appear at or below it later."""
+        return self.database.watermark()
+
+    def stream(
+        self, after: int = 0, until: int | None = None, *, chunk_rows: int = CHUNK_ROWS
+    ) -> Iterator[pa.Table]:
+        """All events, archived ones too, in the order in which they arrived.
+
+        Args:
+            after: only events with higher numbers, as ``until`` of an earlier training.
+            until: a watermark, the last number to read; None for that of now.
+            chunk_rows: most rows of one table.
+
+        Yields:
+            Tables with sequence, user_id, item_id, event_type, value, timestamp, event_id, recommendation_id. What is
+            appended, moved or deleted while they are read does not show.
+        """
+        if chunk_rows < 1:
+            raise ValueError(f"expected chunk_rows >= 1, found {chunk_rows}")
+        until = self.watermark() if until is None else until
+        return streaming.stream(self.database, self.archive, after, until, chunk_rows)
+
+    def count(self) -> int:
+        """Number of events, archived ones included."""
+        with self.database.read() as connection:
+            return _n_live(connection) + sum(part.n_events for part in partitions.listed(connection))
+
+    def stats(self) -> Stats:
+        """What the log holds; reads the whole live table."""
+        events = schema.events.c
+        watermark = self.watermark()
+        with self.database.read() as connection:
+            archived = partitions.listed(connection)
+            n_live, n_users, n_items, first, last = connection.execute(
+                select(
+                    func.count(),
+                    func.count(events.user_id.distinct()),
+                    func.count(events.item_id.distinct()),
+                    func.min(events.timestamp),
+                    func.max(events.timestamp),
+                )
+            ).one()
+            types = select(events.event_type, func.count()).group_by(events.event_type)
+            by_type = {str(kind): int(n) for kind, n in connection.execute(types.order_by(events.event_type))}
+        n_archived = sum(part.n_events for part in archived)
+        earliest = [part.first_timestamp for part in archived] + ([] if first is None else [first])
+        latest = [part.last_timestamp for part in archived] + ([] if last is None else [last])
+        return Stats(
+            n_events=n_live + n_archived,
+            n_live=n_live,
+            n_archived=n_archived,
+            n_partitions=len(archived),
+            n_users=n_users,
+            n_items=n_items,
+            first_timestamp=min(earliest, default=None),
+            last_timestamp=max(latest, default=None),
+            watermark=watermark,
+            event_types=by_type,
+        )
+
+    def delete_user(self, user_id: str) -> int:
+        """Remove all events of a user, archived ones too, and return how many they were.
+
+        What a model has learned from them stays in its weights until the next training.
+        """
+        return compaction.delete_user(self.database, self.archive, user_id)
+
+    def compact(self, before: int) -> int:
+        """Move events with times before ``before`` into partitions; returns how many."""
+        return compaction.archive(self.database, self.archive, before, self.watermark())
+
+    def expire(self, before: int) -> int:
+        """Remove all events with times before ``before``, live and archived, and return how many they were."""
+        return compaction.expire(self.database, self.archive, before)
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def _n_live(connection: Connection) -> int:
+    found: int = connection.execute(select(func.count()).select_from(schema.events)).scalar_one()
+    return found
+
+
+def _position(cursor: str) -> tuple[int, int]:
+    at, _, number = cursor.partition(".")
+    try:
+        return int(at), int(number)
+    except ValueError:
+        raise DataError(f"there is no cursor {cursor!r}; expected next_cursor of the page before") from None
+
+
+def _database(url: str) -> Database:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        parsed = None
+    if parsed is not None and parsed.get_backend_name() == "sqlite" and parsed.database:
+        from recae.data.eventlog.sqlite import SqliteDatabase
+
+        return SqliteDatabase(parsed)
+    if parsed is not None and parsed.get_backend_name() == "postgresql":
+        try:
+            from recae.data.eventlog.postgres import PostgresDatabase
+
+            return PostgresDatabase(parsed)
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                "PostgreSQL needs psycopg, which is not installed; run: pip install 'recae[postgres]'"
+            ) from error
+    raise ConfigError(
+        "the event log's URL is neither sqlite:///FILE nor postgresql://USER@HOST/DATABASE; correct the setting events"
+    )

@@ -1,0 +1,110 @@
+"""The tables of the event log, as steps from one version of the schema to the next.
+
+A step is never changed once it was released; what changes is added as a new one. All steps of an upgrade and the new
+version number are one transaction, in which others wait.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import Connection, text
+
+from recae.errors import EventLogError
+
+SQLITE: Final[Mapping[str, str]] = {
+    "bytes": "BLOB",
+    "double": "REAL",
+    "sequence": "INTEGER",  # the row's own number, which every index ends in
+    "by_user": "user_id, timestamp",
+    "compact": "WITHOUT ROWID",
+    "counter": "CREATE TABLE event_sequence (last INTEGER NOT NULL)",
+    "counter_start": "INSERT INTO event_sequence (last) VALUES (0)",
+}
+POSTGRESQL: Final[Mapping[str, str]] = {
+    "bytes": "BYTEA",
+    "double": "DOUBLE PRECISION",
+    "sequence": "BIGINT",
+    "by_user": "user_id, timestamp, sequence",
+    "compact": "",
+    "counter": "CREATE SEQUENCE event_sequence",
+    "counter_start": "SELECT 1",
+}
+
+MIGRATIONS: Final[Sequence[Sequence[str]]] = (
+    (
+        "{counter}",
+        "{counter_start}",
+        """CREATE TABLE events (
+            sequence {sequence} PRIMARY KEY,
+            event_key {bytes} NOT NULL,
+            user_id TEXT NOT NULL,
+            item_id TEXT NOT NULL,
+            event_type TEXT NOT NULL,
+            value {double} NOT NULL,
+            timestamp BIGINT NOT NULL,
+            event_id TEXT,
+            recommendation_id TEXT
+        )""",
+        "CREATE UNIQUE INDEX events_by_key ON events (event_key)",
+        "CREATE INDEX events_by_user ON events ({by_user})",
+        """CREATE TABLE partitions (
+            name TEXT PRIMARY KEY,
+            first_sequence BIGINT NOT NULL,
+            last_sequence BIGINT NOT NULL,
+            n_events BIGINT NOT NULL,
+            first_timestamp BIGINT NOT NULL,
+            last_timestamp BIGINT NOT NULL
+        )""",
+        "CREATE TABLE archived_keys (event_key {bytes} PRIMARY KEY) {compact}",
+        """CREATE TABLE ingests (
+            source TEXT PRIMARY KEY,
+            fingerprint TEXT NOT NULL,
+            line BIGINT NOT NULL,
+            finished INTEGER NOT NULL,
+            updated_at BIGINT NOT NULL
+        )""",
+        """CREATE TABLE items (
+            item_id TEXT PRIMARY KEY,
+            title TEXT,
+            year INTEGER,
+            categories TEXT NOT NULL,
+            available BOOLEAN NOT NULL,
+            hidden BOOLEAN NOT NULL,
+            extra TEXT NOT NULL,
+            updated_at BIGINT NOT NULL
+        )""",
+    ),
+)
+"""Step by step; the schema's version is the number of steps taken."""
+
+
+def version_of(connection: Connection) -> int:
+    """The version of the schema; 0 for an empty database."""
+    if not connection.dialect.has_table(connection, "schema_version"):
+        return 0
+    found: int = connection.exec_driver_sql("SELECT version FROM schema_version").scalar_one()
+    return found
+
+
+def migrate(connection: Connection) -> None:
+    """Take the steps that are missing. The caller holds the database against others that migrate.
+
+    Raises:
+        EventLogError: if a newer recae has written the schema.
+    """
+    found = version_of(connection)
+    if found > len(MIGRATIONS):
+        raise EventLogError(
+            f"the event log has schema version {found}, and this recae knows versions up to {len(MIGRATIONS)}; "
+            "upgrade recae, or name another database"
+        )
+    if found == len(MIGRATIONS):
+        return
+    words = SQLITE if connection.dialect.name == "sqlite" else POSTGRESQL
+    if found == 0:
+        connection.exec_driver_sql("CREATE TABLE schema_version (version INTEGER NOT NULL)")
+        connection.exec_driver_sql("INSERT INTO schema_version (version) VALUES (0)")
+    for statements in MIGRATIONS[found:]:
+        for statement in statements:
+            connection.exec_driver_sql(statement.format_map(words))
+    connection.execute(text("UPDATE schema_version SET version = :version"), {"version": len(MIGRATIONS)})

@@ -1,0 +1,103 @@
+"""The event log in PostgreSQL: many writers at once, on other machines too.
+
+A number is taken before its transaction commits, so a writer that is slow to commit could slip below a number that a
+reader has seen already. Therefore every writer holds one advisory lock, shared, from before its first number until its
+commit, and the watermark is read under the same lock, alone: by then each number given out is committed or never will be.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from sqlalchemy import URL, Connection, create_engine
+
+from recae.data.eventlog.database import Database
+from recae.data.eventlog.events import Row
+
+LOCK = 7_226_563_651_061_114_729  # any number that no other program uses; it is the log's for ever
+LOCK_TIMEOUT = "60s"
+CONNECT_S = 10
+COPY_FROM = 200
+"""Rows from which COPY into a temporary table is faster than arrays in one statement."""
+
+NAMES = "event_key, user_id, item_id, event_type, value, timestamp, event_id, recommendation_id"
+INSERT = f"""
+    INSERT INTO events (sequence, {NAMES})
+    SELECT sequence, {NAMES} FROM (SELECT nextval('event_sequence') AS sequence, * FROM {{source}}) AS numbered
+    WHERE NOT EXISTS (SELECT 1 FROM archived_keys AS old WHERE old.event_key = numbered.event_key)
+    ORDER BY event_key
+    ON CONFLICT (event_key) DO NOTHING"""  # noqa: S608 - constants only; in one order, or two writers would deadlock
+ARRAYS = """unnest(%s::bytea[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::bigint[], %s::text[], %s::text[])
+    AS given (event_key, user_id, item_id, event_type, value, timestamp, event_id, recommendation_id)"""
+INCOMING = """CREATE TEMPORARY TABLE IF NOT EXISTS incoming (
+    event_key BYTEA, user_id TEXT, item_id TEXT, event_type TEXT,
+    value DOUBLE PRECISION, timestamp BIGINT, event_id TEXT, recommendation_id TEXT
+) ON COMMIT DELETE ROWS"""
+
+
+class PostgresDatabase(Database):
+    """A database that exists; its tables are created if they are missing."""
+
+    CONFLICTS: ClassVar[Sequence[str]] = (
+        "deadlock detected",
+        "could not serialize",
+        "terminating connection",
+        "server closed the connection",
+        "the connection is lost",
+    )
+
+    def __init__(self, url: URL) -> None:
+        engine = create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_size=8,
+            max_overflow=-1,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": CONNECT_S},
+        )
+        super().__init__(engine)
+
+    def insert(self, connection: Connection, rows: Sequence[Row]) -> int:
+        """Store the new ones; numbers of rows that are there already stay unused."""
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({LOCK})")
+        if len(rows) < COPY_FROM:
+            columns = tuple(map(list, zip(*rows, strict=True)))
+            return connection.exec_driver_sql(INSERT.format(source=ARRAYS), columns).rowcount
+        connection.exec_driver_sql(INCOMING)
+        raw: Any = connection.connection.driver_connection
+        with raw.cursor() as cursor, cursor.copy(f"COPY incoming ({NAMES}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        done = connection.exec_driver_sql(INSERT.format(source="incoming")).rowcount
+        connection.exec_driver_sql("TRUNCATE incoming")  # a second call in one transaction starts empty
+        return done
+
+    def watermark(self) -> int:
+        """Wait until the writers of now have committed, hold back new ones for that moment, and read the last number."""
+
+        def last_number(connection: Connection) -> int:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+            found: int = connection.exec_driver_sql(
+                "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM event_sequence"
+            ).scalar_one()
+            return found
+
+        return self.write(last_number)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            one_state = connection.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+            with one_state.begin():
+                yield one_state
+
+    def _migrate(self, connection: Connection) -> None:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+        super()._migrate(connection)

@@ -1,0 +1,55 @@
+"""The tables as SQLAlchemy sees them, for queries. migrations.py creates them."""
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, MetaData, Table, Text
+
+METADATA = MetaData()
+
+events = Table(
+    "events",
+    METADATA,
+    Column("sequence", BigInteger, primary_key=True),
+    Column("event_key", LargeBinary(16)),
+    Column("user_id", Text),
+    Column("item_id", Text),
+    Column("event_type", Text),
+    Column("value", Float),
+    Column("timestamp", BigInteger),
+    Column("event_id", Text),
+    Column("recommendation_id", Text),
+)
+
+partitions = Table(
+    "partitions",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("first_sequence", BigInteger),
+    Column("last_sequence", BigInteger),
+    Column("n_events", BigInteger),
+    Column("first_timestamp", BigInteger),
+    Column("last_timestamp", BigInteger),
+)
+
+archived_keys = Table("archived_keys", METADATA, Column("event_key", LargeBinary(16), primary_key=True))
+
+ingests = Table(
+    "ingests",
+    METADATA,
+    Column("source", Text, primary_key=True),
+    Column("fingerprint", Text),
+    Column("line", BigInteger),
+    Column("finished", Integer),
+    Column("updated_at", BigInteger),
+)
+
+items = Table(
+    "items",
+    METADATA,
+    Column("item_id", Text, primary_key=True),
+    Column("title", Text),
+    Column("year", Integer),
+    Column("categories", Text),
+    Column("available", Boolean),
+    Column("hidden", Boolean),
+    Column("extra", Text),
+    Column("updated_at", BigInteger),
+)

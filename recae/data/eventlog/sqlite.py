@@ -1,0 +1,139 @@
+"""The event log in a SQLite file: nothing to install, many readers, one writer at a time.
+
+Write-ahead logging with ``synchronous=FULL``: a commit returns when the operating system says that it is on the disk.
+Writers wait for each other from their BEGIN on, so numbers of events are given out and committed in one order.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sqlalchemy import URL, Connection, create_engine, event
+
+from recae.data.eventlog.database import Database
+from recae.data.eventlog.events import Row
+from recae.durable import sync
+
+BUSY_S = 30
+"""How long a writer waits for the one before it, in seconds."""
+CHECKPOINT_PAGES = 16_384
+"""64 MB of log before it is moved into the file: an ingest changes the same index pages again and again."""
+CACHE_KIB = 65_536
+ROWS_A_STATEMENT = 64
+"""Rows of one INSERT; one a row took half as long again."""
+WRITES = "recae_writes"
+"""Execution option of a connection whose transaction writes."""
+
+NAMES = "sequence, event_key, user_id, item_id, event_type, value, timestamp, event_id, recommendation_id"
+ONE = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT = f"INSERT OR IGNORE INTO events ({NAMES}) VALUES "  # noqa: S608 - constants only
+INSERT_ONE = INSERT + ONE
+INSERT_MANY = INSERT + ", ".join([ONE] * ROWS_A_STATEMENT)
+
+
+class SqliteDatabase(Database):
+    """A file, which is created with its folder if it is missing."""
+
+    CONFLICTS: ClassVar[Sequence[str]] = ("database is locked", "database table is locked")
+
+    def __init__(self, url: URL) -> None:
+        file = Path(url.database or "")
+        is_new = not file.exists()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(
+            url, pool_size=8, max_overflow=-1, connect_args={"timeout": BUSY_S, "check_same_thread": False}
+        )
+        event.listen(engine, "connect", _configure)
+        event.listen(engine, "begin", _begin)
+        super().__init__(engine)
+        if is_new:
+            sync(file.parent)
+
+    def insert(self, connection: Connection, rows: Sequence[Row]) -> int:
+        """Store the new ones; numbers of rows that are there already stay unused."""
+        first = self._take_numbers(connection, len(rows))
+        whole = len(rows) - len(rows) % ROWS_A_STATEMENT
+        before = _changes(connection)
+        if whole:
+            groups = range(0, whole, ROWS_A_STATEMENT)
+            connection.exec_driver_sql(
+                INSERT_MANY,
+                [
+                    tuple(
+                        chain.from_iterable(
+                            (first + place, *row)
+                            for place, row in enumerate(rows[start : start + ROWS_A_STATEMENT], start)
+                        )
+                    )
+                    for start in groups
+                ],
+            )
+        if whole < len(rows):
+            connection.exec_driver_sql(
+                INSERT_ONE, [(first + place, *row) for place, row in enumerate(rows[whole:], whole)]
+            )
+        return _changes(connection) - before - _remove_archived(connection, first)
+
+    def watermark(self) -> int:
+        """Writers commit in the order of their numbers, so it is the last number."""
+        with self.read() as connection:
+            found: int = connection.exec_driver_sql("SELECT last FROM event_sequence").scalar_one()
+        return found
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            writer = connection.execution_options(**{WRITES: True})
+            with writer.begin():
+                yield writer
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @staticmethod
+    def _take_numbers(connection: Connection, n: int) -> int:
+        """The first of ``n`` numbers that nobody has had; unlike rowids they are not used again after a delete."""
+        last: int = connection.exec_driver_sql(
+            "UPDATE event_sequence SET last = last + ? RETURNING last", (n,)
+        ).scalar_one()
+        return last - n + 1
+
+
+def _remove_archived(connection: Connection, first: int) -> int:
+    """Take out what a partition holds already, among the rows from number ``first`` on."""
+    if connection.exec_driver_sql("SELECT EXISTS (SELECT 1 FROM archived_keys)").scalar_one() == 0:
+        return 0
+    return connection.exec_driver_sql(
+        "DELETE FROM events WHERE sequence >= ? AND event_key IN (SELECT event_key FROM archived_keys)",
+        (first,),
+    ).rowcount
+
+
+def _changes(connection: Connection) -> int:
+    """Rows that this connection has changed so far; a statement of many rows tells it right, unlike its rowcount."""
+    raw: Any = connection.connection.driver_connection
+    changes: int = raw.total_changes
+    return changes
+
+
+def _configure(raw: Any, _record: Any) -> None:
+    raw.isolation_level = None  # SQLAlchemy's own BEGIN is the one that counts, see _begin
+    cursor = raw.cursor()
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+        f"cache_size = -{CACHE_KIB}",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    """A writer takes the lock at once: one that reads first could not wait for it later."""
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

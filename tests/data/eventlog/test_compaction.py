@@ -1,0 +1,202 @@
+"""Old events move into Parquet, are deleted with their user, or expire; a kill between any two steps changes nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+
+from recae.data.eventlog import Event, EventLog, compaction, partitions
+from recae.errors import EventLogError
+
+EVENTS = [Event(f"u{number % 3}", f"i{number}", timestamp=number * 7 % 10) for number in range(20)]
+
+
+@pytest.fixture(autouse=True)
+def small_partitions(monkeypatch):
+    monkeypatch.setattr(compaction, "PARTITION_ROWS", 4)
+    monkeypatch.setattr(partitions, "ROW_GROUP", 2)
+
+
+def items(log, **where):
+    return [item for table in log.stream(**where) for item in table.column("item_id").to_pylist()]
+
+
+def files(archive):
+    return sorted(path.name for path in archive.iterdir())
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 3, 100])
+def test_compaction_changes_nothing_that_a_training_reads(log, chunk_rows):
+    log.append(EVENTS)
+    before, after_the_eighth = items(log), items(log, after=8, until=15)
+    old = sum(event.timestamp < 5 for event in EVENTS)
+
+    assert log.compact(5) == old
+    assert log.compact(5) == 0
+
+    stats = log.stats()
+    assert (stats.n_live, stats.n_archived, stats.n_events) == (20 - old, old, 20)
+    assert stats.n_partitions == -(-old // 4)
+    assert items(log, chunk_rows=chunk_rows) == before
+    assert items(log, after=8, until=15, chunk_rows=chunk_rows) == after_the_eighth
+    assert log.count() == 20
+
+
+def test_an_archived_event_that_is_sent_again_is_known(log):
+    log.append(EVENTS)
+    log.compact(10)
+
+    assert log.append(EVENTS) == (0, 20, [])
+    assert log.append([*EVENTS, Event("u", "new", timestamp=3)] * 20) == (1, 419, [])
+    assert items(log) == [event.item_id for event in EVENTS] + ["new"]
+
+
+def test_a_deleted_user_leaves_the_live_table_and_the_partitions(log, archive):
+    log.append(EVENTS)
+    log.compact(5)
+
+    assert log.delete_user("u1") == 7
+    assert log.delete_user("u1") == 0
+
+    assert items(log) == [event.item_id for event in EVENTS if event.user_id != "u1"]
+    left = [user for name in files(archive) for user in pq.read_table(archive / name)["user_id"].to_pylist()]
+    assert "u1" not in left
+    assert log.history("u1").events == []
+    assert log.append(EVENTS).accepted == 7, "their keys are free again"
+
+
+def test_expired_events_are_gone_everywhere(log, archive):
+    log.append(EVENTS)
+    log.compact(5)
+
+    assert log.expire(7) == sum(event.timestamp < 7 for event in EVENTS)
+
+    assert items(log) == [event.item_id for event in EVENTS if event.timestamp >= 7]
+    assert files(archive) == []
+
+
+def test_a_stream_that_is_being_read_sees_neither_compaction_nor_deletion(log):
+    log.append(EVENTS)
+    log.compact(3)
+    stream = log.stream(chunk_rows=2)
+    read = next(stream).column("item_id").to_pylist()
+    log.compact(8)
+    log.delete_user("u0")
+    log.delete_user("u1")
+
+    for table in stream:
+        read += table.column("item_id").to_pylist()
+    assert read == [event.item_id for event in EVENTS]
+
+
+def test_events_that_are_deleted_while_they_are_archived_stay_deleted(log, monkeypatch):
+    log.append(EVENTS)
+    write, done = partitions.write, []
+
+    def and_meanwhile(folder, table):
+        written = write(folder, table)
+        if not done:
+            done.append(
+                log.database.write(lambda c: c.exec_driver_sql("DELETE FROM events WHERE user_id = 'u0'"))
+            )
+        return written
+
+    monkeypatch.setattr(partitions, "write", and_meanwhile)
+    log.compact(10)
+
+    assert items(log) == [event.item_id for event in EVENTS if event.user_id != "u0"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from recae.data.eventlog import EventLog, compaction, partitions
+
+url, archive, action, place = sys.argv[1:]
+compaction.PARTITION_ROWS = 4
+def then_die(function, before):
+    def dies(*arguments):
+        if before: os.kill(os.getpid(), signal.SIGKILL)
+        done = function(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return dies
+log = EventLog(url, Path(archive))
+module, name, when = place.split(".")
+module = {"partitions": partitions, "pq": partitions.pq, "database": log.database}[module]
+setattr(module, name, then_die(getattr(module, name), when == "before"))
+{"compact": lambda: log.compact(5), "delete": lambda: log.delete_user("u1"), "expire": lambda: log.expire(5)}[action]()
+"""
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "pq.write_table.after",
+        "partitions.write.after",
+        "database.write.before",
+        "partitions.record.after",
+        "database.write.after",
+    ],
+)
+@pytest.mark.parametrize("action", ["compact", "delete"])
+def test_a_kill_between_the_steps_loses_and_doubles_nothing(log, url, archive, action, place):
+    log.append(EVENTS)
+    if action == "delete":
+        log.compact(5)
+    kept = [event.item_id for event in EVENTS if event.user_id != "u1"]
+
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, url, str(archive), action, place],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+    whole = [event.item_id for event in EVENTS]
+    assert items(log) in ([whole] if action == "compact" else [whole, kept])
+    if action == "compact":
+        assert log.append(EVENTS) == (0, 20, [])
+        log.compact(5)
+        assert items(log) == whole
+        assert log.stats().n_live == sum(event.timestamp >= 5 for event in EVENTS)
+    log.delete_user("u1")
+    assert items(log) == kept
+    assert len(files(archive)) == log.stats().n_partitions, "nothing is left lying about"
+
+
+def test_a_partition_that_is_missing_or_damaged_is_named(log, archive):
+    log.append(EVENTS)
+    log.compact(5)
+    name = files(archive)[0]
+    (archive / name).write_bytes(b"this is no Parquet")
+
+    with pytest.raises(EventLogError, match=f"{name}, a part of the event log, cannot be read"):
+        items(log)
+    (archive / name).unlink()
+    with pytest.raises(
+        EventLogError, match=f"{name}, a part of the event log, cannot be read: there is no such file"
+    ):
+        items(log)
+
+
+def test_two_maintenance_runs_wait_for_each_other(log, url, archive):
+    log.append(EVENTS)
+    program = (
+        "import sys; from pathlib import Path; from recae.data.eventlog import EventLog; "
+        "print(EventLog(sys.argv[1], Path(sys.argv[2])).compact(10))"
+    )
+    command = [sys.executable, "-c", program, url, str(archive)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    runs = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+
+    moved = [int(run.communicate()[0]) for run in runs]
+
+    assert sum(moved) == 20
+    assert items(log) == [event.item_id for event in EVENTS]
+    with EventLog(url, archive) as again:
+        assert again.append(EVENTS).duplicates == 20
