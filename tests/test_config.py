@@ -63,7 +63,7 @@ def test_a_misspelt_variable_is_an_error_with_the_right_spelling(monkeypatch):
 def test_a_key_like_no_other_is_answered_with_all_there_are(working_folder):
     (working_folder / "recae.toml").write_text("zzz = 1\n")
 
-    with pytest.raises(ConfigError, match=r"there are: data, home, host"):
+    with pytest.raises(ConfigError, match=r"there are: data, events, home, host"):
         load_settings()
 
 
@@ -104,3 +104,19 @@ def test_loopback_addresses_are_known(host):
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.0.1", "example.org", "localhost.example.org"])
 def test_any_other_host_may_be_reached_from_outside(host):
     assert not is_loopback(host)
+
+
+def test_the_event_log_is_a_file_in_the_home_folder_unless_a_database_is_named(monkeypatch):
+    monkeypatch.setenv("RECAE_HOME", "state")
+    assert load_settings().events_url == "sqlite:///state/events.db"
+    assert load_settings().events_archive == Path("state/events")
+
+    monkeypatch.setenv("RECAE_EVENTS", "postgresql://recae@db/events")
+    assert load_settings().events_url == "postgresql://recae@db/events"
+
+
+def test_an_event_log_in_an_unknown_database_is_an_error(monkeypatch):
+    monkeypatch.setenv("RECAE_EVENTS", "mysql://db/events")
+
+    with pytest.raises(ConfigError, match=r"RECAE_EVENTS is 'mysql://db/events': .*starts with sqlite:///"):
+        load_settings()

@@ -4,16 +4,17 @@ As whole columns, parsed by Arrow, which is fast; or row by row with line number
 of a block is bounded, so a file of any length passes through little memory.
 """
 
+import lzma
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from recae.data.columns import Column
+from recae.data.places import Place
 from recae.errors import DataError
 
 Columns = Mapping[str, str]
@@ -38,11 +39,18 @@ class Block(ABC):
 
     position: int
     """Bytes of the file read so far, about; for progress."""
+    first: int
+    """Number of the first row, as in ``Row.line``."""
 
     @property
     @abstractmethod
     def size(self) -> int:
-        """Number of rows, about."""
+        """Number of rows; empty lines count."""
+
+    @property
+    def last(self) -> int:
+        """Number of the last row."""
+        return self.first + self.size - 1
 
     @abstractmethod
     def part(self, start: int, stop: int) -> "Block":
@@ -60,7 +68,7 @@ class Block(ABC):
 class LogFile(ABC):
     """One file of a log, open for reading."""
 
-    path: Path
+    path: Place
     names: list[str]
     """Its own column names."""
 
@@ -79,11 +87,11 @@ class LogFile(ABC):
 
 
 @contextmanager
-def errors_named(path: Path) -> Iterator[None]:
+def errors_named(path: Place) -> Iterator[None]:
     """What reading libraries raise, as one error that names the file."""
     try:
         yield
-    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
         raise DataError(
             f"{path} cannot be read: {error}; is it complete, and of the format its name says?"
         ) from error

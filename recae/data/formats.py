@@ -1,12 +1,13 @@
-"""Open a log file by its suffix: CSV and JSON lines, also gzipped, and Parquet."""
+"""Open a log by its format: CSV and JSON lines, also compressed, Parquet, and rows of a database."""
 
+import bz2
 import gzip
 import io
+import lzma
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
@@ -14,37 +15,60 @@ import pyarrow.parquet
 
 from recae.data.blocks import Block, Columns, LogFile, Row, errors_named
 from recae.data.columns import Column
+from recae.data.places import BUFFER_BYTES, BinaryPlace, Place, Query
 from recae.data.textlogs import CsvLog, JsonLog
 from recae.errors import DataError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
-SUFFIXES = [name + zipped for name in (*DELIMITERS, *JSON_LINES) for zipped in ("", ".gz")] + [".parquet"]
-BUFFER_BYTES = 2**20
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+SUFFIXES = (
+    *(name + zipped for name in (*DELIMITERS, *JSON_LINES) for zipped in ("", *COMPRESSIONS)),
+    ".parquet",
+)
 
 
 @contextmanager
-def open_log(path: Path) -> Iterator[LogFile]:
-    """Open a file by its suffix.
+def open_log(place: Place) -> Iterator[LogFile]:
+    """Open a place by its format.
 
     Raises:
-        DataError: for another suffix, an empty file, a broken one, or one that cannot be opened.
+        DataError: for an unknown format, an empty file, a broken one, or one that cannot be opened.
     """
-    name = path.name.lower()
-    suffix = next((known for known in SUFFIXES if name.endswith(known)), None)
-    if suffix is None:
-        raise DataError(f"{path} is of an unknown format; expected a name that ends in {', '.join(SUFFIXES)}")
+    if isinstance(place, Query):
+        from recae.data.queries import open_query
+
+        with open_query(place) as answer:
+            yield answer
+        return
+    suffix = next((known for known in SUFFIXES if place.named_format.endswith(known)), None)
+    if suffix is None or not isinstance(place, BinaryPlace):
+        raise DataError(
+            f"{place} is of an unknown format; expected a name that ends in {', '.join(SUFFIXES)}"
+        )
     with ExitStack() as stack:
-        with errors_named(path):
-            raw = lines = stack.enter_context(path.open("rb"))
-            if suffix.endswith(".gz"):
-                unzipped = stack.enter_context(gzip.GzipFile(fileobj=raw))
-                lines = io.BufferedReader(cast("io.RawIOBase", unzipped), BUFFER_BYTES)
-            log = _log(path, suffix.removesuffix(".gz"), raw, lines)
+        with errors_named(place):
+            raw = stack.enter_context(place.open())
+            zipped = next((ending for ending in COMPRESSIONS if suffix.endswith(ending)), "")
+            lines = stack.enter_context(_unzipped(raw, zipped)) if zipped else raw
+            log = _log(place, suffix.removesuffix(zipped), raw, lines)
         yield log
 
 
-def _log(path: Path, suffix: str, raw: BinaryIO, lines: BinaryIO) -> LogFile:
+def _unzipped(raw: BinaryIO, ending: str) -> BinaryIO:
+    match ending:
+        case ".gz":
+            plain: Any = gzip.GzipFile(fileobj=raw)
+        case ".bz2":
+            plain = bz2.BZ2File(raw)
+        case ".xz":
+            plain = lzma.LZMAFile(raw)  # noqa: SIM115 - the caller closes it
+        case _:
+            plain = pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")
+    return io.BufferedReader(cast("io.RawIOBase", plain), BUFFER_BYTES)
+
+
+def _log(path: Place, suffix: str, raw: BinaryIO, lines: BinaryIO) -> LogFile:
     if suffix in DELIMITERS:
         return CsvLog(path, raw, lines, DELIMITERS[suffix])
     return JsonLog(path, raw, lines) if suffix in JSON_LINES else ParquetLog(path, raw)
@@ -53,8 +77,10 @@ def _log(path: Path, suffix: str, raw: BinaryIO, lines: BinaryIO) -> LogFile:
 class ParquetLog(LogFile):
     """A Parquet file; only the columns asked for are read."""
 
-    def __init__(self, path: Path, raw: BinaryIO) -> None:
+    def __init__(self, path: Place, raw: BinaryIO) -> None:
         self.path = path
+        if not raw.seekable():
+            raw = io.BytesIO(raw.read())  # its index is at the end
         self._file = pyarrow.parquet.ParquetFile(raw)
         self._size = raw.seek(0, io.SEEK_END)
         self.names = self._file.schema_arrow.names
@@ -63,13 +89,13 @@ class ParquetLog(LogFile):
         own, first, n_rows = list(columns.values()), 1, self._file.metadata.num_rows
         for batch in self._file.iter_batches(batch_size=rows, columns=own, use_threads=False):
             position = self._size * (first - 1 + batch.num_rows) // n_rows
-            yield ParquetBlock(position, batch, first, columns)
+            yield ColumnsBlock(position, batch, first, columns)
             first += batch.num_rows
 
 
 @dataclass
-class ParquetBlock(Block):
-    """Rows of a Parquet file."""
+class ColumnsBlock(Block):
+    """Rows that come in columns, as from a Parquet file."""
 
     position: int
     batch: pa.RecordBatch
@@ -80,7 +106,7 @@ class ParquetBlock(Block):
     def size(self) -> int:
         return int(self.batch.num_rows)
 
-    def part(self, start: int, stop: int) -> "ParquetBlock":
+    def part(self, start: int, stop: int) -> "ColumnsBlock":
         return replace(self, batch=self.batch.slice(start, stop - start), first=self.first + start)
 
     def columns(self) -> Mapping[str, Column]:

@@ -1,46 +1,54 @@
 """Read logs: files or folders in, one validated stream of events out, what is bad set aside and counted."""
 
+import time
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 
-from recae.data.blocks import Block, Row
-from recae.data.columns import DoubtfulError, clean_columns
+from recae.data.acceptance import Acceptance
+from recae.data.blocks import Block, LogFile
+from recae.data.cleaning import Cleaner
 from recae.data.formats import SUFFIXES, open_log
-from recae.data.quarantine import Quarantine, ReadReport
-from recae.data.rows import COLUMNS, BadRowError, clean_row
+from recae.data.places import LocalFile, Place, Query, find
+from recae.data.quarantine import Done, Quarantine, ReadReport
+from recae.data.rows import COLUMNS
 from recae.errors import ConfigError, DataError
 from recae.progress import bar
 
 CHUNK_ROWS = 65_536
-FEW_ROWS = 128
-"""So many are looked at one at a time; with 1 bad row in 1,000, half and double are no faster."""
 REQUIRED = ("user_id", "item_id")
 
 
 def read_events(
-    source: str | Path,
+    source: str | Path | Query,
     *,
     columns: Mapping[str, str | None] | None = None,
     max_bad_share: float = 0.01,
     quarantine: str | Path | None = None,
     chunk_rows: int = CHUNK_ROWS,
     show_progress: bool = False,
+    format_: str | None = None,
+    acceptance: Acceptance | None = None,
 ) -> "EventStream":
     """Stream the events of a log in bounded memory; data/README.md of the project describes the format.
 
     Args:
-        source: a CSV, TSV, JSON lines or Parquet file, text also gzipped, or a folder of them, which is read in
-            the order of the names, with its subfolders, without names that begin with "." or "_".
+        source: a CSV, TSV, JSON lines or Parquet file, text also compressed, or a folder of them, which is read in
+            the order of the names, with its subfolders, without names that begin with "." or "_"; a pattern such as
+            ``logs/*.csv``; the URL of any of these, as ``s3://bucket/logs``; "-" for standard input; a ``Query``.
         columns: canonical name -> the name in the log, as in ``{"user_id": "userId"}``; None leaves an optional
             column out. What is not mapped goes by its canonical name.
         max_bad_share: share of bad rows, 0 to 1, up to which the reading goes on.
         quarantine: JSON lines file for the bad rows; None only counts them.
         chunk_rows: most rows of one chunk.
         show_progress: show a bar.
+        format_: the format of all files, as ``csv`` or ``jsonl.gz``, in place of what their names say.
+        acceptance: what an event must meet besides being readable.
 
     Raises:
         DataError: if there is no such source or it has not the columns; while reading, if a file is broken.
@@ -48,8 +56,27 @@ def read_events(
         TooManyBadRowsError: while reading.
     """
     return EventStream(
-        source, columns or {}, max_bad_share, quarantine, chunk_rows, show_progress=show_progress
+        source,
+        columns or {},
+        max_bad_share,
+        quarantine,
+        chunk_rows,
+        show_progress=show_progress,
+        format_=format_,
+        acceptance=acceptance,
     )
+
+
+class Chunk(NamedTuple):
+    """Some events, and how far the reading has come."""
+
+    place: Place
+    events: pa.Table
+    """Canonical columns; without any if the chunk has no good row."""
+    line: int
+    """Number of the last row read of the place, as the quarantine counts them."""
+    is_last: bool
+    """Whether the place has come to its end; then ``events`` is empty."""
 
 
 class EventStream:
@@ -64,13 +91,15 @@ class EventStream:
 
     def __init__(
         self,
-        source: str | Path,
+        source: str | Path | Query,
         columns: Mapping[str, str | None],
         max_bad_share: float,
         quarantine: str | Path | None,
         chunk_rows: int,
         *,
         show_progress: bool,
+        format_: str | None = None,
+        acceptance: Acceptance | None = None,
     ) -> None:
         unknown = sorted(set(columns) - set(COLUMNS.names))
         if unknown:
@@ -82,52 +111,103 @@ class EventStream:
             raise ValueError(
                 f"expected 0 <= max_bad_share <= 1 and chunk_rows >= 1, found {max_bad_share} and {chunk_rows}"
             )
-        self._source = Path(source)
+        self._name = str(source)
         self._mapping = dict(columns)
         self._max_bad_share = max_bad_share
         self._quarantine = None if quarantine is None else Path(quarantine)
         self._chunk_rows = chunk_rows
         self._show_progress = show_progress
-        if self._quarantine is not None and self._quarantine.resolve().is_relative_to(self._source.resolve()):
-            raise ConfigError(f"the quarantine {quarantine} lies in the log {source}; put it somewhere else")
-        self._files, self._skipped = _files_of(self._source)
-        with open_log(self._files[0]) as log:
-            self.columns = self._columns_in(log.names, self._files[0])
+        self._acceptance = acceptance
+        self._is_partial = False
+        self.places, self._skipped = (
+            ([source], []) if isinstance(source, Query) else find(source, SUFFIXES, format_)
+        )
+        self._refuse_quarantine_inside(source)
+        first = self.places[0]
+        with ExitStack() as stack:
+            self._first_log = stack.enter_context(open_log(first))
+            self.columns = self._columns_in(self._first_log.names, first)
+            self._first = None if first.can_be_reopened else stack.pop_all()
         self.report = ReadReport()
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
-        self.report = report = ReadReport(skipped_files=self._skipped)
-        total = sum(file.stat().st_size for file in self._files)
-        with (
-            Quarantine(self._quarantine, report) as quarantine,
-            bar(f"reading {self._source.name}", total, show=self._show_progress) as running,
-        ):
-            for file in self._files:
-                done = 0
-                with open_log(file) as log:
-                    own = self._own_names(log.names, file)
-                    for block in log.blocks(own, self._chunk_rows):
-                        events = _cleaned(block, file, quarantine)
-                        report.kept += events.num_rows
-                        if events.num_rows:
-                            yield events.to_pandas()
-                        running.advance(block.position - done)
-                        done = block.position
-                        report.check(self._max_bad_share, self._source, self._quarantine, finished=False)
-            report.check(self._max_bad_share, self._source, self._quarantine, finished=True)
-            if not report.read:
-                raise DataError(f"{self._source} has columns but no rows; expected events")
+        for chunk in self.chunks():
+            if chunk.events.num_rows:
+                yield chunk.events.to_pandas()
 
-    def _own_names(self, names: list[str], file: Path) -> dict[str, str]:
+    def chunks(self, done: Done | None = None) -> Iterator[Chunk]:
+        """The events with the place of each chunk; bad rows up to there are on the disk by then.
+
+        Args:
+            done: rows of a place to pass over, for a reading that goes on where an earlier one stopped.
+        """
+        self.report = report = ReadReport(skipped_files=self._skipped)
+        total = sum(place.size for place in self.places)
+        with (
+            Quarantine(self._quarantine, report, done) as quarantine,
+            bar(f"reading {self._name}", total or None, show=self._show_progress) as running,
+        ):
+            cleaner, start = Cleaner(quarantine, self._acceptance), time.monotonic()
+            passed = self._is_partial
+            for place in self.places:
+                position, last, skip = 0, 0, 0 if done is None else done(str(place))
+                with self._open(place) as log:
+                    own = self._own_names(log.names, place)
+                    for block in log.blocks(own, self._chunk_rows):
+                        last = block.last
+                        rest = _after(block, skip)
+                        passed = passed or rest is not block
+                        if rest is not None:
+                            events = cleaner.clean(rest, place)
+                            report.kept += events.num_rows
+                            if done is not None:
+                                quarantine.flush()
+                            yield Chunk(place, events, last, is_last=False)
+                        running.advance(block.position - position)
+                        running.note(f"{report.read / max(time.monotonic() - start, 1e-9):,.0f} rows/s")
+                        position = block.position
+                        report.check(self._max_bad_share, self._name, self._quarantine, finished=False)
+                yield Chunk(place, pa.table({}), last, is_last=True)
+            report.check(self._max_bad_share, self._name, self._quarantine, finished=True)
+            if not report.read and not passed:
+                raise DataError(f"{self._name} has columns but no rows; expected events")
+
+    def pass_over(self, names: AbstractSet[str]) -> None:
+        """Leave out the places of these names."""
+        self.places = [place for place in self.places if str(place) not in names]
+        self._is_partial = bool(names)
+
+    @contextmanager
+    def _open(self, place: Place) -> Iterator[LogFile]:
+        if place.can_be_reopened:
+            with open_log(place) as log:
+                yield log
+            return
+        if self._first is None:
+            raise DataError(f"{place} can be read once, and was; read it into a file to go through it again")
+        first, self._first = self._first, None
+        with first:
+            yield self._first_log
+
+    def _refuse_quarantine_inside(self, source: str | Path | Query) -> None:
+        if self._quarantine is None or not all(isinstance(place, LocalFile) for place in self.places):
+            return
+        inside = self._quarantine.resolve()
+        if isinstance(source, str | Path) and inside.is_relative_to(Path(source).resolve()):
+            raise ConfigError(
+                f"the quarantine {self._quarantine} lies in the log {source}; put it somewhere else"
+            )
+
+    def _own_names(self, names: list[str], file: Place) -> dict[str, str]:
         own = self._columns_in(names, file)
         if own.keys() != self.columns.keys():
             raise DataError(
-                f"{file} has {', '.join(own)}, but {self._files[0]} has {', '.join(self.columns)}; files of one "
+                f"{file} has {', '.join(own)}, but {self.places[0]} has {', '.join(self.columns)}; files of one "
                 "log must agree: map a column to None to leave it out of all"
             )
         return own
 
-    def _columns_in(self, names: list[str], file: Path) -> dict[str, str]:
+    def _columns_in(self, names: list[str], file: Place) -> dict[str, str]:
         """Canonical name -> own name, of the columns that the file has."""
         own = {name: self._mapping.get(name, name) for name in COLUMNS.names}
         needed = {
@@ -145,46 +225,8 @@ class EventStream:
         return {name: called for name, called in own.items() if called is not None and called in names}
 
 
-def _cleaned(block: Block, file: Path, quarantine: Quarantine) -> pa.Table:
-    """The block's good rows: at once if all are plainly good, else in smaller and smaller parts."""
-    try:
-        return clean_columns(block.columns())
-    except (DoubtfulError, pa.ArrowException):
-        if block.size <= FEW_ROWS:
-            return _cleaned_row_by_row(block, file, quarantine)
-    step = max(FEW_ROWS, block.size // 16)
-    parts = (block.part(start, start + step) for start in range(0, block.size, step))
-    good = [table for part in parts if (table := _cleaned(part, file, quarantine)).num_rows]
-    return pa.concat_tables(good) if good else pa.table({})
-
-
-def _cleaned_row_by_row(block: Block, file: Path, quarantine: Quarantine) -> pa.Table:
-    good = []
-    names: list[str] = []
-    for row in block.rows():
-        try:
-            good.append(_event_of(row))
-            names = names or list(row.values)
-        except BadRowError as bad:
-            quarantine.add(file, row, str(bad))
-    return pa.Table.from_pylist(good, schema=pa.schema([COLUMNS.field(name) for name in names]))
-
-
-def _event_of(row: Row) -> dict[str, Any]:
-    if row.reason is not None:
-        raise BadRowError(row.reason)
-    return clean_row(row.values)
-
-
-def _files_of(source: Path) -> tuple[list[Path], list[Path]]:
-    """Files to read, sorted, and those of a folder that are no logs."""
-    if source.is_file():
-        return [source], []
-    if not source.is_dir():
-        raise DataError(f"there is no file or folder {source}; expected a log ({', '.join(SUFFIXES)})")
-    inside = sorted(file for file in source.rglob("*") if file.is_file())
-    plain = [file for file in inside if not any(part[0] in "._" for part in file.relative_to(source).parts)]
-    logs = [file for file in plain if file.name.lower().endswith(tuple(SUFFIXES))]
-    if not logs:
-        raise DataError(f"the folder {source} holds no log; expected files that end in {', '.join(SUFFIXES)}")
-    return logs, [file for file in plain if file not in set(logs)]
+def _after(block: Block, line: int) -> Block | None:
+    """The rows of a block that come after number ``line``; the block itself if that is all of it."""
+    if block.first > line:
+        return block
+    return block.part(line - block.first + 1, block.size) if block.last > line else None

@@ -11,7 +11,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -20,6 +19,7 @@ import pyarrow.json
 
 from recae.data.blocks import Block, Columns, LogFile, Row
 from recae.data.columns import Column, DoubtfulError
+from recae.data.places import Place
 from recae.data.rows import BadRowError
 from recae.errors import DataError
 
@@ -88,7 +88,7 @@ class TextBlock(Block):
 class CsvLog(LogFile):
     """Comma or tab separated, with a header."""
 
-    def __init__(self, path: Path, raw: BinaryIO, lines: BinaryIO, delimiter: str) -> None:
+    def __init__(self, path: Place, raw: BinaryIO, lines: BinaryIO, delimiter: str) -> None:
         self.path, self._raw, self._lines, self._delimiter = path, raw, lines, delimiter
         header = lines.readline().removeprefix(BOM)
         if not header.strip():
@@ -150,7 +150,7 @@ class CsvBlock(TextBlock):
 class JsonLog(LogFile):
     """One JSON object a line."""
 
-    def __init__(self, path: Path, raw: BinaryIO, lines: BinaryIO) -> None:
+    def __init__(self, path: Place, raw: BinaryIO, lines: BinaryIO) -> None:
         self.path, self._raw = path, raw
         self._lines: Iterator[bytes] = lines
         head = list(islice(lines, LINES_FOR_COLUMNS))

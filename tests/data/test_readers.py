@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recae.data import readers
+from recae.data import cleaning
 from recae.data.columns import DoubtfulError
 from recae.data.interactions import Interactions
 from recae.data.readers import read_events
@@ -321,7 +321,7 @@ def test_the_fast_way_and_the_slow_way_agree_about_any_csv(lines):
         path = write(Path(folder), "a.csv", HEADER + "".join(",".join(fields) + "\n" for fields in lines))
         fast = outcome(path)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(readers, "clean_columns", never_sure)
+            patch.setattr(cleaning, "clean_columns", never_sure)
             slow = outcome(path)
 
     assert fast == slow

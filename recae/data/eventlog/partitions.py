@@ -149,6 +149,7 @@ class PartitionReader:
                 taken.append(self._rest.slice(0, n))  # type: ignore[union-attr]
                 self._rest = self._rest.slice(n)  # type: ignore[union-attr]
                 if self._rest.num_rows:
+                    self.next = self._rest.column("sequence")[0].as_py()
                     break
         except (OSError, pa.ArrowException) as error:
             raise damaged(self._path, error) from error

@@ -117,30 +117,23 @@ from recae.data.eventlog import EventLog, compaction, partitions
 
 url, archive, action, place = sys.argv[1:]
 compaction.PARTITION_ROWS = 4
-def then_die(function, before):
-    def dies(*arguments):
-        if before: os.kill(os.getpid(), signal.SIGKILL)
-        done = function(*arguments)
-        os.kill(os.getpid(), signal.SIGKILL)
+def then_die(function, when, nth):
+    calls = []
+    def dies(*arguments, **options):
+        calls.append(function)
+        if when == "before" and len(calls) == nth: os.kill(os.getpid(), signal.SIGKILL)
+        done = function(*arguments, **options)
+        if when == "after" and len(calls) == nth: os.kill(os.getpid(), signal.SIGKILL)
+        return done
     return dies
 log = EventLog(url, Path(archive))
-module, name, when = place.split(".")
-module = {"partitions": partitions, "pq": partitions.pq, "database": log.database}[module]
-setattr(module, name, then_die(getattr(module, name), when == "before"))
+name, when, nth = place.split()
+setattr(partitions, name, then_die(getattr(partitions, name), when, int(nth)))
 {"compact": lambda: log.compact(5), "delete": lambda: log.delete_user("u1"), "expire": lambda: log.expire(5)}[action]()
 """
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        "pq.write_table.after",
-        "partitions.write.after",
-        "database.write.before",
-        "partitions.record.after",
-        "database.write.after",
-    ],
-)
+@pytest.mark.parametrize("place", ["write after 1", "record after 1", "sweep before 2"])
 @pytest.mark.parametrize("action", ["compact", "delete"])
 def test_a_kill_between_the_steps_loses_and_doubles_nothing(log, url, archive, action, place):
     log.append(EVENTS)

@@ -1,0 +1,141 @@
+"""The catalogue as it is kept: items beside the events, in the same database."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select
+
+from recae.data.catalogue import Catalogue, Item
+from recae.data.eventlog import schema
+from recae.data.eventlog.database import Database
+from recae.errors import DataError, UnknownIdError
+
+CHUNK_ITEMS = 1_000
+COLUMNS = [column for column in schema.items.c if column.name != "updated_at"]
+
+
+@dataclass(frozen=True)
+class StoredItem:
+    """What is known about one item."""
+
+    item_id: str
+    title: str | None = None
+    year: int | None = None
+    categories: tuple[str, ...] = ()
+    available: bool = True
+    """False for what cannot be had now."""
+    hidden: bool = False
+    """True for what must not be recommended."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields, as JSON knows them."""
+
+
+class StoredItems:
+    """Items by id.
+
+    Args:
+        database: of the event log, as ``EventLog.database``.
+    """
+
+    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+
+    def put(self, items: Iterable[StoredItem]) -> int:
+        """Store items, whole: one of an id that is there is replaced. All or none; returns how many were given."""
+        given = {item.item_id: item for item in items}  # the last of an id counts
+        now = int(self._clock())
+        rows = [_row(item, now) for item in given.values()]
+        if rows:
+            self._database.write(lambda connection: self._upsert(connection, rows))
+        return len(rows)
+
+    def get(self, item_id: str) -> StoredItem:
+        """One item.
+
+        Raises:
+            UnknownIdError: if there is none of this id.
+        """
+        query = select(*COLUMNS).where(schema.items.c.item_id == item_id)
+        with self._database.read() as connection:
+            found = connection.execute(query).one_or_none()
+            if found is None:
+                raise UnknownIdError("item", [item_id], _count(connection))
+        return _item(found)
+
+    def remove(self, item_id: str) -> bool:
+        """Remove one item; False if there was none of this id."""
+        statement = delete(schema.items).where(schema.items.c.item_id == item_id)
+        return self._database.write(lambda connection: connection.execute(statement).rowcount) > 0
+
+    def page(self, n: int, after: str = "", *, available_only: bool = False) -> list[StoredItem]:
+        """At most ``n`` items in the order of their ids, from the one after ``after`` on."""
+        query = select(*COLUMNS).where(schema.items.c.item_id > after)
+        if available_only:
+            query = query.where(schema.items.c.available.is_(True), schema.items.c.hidden.is_(False))
+        with self._database.read() as connection:
+            return [_item(row) for row in connection.execute(query.order_by(schema.items.c.item_id).limit(n))]
+
+    def __iter__(self) -> Iterator[StoredItem]:
+        query = select(*COLUMNS).order_by(schema.items.c.item_id)
+        with self._database.read() as connection:
+            for row in connection.execution_options(yield_per=CHUNK_ITEMS).execute(query):
+                yield _item(row)
+
+    def __len__(self) -> int:
+        with self._database.read() as connection:
+            return _count(connection)
+
+    def catalogue(self) -> Catalogue:
+        """Title, year and categories of all items, as models and servers take them."""
+        return Catalogue(Item(item.item_id, item.title, item.year, item.categories) for item in self)
+
+    def _upsert(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
+        if connection.dialect.name == "sqlite":
+            from sqlalchemy.dialects.sqlite import insert
+        else:
+            from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+        statement = insert(schema.items)
+        changed = {name: statement.excluded[name] for name in rows[0] if name != "item_id"}
+        # in one order, or two writers would deadlock
+        in_order = sorted(rows, key=lambda row: str(row["item_id"]))
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=["item_id"], set_=changed), in_order
+        )
+
+
+def _row(item: StoredItem, now: int) -> dict[str, Any]:
+    try:
+        extra = json.dumps(dict(item.extra), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"item {item.item_id!r} has further fields that are no JSON: {error}") from error
+    return {
+        "item_id": item.item_id,
+        "title": item.title,
+        "year": item.year,
+        "categories": json.dumps(item.categories, ensure_ascii=False),
+        "available": item.available,
+        "hidden": item.hidden,
+        "extra": extra,
+        "updated_at": now,
+    }
+
+
+def _item(row: Any) -> StoredItem:
+    return StoredItem(
+        row.item_id,
+        row.title,
+        row.year,
+        tuple(json.loads(row.categories)),
+        bool(row.available),
+        bool(row.hidden),
+        json.loads(row.extra),
+    )
+
+
+def _count(connection: Connection) -> int:
+    found: int = connection.execute(select(func.count()).select_from(schema.items)).scalar_one()
+    return found

@@ -1,0 +1,200 @@
+"""From files into the log: replays add nothing, an interrupted ingest goes on, bad rows are kept once."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pyarrow as pa
+import pytest
+
+from recae.data.eventlog import ingest as ingesting
+from recae.data.eventlog.ingest import ingest
+from recae.data.places import Query
+from recae.errors import TooManyBadRowsError
+from tests.data.eventlog.conftest import NOW
+
+
+@pytest.fixture(autouse=True)
+def small_transactions(monkeypatch):
+    monkeypatch.setattr(ingesting, "CHUNK_ROWS", 10)
+
+
+def written(path, n, *, first=0):
+    lines = [f"u{number % 7},i{number},{number}" for number in range(first, first + n)]
+    text = "\n".join(["user_id,item_id,timestamp", *lines]) + "\n"
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def items(log):
+    return [item for table in log.stream() for item in table.column("item_id").to_pylist()]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_a_file_is_ingested_once_however_often_it_is_named(log, tmp_path, name):
+    path = written(tmp_path / name, 35)
+
+    first, second, third = ingest(log, path), ingest(log, path), ingest(log, path, again=True)
+
+    assert (first.accepted, first.duplicates) == (35, 0)
+    assert (second.accepted, second.duplicates, second.passed) == (0, 0, 1)
+    assert (third.accepted, third.duplicates, third.passed) == (0, 35, 0)
+    assert items(log) == [f"i{number}" for number in range(35)]
+    assert "35 rows read, 35 kept, 0 bad; 35 new events, 0 known already" in str(first)
+    assert "1 files were ingested before" in str(second)
+
+
+def test_a_file_that_has_grown_is_read_anew_and_only_its_new_rows_are_added(log, tmp_path):
+    path = written(tmp_path / "a.csv", 12)
+    ingest(log, path)
+    written(path, 15)
+
+    grown = ingest(log, path)
+
+    assert (grown.accepted, grown.duplicates) == (3, 12)
+
+
+def test_another_mapping_reads_the_file_anew(log, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("user_id,item_id,other\nu,i,j\n")
+    ingest(log, path)
+
+    assert ingest(log, path, columns={"item_id": "other"}).accepted == 1
+
+
+def test_of_a_folder_only_new_files_are_read(log, tmp_path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    written(folder / "a.csv", 5)
+    ingest(log, folder)
+    written(folder / "b.csv", 5, first=5)
+
+    assert (done := ingest(log, folder)).accepted == 5
+    assert done.passed == 1
+    assert ingest(log, folder).passed == 2
+
+
+def test_an_ingest_that_stops_goes_on_after_the_last_commit(log, tmp_path):
+    path = written(tmp_path / "a.csv", 95)
+    commits = []
+
+    def then_stop(ingested):
+        commits.append(ingested.accepted)
+        if len(commits) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(log, path, committed=then_stop)
+    assert commits == [10, 20, 30]
+
+    rest = ingest(log, path)
+
+    assert (rest.accepted, rest.duplicates) == (65, 0)
+    assert rest.resumed == {str(path): 31}
+    assert items(log) == [f"i{number}" for number in range(95)]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from recae.data.eventlog import EventLog
+from recae.data.eventlog import ingest as ingesting
+
+url, archive, source, quarantine = sys.argv[1:]
+ingesting.CHUNK_ROWS = 10
+commits = []
+def then_die(ingested):
+    commits.append(ingested)
+    if len(commits) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+ingesting.ingest(EventLog(url, Path(archive)), source, max_bad_share=0.5, quarantine=Path(quarantine), committed=then_die)
+"""
+
+
+@pytest.mark.parametrize("kind", ["csv.gz", "jsonl", "parquet"])
+def test_a_killed_ingest_goes_on_and_keeps_each_bad_row_once(log, url, archive, tmp_path, kind):
+    events = [
+        {"user_id": f"u{n % 7}" if n % 6 else "", "item_id": f"i{n}", "timestamp": n} for n in range(95)
+    ]
+    path, quarantine = tmp_path / f"a.{kind}", tmp_path / "bad" / "rows.jsonl"
+    write_as(path, kind, events)
+    command = [sys.executable, "-c", KILLED, url, str(archive), str(path), str(quarantine)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    killed = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    n_before = log.count()
+
+    done = ingest(log, path, max_bad_share=0.5, quarantine=quarantine)
+
+    good = [event["item_id"] for event in events if event["user_id"]]
+    assert 0 < n_before < len(good)
+    assert done.accepted == len(good) - n_before
+    assert done.duplicates == 0
+    assert items(log) == good
+    kept = [json.loads(line) for line in quarantine.read_text().splitlines()]
+    offset = 2 if kind == "csv.gz" else 1
+    assert [row["line"] for row in kept] == [n + offset for n in range(0, 95, 6)]
+    assert [file.name for file in quarantine.parent.iterdir()] == ["rows.jsonl"]
+
+
+def write_as(path, kind, events):
+    if kind == "parquet":
+        pa.parquet.write_table(pa.Table.from_pylist(events), path)
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    else:
+        lines = [",".join(map(str, event.values())) for event in events]
+        path.write_bytes(gzip.compress("\n".join(["user_id,item_id,timestamp", *lines]).encode()))
+
+
+def test_a_source_that_is_mostly_bad_is_read_anew_when_more_is_allowed(log, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("user_id,item_id\n" + ",x\nu,y\n" * 12)
+
+    with pytest.raises(TooManyBadRowsError):
+        ingest(log, path)
+    done = ingest(log, path, max_bad_share=0.5)
+
+    assert (done.report.bad, done.report.kept, log.count()) == (12, 12, 1)
+
+
+def test_a_log_without_times_gets_that_of_its_arrival_and_a_replay_still_adds_nothing(log, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("user_id,item_id\nu,i\nu,j\nu,i\n")
+
+    done = ingest(log, path)
+    log._clock = lambda: NOW + 1_000
+    replayed = ingest(log, path, again=True)
+
+    assert (done.accepted, done.duplicates) == (2, 1)
+    assert (replayed.accepted, replayed.duplicates) == (0, 3)
+    assert {event.timestamp for event in log.history("u").events} == {NOW}
+
+
+def test_events_of_a_file_and_the_same_ones_sent_singly_are_the_same(log, tmp_path):
+    path = written(tmp_path / "a.csv", 3)
+    ingest(log, path)
+
+    sent = [{"user_id": f"u{number}", "item_id": f"i{number}", "timestamp": number} for number in range(3)]
+    assert log.append(sent) == (0, 3, [])
+
+
+def test_events_from_the_future_are_set_aside(log, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(f"user_id,item_id,timestamp\nu,i,{NOW}\nu,j,{NOW + 61}\n")
+
+    done = ingest(log, path, max_bad_share=0.5)
+
+    assert (done.accepted, dict(done.report.reasons)) == (1, {"timestamp is in the future": 1})
+
+
+def test_a_query_is_ingested_and_a_second_time_adds_nothing(log, tmp_path, sqlite_url):
+    ingest(log, written(tmp_path / "a.csv", 25))
+    query = Query(
+        "SELECT user_id, item_id, timestamp FROM events", log.database.engine.url.render_as_string(False)
+    )
+
+    assert ingest(log, query).duplicates == 25
