@@ -10,7 +10,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recae.data.acceptance import Acceptance
