@@ -11,6 +11,7 @@ in service as it was; two writers at once do not disturb each other.
 """
 
 import re
+import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -125,13 +126,44 @@ class ModelStore:
         """
         self.check(version)
         with durable.locked(self.root):  # reading and replacing `current` must be one step
-            old = self._current()
-            if old is None:
-                self._set_current(_Current(version=version))
-                return None
-            if old.version != version:
-                self._set_current(_Current(version=version, before=[*old.before, old.version]))
-            return old.version
+            return self._put_into_service(version, self._current())
+
+    def promote_over(self, version: str, live: str | None) -> None:
+        """Put a version into service if ``live`` is what it would replace, or if it is in service already.
+
+        Raises:
+            ArtifactError: if another version is in service now, or as for `promote`.
+        """
+        self.check(version)
+        with durable.locked(self.root):
+            now = self._current()
+            in_service = now.version if now else None
+            if in_service not in (live, version):
+                raise ArtifactError(
+                    f"{in_service} is in service now, and {version} was compared with {live}; compare it anew"
+                )
+            self._put_into_service(version, now)
+
+    def prune(self, keep: int) -> list[str]:
+        """Remove the oldest versions beyond ``keep``, and return their names.
+
+        The version in service stays, and so does the one before it, which a rollback brings back.
+        """
+        if not self.root.is_dir():
+            return []
+        with durable.locked(self.root):
+            now = self._current()
+            kept = {now.version, *now.before[-1:]} if now else set()
+            versions = self.versions()
+            gone = [version for version in versions[: max(0, len(versions) - keep)] if version not in kept]
+            for version in gone:
+                hidden = self.root / f"{durable.TEMPORARY}{version}"  # out of sight in one step, then removed
+                (self.root / version).rename(hidden)
+                shutil.rmtree(hidden, ignore_errors=True)
+            if now is not None and gone:
+                before = [version for version in now.before if version not in gone]
+                self._set_current(_Current(version=now.version, before=before))
+        return gone
 
     def rollback(self) -> str:
         """Put the version before the current one back into service, and return it.
@@ -216,6 +248,14 @@ class ModelStore:
             return None
         except ValueError as error:
             raise ArtifactError(f"{path} is damaged; remove it and promote a version by name") from error
+
+    def _put_into_service(self, version: str, old: _Current | None) -> str | None:
+        if old is None:
+            self._set_current(_Current(version=version))
+            return None
+        if old.version != version:
+            self._set_current(_Current(version=version, before=[*old.before, old.version]))
+        return old.version
 
     def _set_current(self, current: _Current) -> None:
         durable.write_file(self.root / CURRENT, current.model_dump_json() + "\n")

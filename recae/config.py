@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from recae.errors import ConfigError
+from recae.retrain_settings import RetrainSettings
 
 CONFIG_VARIABLE = "RECAE_CONFIG"
 DEFAULT_FILE = Path("recae.toml")
@@ -67,6 +68,9 @@ class Settings(BaseSettings):
     reload_s: float = Field(1.0, gt=0)
     """How often a server looks for a newly promoted model, in seconds."""
 
+    retrain: RetrainSettings = RetrainSettings()
+    """The nightly run: a table of its own, see :mod:`recae.retrain_settings`."""
+
     @field_validator("host")
     @classmethod
     def _without_brackets(cls, host: str) -> str:
@@ -93,6 +97,11 @@ class Settings(BaseSettings):
     def models(self) -> Path:
         """Folder of the model store."""
         return self.home / "models"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the records of nightly runs."""
+        return self.home / "runs"
 
     @classmethod
     def settings_customise_sources(
@@ -156,13 +165,27 @@ def _refuse_unknown_variable(variable: str) -> None:
 
 
 def _explain(found: dict[str, Any], given: dict[str, Any], file: Path) -> str:
-    key = str(found["loc"][0]) if found["loc"] else "settings"
+    *tables, name = map(str, found["loc"] or ("settings",))
+    key = ".".join([*tables, name])
     if found["type"] == "extra_forbidden":
-        return f"{file}: there is no setting {key!r}{_suggest(key, list(Settings.model_fields))}"
-    variable = f"RECAE_{key.upper()}"
+        return f"{file}: there is no setting {key!r}{_suggest(name, _settings_of(tables))}"
+    top = (tables or [name])[0]
+    variable = f"RECAE_{top.upper()}"
     in_environment = f"the variable {variable}" if variable in os.environ else f"{file}: {key}"
-    place = f"option {key}" if key in given else in_environment
+    place = f"option {key}" if top in given else in_environment
     return f"{place} is {found['input']!r}: {found['msg'][0].lower()}{found['msg'][1:]}"
+
+
+def _settings_of(tables: list[str]) -> list[str]:
+    """Names of the settings of a table within tables."""
+    model: Any = Settings
+    for table in tables:
+        model = getattr(model.model_fields[table].annotation, "model_fields", None) and (
+            model.model_fields[table].annotation
+        )
+        if model is None:
+            return []
+    return list(model.model_fields)
 
 
 def _suggest(name: str, known: list[str]) -> str:

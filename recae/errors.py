@@ -13,6 +13,7 @@
     ├── EvaluationError        a protocol that cannot give an honest number
     │   └── LeakageError       a split in which the model has seen an answer
     ├── EventLogError          an event log that cannot be opened, read or written
+    ├── RetrainError           a nightly run that cannot start, or cannot go on
     └── ArtifactError          a stored model that is missing, damaged or of another version
 
 A message says what was found, what was expected, and what to do. Wrong *arguments* to a Python call stay
@@ -89,6 +90,10 @@ class LeakageError(EvaluationError):
 
 class EventLogError(RecaeError):
     """An event log that cannot be opened, read or written."""
+
+
+class RetrainError(RecaeError):
+    """A nightly run that cannot start, or cannot go on."""
 
 
 class ArtifactError(RecaeError):

@@ -186,12 +186,16 @@ class Model(Attribution):
         """Set the learned fields. ``histories`` is float32 and canonical, and must not be modified."""
 
     def _check_finite(self) -> None:
-        for field, values in arrays_of(self._state()):
-            if not np.isfinite(values).all():
-                raise FitError(
-                    f"{self.name} ended with NaN or infinite values in {field!r}; "
-                    "raise its regularisation, or lower its learning rate"
-                )
+        for field in self.not_finite():
+            raise FitError(
+                f"{self.name} ended with NaN or infinite values in {field!r}; "
+                "raise its regularisation, or lower its learning rate"
+            )
+
+    def not_finite(self) -> dict[str, int]:
+        """Learned field -> how many NaN or infinite values it holds; empty for a sound model."""
+        counts = {field: np.count_nonzero(~np.isfinite(values)) for field, values in arrays_of(self._state())}
+        return {field: int(count) for field, count in counts.items() if count}
 
     @property
     def chooses_on_validation(self) -> bool:

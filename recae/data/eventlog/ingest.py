@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, insert, select
 
 from recae.data.eventlog import schema
+from recae.data.eventlog.intake import record_intake
 from recae.data.eventlog.log import EventLog
 from recae.data.places import Place, Query
 from recae.data.quarantine import ReadReport
@@ -110,10 +111,17 @@ def ingest(
             ingested.report, ingested.seconds = stream.report, time.monotonic() - start
             committed(ingested)
     except TooManyBadRowsError:
+        _note(log, source, stream.report)
         log.database.write(lambda connection: progress.forget(connection, stream.places))
         raise  # and whoever tries again, with more allowed or the source mended, reads all of it
     ingested.report, ingested.seconds = stream.report, time.monotonic() - start
+    _note(log, source, stream.report)
     return ingested
+
+
+def _note(log: EventLog, source: str | Path | Query, report: ReadReport) -> None:
+    if report.read:
+        record_intake(log.database, str(source), report.read, report.bad, at=log.now())
 
 
 class _Progress:

@@ -89,6 +89,10 @@ class EventLog:
         """What an event has to meet now."""
         return Acceptance(self._clock() + self._skew_s)
 
+    def now(self) -> float:
+        """Seconds since 1970, by the log's clock."""
+        return self._clock()
+
     def append(self, events: Iterable[Event | Mapping[str, Any]]) -> Appended:
         """Store events; those accepted are on the disk when this returns.
 

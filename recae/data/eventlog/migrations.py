@@ -74,6 +74,14 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             updated_at BIGINT NOT NULL
         )""",
     ),
+    (
+        """CREATE TABLE intakes (
+            source TEXT NOT NULL,
+            at BIGINT NOT NULL,
+            rows_read BIGINT NOT NULL,
+            rows_bad BIGINT NOT NULL
+        )""",
+    ),
 )
 """Step by step; the schema's version is the number of steps taken."""
 

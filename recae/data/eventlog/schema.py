@@ -41,6 +41,15 @@ ingests = Table(
     Column("updated_at", BigInteger),
 )
 
+intakes = Table(
+    "intakes",
+    METADATA,
+    Column("source", Text),
+    Column("at", BigInteger),
+    Column("rows_read", BigInteger),
+    Column("rows_bad", BigInteger),
+)
+
 items = Table(
     "items",
     METADATA,

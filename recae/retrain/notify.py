@@ -1,0 +1,68 @@
+"""Tell somebody how a run ended. What goes wrong here is written down, and never changes how the run ended."""
+
+import os
+import shlex
+import subprocess
+import time
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+from recae.retrain.runs import Run
+from recae.retrain_settings import NotifySettings
+
+TRIES = 3
+PAUSE_S = 1.0
+
+
+def notify(run: Run, settings: NotifySettings) -> str:
+    """Call the command and the webhook, if this end of a run is one that is told.
+
+    Both get the record as JSON; the command also has ``RECAE_RUN_ID``, ``RECAE_RUN_STATUS`` and ``RECAE_RUN_MESSAGE``.
+
+    Returns:
+        What went wrong, or nothing.
+    """
+    if run.status not in settings.on:
+        return ""
+    told = run.model_dump_json()
+    wrong = []
+    if settings.command is not None:
+        wrong.append(_call(settings.command, run, told, settings.timeout_s))
+    if settings.webhook is not None:
+        wrong.append(_post(settings.webhook, told, settings.timeout_s))
+    return "; ".join(problem for problem in wrong if problem)
+
+
+def _call(command: str, run: Run, told: str, timeout_s: float) -> str:
+    environment = os.environ | {
+        "RECAE_RUN_ID": run.run_id,
+        "RECAE_RUN_STATUS": run.status,
+        "RECAE_RUN_MESSAGE": run.message,
+    }
+    try:
+        done = subprocess.run(  # noqa: S603 - the operator's own command, without a shell
+            shlex.split(command),
+            input=told,
+            env=environment,
+            timeout=timeout_s,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        return f"the command to notify failed: {error}"
+    return f"the command to notify ended with {done.returncode}" if done.returncode else ""
+
+
+def _post(url: str, told: str, timeout_s: float) -> str:
+    request = Request(url, told.encode(), {"Content-Type": "application/json"}, method="POST")  # noqa: S310 - settings allow http only
+    problem = ""
+    for attempt in range(TRIES):
+        try:
+            with urlopen(request, timeout=timeout_s):  # noqa: S310
+                return ""
+        except (URLError, TimeoutError, OSError) as error:
+            problem = f"the webhook failed: {error}"
+        if attempt < TRIES - 1:
+            time.sleep(PAUSE_S)
+    return problem

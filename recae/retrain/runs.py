@@ -1,0 +1,199 @@
+"""The table of runs: one folder a run, whose record is true at any moment, a kill -9 included.
+
+    <home>/runs/<run_id>/run.json      status, steps with times and figures, the gate's verdicts
+                         report.html   the same to look at
+                         candidate.safetensors, *.epochs, *.final   what an interrupted run goes on from
+
+The process that runs holds a lock on the folder of runs. The kernel frees it with the process, so a record that says
+"running" while nobody holds the lock is of a run that was interrupted.
+"""
+
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from recae import durable
+from recae.errors import RetrainError
+
+RECORD: Final = "run.json"
+FORMAT_VERSION: Final = 1
+
+RunStatus = Literal["running", "promoted", "refused", "unchanged", "failed", "interrupted"]
+
+
+class Step(BaseModel):
+    """One step of a run."""
+
+    name: str
+    status: Literal["running", "done", "failed"] = "running"
+    started: AwareDatetime
+    seconds: float = 0.0
+    figures: dict[str, Any] = {}
+    """What it found: counts, values, settings."""
+    message: str | None = None
+    """Why it failed."""
+
+
+class Verdict(BaseModel):
+    """What one rule of the gate says."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rule: str
+    passed: bool
+    message: str
+    """The numbers, in a sentence."""
+    figures: dict[str, float | int | None] = {}
+    forced: bool = False
+    """Whether the candidate went on although the rule refused it."""
+
+
+class Run(BaseModel):
+    """The record of one run."""
+
+    format_version: int = FORMAT_VERSION
+    run_id: str
+    status: RunStatus = "running"
+    message: str = ""
+    """How it ended, in a sentence."""
+    started: AwareDatetime
+    finished: AwareDatetime | None = None
+    forced: bool = False
+    """Whether `--force` was given."""
+    interruptions: int = 0
+    """How often it was killed and gone on with."""
+    plan: str = ""
+    """Hash of the settings: an interrupted run is gone on with under the same ones only."""
+    live_version: str | None = None
+    """Version in service when it started."""
+    version: str | None = None
+    """Version it stored."""
+    watermark: int | None = None
+    """Number of the last event it reads."""
+    steps: list[Step] = []
+    gate: list[Verdict] = []
+    values: dict[str, dict[str, float]] = {}
+    """Contender -> metric -> value on the held-out events."""
+    drift: dict[str, float | int | None] = {}
+    """How the new events differ from those before."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has come to an end."""
+        return self.status != "running"
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps together."""
+        return sum(step.seconds for step in self.steps)
+
+    def figures_of(self, name: str) -> dict[str, Any]:
+        """Figures of the step's last time, or nothing."""
+        return next((step.figures for step in reversed(self.steps) if step.name == name), {})
+
+
+class RunTable:
+    """All runs under one folder, which the first one makes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Be the only one that runs.
+
+        Raises:
+            RetrainError: if another process is.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            with durable.locked(self.root, wait=False):
+                yield
+        except BlockingIOError:
+            current = next((run.run_id for run in self.newest_first() if not run.is_over), "another run")
+            raise RetrainError(
+                f"{current} is going on in {self.root}; wait for its end, or end its process"
+            ) from None
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether a process is running."""
+        if not self.root.is_dir():
+            return False
+        try:
+            with durable.locked(self.root, wait=False):
+                return False
+        except BlockingIOError:
+            return True
+
+    def begin(self, started: datetime, **fields: Any) -> Run:
+        """A new record, on the disk; names sort by age."""
+        run = Run(run_id=f"{started:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}", started=started, **fields)
+        self.folder(run.run_id).mkdir()
+        self.write(run)
+        return run
+
+    def write(self, run: Run) -> None:
+        """Replace the record in one step."""
+        durable.write_file(self.folder(run.run_id) / RECORD, run.model_dump_json(indent=2) + "\n")
+
+    def read(self, run_id: str) -> Run:
+        """One record; a run whose process is gone is "interrupted", whatever it could write last.
+
+        Raises:
+            RetrainError: if there is none of this name, or it is damaged.
+        """
+        path = self.folder(run_id) / RECORD
+        if not re.fullmatch(r"[\w-]+", run_id, re.ASCII) or not path.is_file():
+            raise RetrainError(f"there is no run {run_id!r} in {self.root}; see `recae runs list`")
+        try:
+            run = Run.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValidationError) as error:
+            raise RetrainError(f"the record {path} cannot be read; remove its folder: {error}") from error
+        if not run.is_over and not self.is_claimed:
+            run.status, run.message = "interrupted", "its process was killed; the next run goes on with it"
+        return run
+
+    def newest_first(self) -> Iterator[Run]:
+        """All records that can be read."""
+        for folder in sorted(self.root.glob(f"*/{RECORD}"), reverse=True):
+            try:
+                yield self.read(folder.parent.name)
+            except RetrainError:
+                continue  # one damaged record must not hide the others
+
+    def unfinished(self) -> Run | None:
+        """The record of the newest run if it was killed; for whoever holds the claim."""
+        for path in sorted(self.root.glob(f"*/{RECORD}"), reverse=True):
+            try:
+                run = Run.model_validate_json(path.read_text(encoding="utf-8"))
+            except (OSError, ValidationError):
+                continue
+            return None if run.is_over else run
+        return None
+
+    def folder(self, run_id: str) -> Path:
+        """Where a run keeps its files."""
+        return self.root / run_id
+
+    def clean(self, run: Run) -> None:
+        """Remove what only an unfinished run needs: its weights and checkpoints."""
+        for file in self.folder(run.run_id).iterdir():
+            if file.name not in {RECORD, "report.html"}:
+                if file.is_dir():
+                    shutil.rmtree(file, ignore_errors=True)
+                else:
+                    file.unlink(missing_ok=True)
+
+    def prune(self, keep: int) -> None:
+        """Remove the oldest records beyond ``keep``."""
+        folders = sorted(path.parent for path in self.root.glob(f"*/{RECORD}"))
+        for folder in folders[: max(0, len(folders) - keep)]:
+            shutil.rmtree(folder, ignore_errors=True)
