@@ -93,3 +93,45 @@ def rollback(context: Context) -> None:
     """Serve the version again that was in service before the current one."""
     replaced = context.store.current()
     click.echo(f"serving {context.store.rollback()} again (was {replaced})")
+
+
+@models.command()
+@click.option(
+    "--keep", type=click.IntRange(min=1), default=10, show_default=True, help="Newest versions that stay."
+)
+@pass_context
+def prune(context: Context, keep: int) -> None:
+    """Remove old versions. The one in service stays, and the one before it, which a rollback brings back."""
+    gone = context.store.prune(keep)
+    for version in gone:
+        click.echo(f"removed {version}")
+    click.echo(f"{len(gone)} version(s) removed, {len(context.store.versions())} left")
+
+
+@models.command()
+@click.argument("first")
+@click.argument("second", default="current")
+@as_json
+@pass_context
+def diff(context: Context, first: str, second: str, as_json: bool) -> None:
+    """Show how SECOND (default: the version in service) differs from FIRST: settings, sizes, metrics, items."""
+    from recae.comparison import compare_versions
+
+    found = compare_versions(context.store, first, second)
+    if as_json:
+        print_json(found)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for heading in ("", found["first"], found["second"]):
+        table.add_column(heading, overflow="fold")
+    for name, (before, after) in found["differences"].items():
+        table.add_row(name, Text(str(before)), Text(str(after)))
+    Console().print(table)
+    added, removed = found["items_added"], found["items_removed"]
+    click.echo(f"items: {added:,} added, {removed:,} removed")
+    if found["shared_share"] is not None:
+        click.echo(f"top 10 of the same {found['users']:,} histories: {found['shared_share']:.1%} in common")

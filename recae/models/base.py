@@ -195,7 +195,7 @@ class Model(Attribution):
     def not_finite(self) -> dict[str, int]:
         """Learned field -> how many NaN or infinite values it holds; empty for a sound model."""
         counts = {field: np.count_nonzero(~np.isfinite(values)) for field, values in arrays_of(self._state())}
-        return {field: int(count) for field, count in counts.items() if count}
+        return {field.removeprefix("/"): int(count) for field, count in counts.items() if count}
 
     @property
     def chooses_on_validation(self) -> bool:

@@ -1,0 +1,153 @@
+"""The cut: what is learned from, what is asked, and that no model has seen an answer."""
+
+import numpy as np
+import pytest
+
+from recae.data.eventlog import Event, EventLog
+from recae.errors import DataError
+from recae.retrain.nightdata import read_night
+from recae.retrain_settings import RetrainSettings
+
+DAY = 86_400
+
+
+@pytest.fixture
+def log(tmp_path):
+    with EventLog(f"sqlite:///{tmp_path / 'events.db'}", tmp_path / "archive") as opened:
+        yield opened
+
+
+def event(user, item, day, **fields):
+    return Event(user, item, timestamp=day * DAY, **fields)
+
+
+def read(log, live_until=None, **settings):
+    return read_night(log, log.watermark(), RetrainSettings(**settings), live_until=live_until)
+
+
+def asked(data):
+    """(user, item) of every target."""
+    targets = data.holdout.targets.tocoo()
+    return {
+        (data.holdout.users[int(row)], data.train.items[int(column)])
+        for row, column in zip(targets.row, targets.col, strict=True)
+    }
+
+
+def ten_days(log):
+    log.append([event(f"u{n % 3}", f"i{n}", n) for n in range(9)] + [event("u0", "i1", 9)])
+
+
+def test_the_newest_share_is_asked_for_and_the_rest_learned(log):
+    ten_days(log)
+
+    data = read(log, holdout_share=0.1)
+
+    assert data.cut == 8 * DAY
+    assert len(data.train) == 8
+    assert len(data.everything) == 10
+    assert asked(data) == {("u0", "i1")}  # i8 is an item nobody had
+    assert (data.n_new, data.n_new_of_unknown_items, data.n_new_items) == (2, 1, 1)
+
+
+def test_nothing_the_live_model_has_learned_from_is_asked(log):
+    ten_days(log)
+
+    assert read(log, live_until=8 * DAY, holdout_share=0.5).cut == 8 * DAY + 1
+    assert read(log, live_until=9 * DAY).n_new == 0
+
+
+def test_a_late_event_is_learned_from_and_never_asked(log):
+    ten_days(log)
+    log.append([event("u1", "i0", 2)])  # arrives last, happened first
+
+    data = read(log, live_until=8 * DAY)
+
+    assert asked(data) == {("u0", "i1")}
+    assert data.train.matrix[data.train.users.position("u1"), data.train.items.position("i0")] == 1.0
+
+
+def test_what_a_user_has_is_not_asked_again(log):
+    log.append(
+        [
+            event("u0", "a", 0),
+            event("u0", "b", 1),
+            event("u1", "a", 1),
+            event("u1", "b", 9),
+            event("u0", "b", 9),
+        ]
+    )
+
+    assert asked(read(log, live_until=5 * DAY)) == {("u1", "b")}
+
+
+def test_what_is_appended_after_the_watermark_does_not_count(log):
+    ten_days(log)
+    watermark = log.watermark()
+    log.append([event("u0", "late", 20)])
+
+    data = read_night(log, watermark, RetrainSettings())
+
+    assert data.newest == 9 * DAY
+    assert "late" not in data.everything.items
+
+
+def test_weights_by_type_leave_out_and_decide_what_is_liked(log):
+    log.append(
+        [
+            event("u0", "seen", 0, event_type="view"),
+            event("u0", "seen", 1, event_type="view"),
+            event("u0", "glimpsed", 1, event_type="view"),
+            event("u0", "bought", 1, event_type="buy"),
+            event("u0", "spam", 1, event_type="bot"),
+            event("u1", "bought", 9, event_type="buy"),
+        ]
+    )
+
+    data = read(log, event_weights={"view": 1, "buy": 3, "bot": 0}, duplicates="sum", min_value=2)
+
+    assert set(data.everything.items) == {"bought", "seen"}  # two views make a liking
+    assert data.train.matrix.data.tolist() == [2.0, 3.0]
+
+
+def test_a_type_without_a_weight_is_refused_by_name(log):
+    log.append([event("u0", "a", 0, event_type="like")])
+
+    with pytest.raises(DataError, match="no weight for events of type 'like'"):
+        read(log, event_weights={"view": 1})
+
+
+def test_events_fade_by_half_in_a_half_life(log):
+    log.append([event("u0", "a", 0), event("u0", "b", 10), event("u1", "b", 10), event("u1", "c", 20)])
+
+    data = read(log, half_life_days=10, holdout_share=0.3)
+
+    row = data.everything.users.position("u0")
+    assert data.everything.matrix[[row]].toarray().ravel().tolist() == [0.25, 0.5, 0.0]
+
+
+def test_a_window_forgets_what_is_older(log):
+    ten_days(log)
+
+    assert read(log, window_days=3).n_events == 3
+
+
+def test_no_events_and_no_past_are_clear_errors(log):
+    with pytest.raises(DataError, match="holds no events"):
+        read(log)
+    log.append([event("u0", "a", 0), event("u0", "b", 0)])
+    with pytest.raises(DataError, match="no events lie before"):
+        read(log)
+
+
+def test_many_users_are_drawn_from_by_the_seed(log):
+    log.append([event(f"u{n}", item, day) for n in range(50) for day, item in ((0, "a"), (1, f"x{n % 5}"))])
+    log.append([event(f"u{n}", f"x{(n + 1) % 5}", 9) for n in range(50)])
+
+    first, again, other = (
+        read(log, live_until=5 * DAY, max_holdout_users=10, seed=seed).holdout.users.ids for seed in (1, 1, 2)
+    )
+
+    assert len(first) == 10
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
