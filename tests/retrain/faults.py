@@ -91,7 +91,9 @@ def kill_at_each_step(home):
         run = next(RunTable(where.runs).newest_first())
         assert (run.run_id, run.interruptions) == (killed.run_id, 1), f"{step}: another run was begun"
         assert run.status in {"promoted", "refused"}, f"{step}: {run.status}: {run.message}"
-        assert not list((where.runs / run.run_id).glob("candidate*")), "what only an unfinished run needs is left"
+        assert not list((where.runs / run.run_id).glob("candidate*")), (
+            "what only an unfinished run needs is left"
+        )
         look(where)
     return {"kills": kills}
 

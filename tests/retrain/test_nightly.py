@@ -1,0 +1,324 @@
+"""Whole nights: what is promoted, what is refused and why, and what happens when something breaks."""
+
+import errno
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from recae.artifacts import ModelStore
+from recae.data.eventlog import EventLog
+from recae.data.eventlog.items import StoredItem, StoredItems
+from recae.errors import ConfigError, EventLogError, RetrainError
+from recae.models.linear import EASE
+from recae.retrain import RunTable, nightly, retrain
+from tests.retrain.nights import append, day, evening, garbage, settings
+
+
+def night(where, number, **options):
+    return retrain(where, show_progress=False, clock=evening(number), **options)
+
+
+@pytest.fixture
+def where(tmp_path):
+    """A home with eight days of events and no model."""
+    found = settings(tmp_path)
+    for number in range(8):
+        append(found, day(number))
+    return found
+
+
+@pytest.fixture
+def live(where):
+    """The same with a model in service."""
+    assert night(where, 7).status == "promoted"
+    return where
+
+
+def closed(run):
+    return [verdict.rule for verdict in run.gate if not verdict.passed]
+
+
+def test_the_first_night_puts_a_model_into_service_with_all_it_says(where):
+    run = night(where, 7)
+
+    store = ModelStore(where.models)
+    assert (run.status, run.version) == ("promoted", store.current())
+    stored = store.load()
+    assert stored.manifest.metrics["run_id"] == run.run_id
+    with EventLog.open(where) as log:
+        newest = max(int(time) for table in log.stream() for time in table.column("timestamp").to_pylist())
+    assert stored.manifest.watermark == newest
+    assert run.values["candidate"]["ndcg@20"] > run.values["popularity"]["ndcg@20"]
+    assert {"candidate", "popularity", "als"} == set(run.values)
+    assert [step.name for step in run.steps] == [
+        *("watermark", "data", "fit", "judge", "gate", "refit", "store", "promote", "prune")
+    ]
+    assert all(step.status == "done" for step in run.steps)
+
+
+def test_the_record_on_the_disk_is_the_one_returned_and_has_its_page(live):
+    (run,) = RunTable(live.runs).newest_first()
+
+    page = (live.runs / run.run_id / "report.html").read_text()
+    assert run.status == "promoted"
+    assert "not_worse" in page
+    assert run.version in page
+    assert not list((live.runs / run.run_id).glob("candidate*"))
+
+
+def test_a_night_without_events_changes_nothing(live):
+    before = ModelStore(live.models).versions()
+
+    run = night(live, 8)
+
+    assert run.status == "unchanged"
+    assert ModelStore(live.models).versions() == before
+
+
+def test_night_after_night_the_model_learns_what_is_new(live):
+    for number in (8, 9):
+        append(live, day(number))
+        run = night(live, number)
+        assert run.status == "promoted", run.message
+        assert "live" in run.values
+
+    assert len(ModelStore(live.models).versions()) == 3
+
+
+def test_a_loser_is_refused_and_the_live_model_stays(live):
+    append(live, day(8))
+    before = ModelStore(live.models).current()
+
+    run = night(settings(live.home, model="popularity", settings={}), 8)
+
+    assert run.status == "refused"
+    assert {"not_worse", "beats_popularity"} <= set(closed(run))
+    assert "not_worse" in run.message
+    assert ModelStore(live.models).current() == before
+    assert ModelStore(live.models).versions() == [before]
+
+
+def test_force_is_recorded(live):
+    append(live, day(8))
+
+    run = night(settings(live.home, model="popularity", settings={}), 8, forced=True)
+
+    assert run.status == "promoted"
+    assert run.forced
+    assert "by force" in run.message
+    assert {verdict.rule for verdict in run.gate if verdict.forced} == set(closed(run))
+    assert ModelStore(live.models).load().model.name == "popularity"
+
+
+def test_a_poisoned_day_does_not_get_through(live):
+    append(live, day(8))
+    night(live, 8)
+    before = ModelStore(live.models).current()
+    append(live, garbage(9))
+
+    run = night(live, 9)
+
+    assert run.status == "refused"
+    assert "usual" in closed(run)
+    assert ModelStore(live.models).current() == before
+
+
+def test_without_refit_the_judged_model_itself_is_served(where):
+    run = night(settings(where.home, refit=False), 7)
+
+    assert "refit" not in [step.name for step in run.steps]
+    assert ModelStore(where.models).load().manifest.watermark < run.figures_of("data")["cut"]
+
+
+def test_the_catalogue_of_the_log_is_stored_with_the_model(where):
+    with EventLog.open(where) as log:
+        StoredItems(log.database).put([StoredItem("g0-0", "Alien", categories=("Sci-Fi",))])
+
+    night(where, 7)
+
+    assert ModelStore(where.models).load().catalogue.title("g0-0") == "Alien"
+
+
+def test_old_versions_go_and_the_one_before_stays(where):
+    few = settings(where.home, keep_versions=1)
+    for number in (7, 8, 9):
+        append(few, day(number))
+        assert night(few, number).status == "promoted"
+
+    store = ModelStore(few.models)
+    assert len(store.versions()) == 2
+    assert store.rollback() in store.versions()
+
+
+def test_a_damaged_live_model_is_said_and_replaced(live):
+    store = ModelStore(live.models)
+    (live.models / store.current() / "weights.safetensors").write_bytes(b"nothing")
+    append(live, day(8))
+
+    run = night(live, 8)
+
+    assert run.status == "promoted"
+    assert "not what was saved" in run.figures_of("judge")["live"]
+
+
+def test_a_version_that_somebody_promotes_meanwhile_is_not_replaced(live):
+    append(live, day(8))
+    store = ModelStore(live.models)
+    stored = store.load()
+    other = store.save(stored.model, stored.items)
+
+    run = night(live, 8, between=lambda step: store.promote(other) if step == "promote" else None)
+
+    assert run.status == "failed"
+    assert f"{other} is in service now" in run.message
+    assert store.current() == other
+
+
+@pytest.mark.parametrize("status", ["promoted", "refused"])
+def test_a_report_that_cannot_be_written_does_not_change_how_a_run_ended(where, monkeypatch, status):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(nightly.report, "write", full)
+    chosen = where if status == "promoted" else settings(where.home, model="popularity", settings={})
+
+    run = night(chosen, 7)
+
+    assert run.status == status
+    assert "no report" in run.message
+
+
+def test_no_room_on_the_disk_is_said_before_anything_is_done(live, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
+    append(live, day(8))
+
+    run = night(live, 8)
+
+    assert run.status == "failed"
+    assert "1 MB are free" in run.message
+    assert [step.name for step in run.steps] == ["watermark"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError("out of memory"), "MemoryError: out of memory"),
+        (OSError(28, "No space left"), "No space left"),
+    ],
+)
+def test_what_breaks_a_fit_is_written_down(live, monkeypatch, error, said):
+    def broken(*_):
+        raise error
+
+    monkeypatch.setattr(EASE, "_fit", broken)
+    append(live, day(8))
+
+    run = night(live, 8)
+
+    assert run.status == "failed"
+    assert said in run.message
+    assert run.steps[-1].status == "failed"
+    assert run.finished is not None
+
+
+def test_a_mistake_in_the_code_is_written_down_and_raised(live, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(EASE, "_fit", broken)
+    append(live, day(8))
+
+    with pytest.raises(ZeroDivisionError):
+        night(live, 8)
+
+    assert next(RunTable(live.runs).newest_first()).status == "failed"
+
+
+def test_weights_that_are_no_numbers_never_come_into_service(live, monkeypatch):
+    append(live, day(8))
+    before = ModelStore(live.models).current()
+    whole = EASE._fit
+
+    def poisoned(self, histories, how):
+        whole(self, histories, how)
+        self.precision_[0, 0] = np.nan
+
+    monkeypatch.setattr(EASE, "_fit", poisoned)
+
+    run = night(live, 8, forced=True)
+
+    assert run.status == "failed"
+    assert "NaN" in run.message
+    assert ModelStore(live.models).current() == before
+
+
+def test_a_database_that_is_away_for_a_while_is_waited_for(live, monkeypatch):
+    append(live, day(8))
+    patient = settings(live.home, retry_s=30)
+    opened, failures = EventLog.open, iter([EventLogError("away"), EventLogError("away")])
+
+    def sometimes(where):
+        for error in failures:
+            raise error
+        return opened(where)
+
+    monkeypatch.setattr(EventLog, "open", sometimes)
+    monkeypatch.setattr(nightly, "FIRST_PAUSE_S", 0.01)
+
+    run = night(patient, 8)
+
+    assert run.status == "promoted"
+    assert run.figures_of("watermark")["retries"] == 2
+
+
+def test_a_database_that_stays_away_ends_the_run(live, monkeypatch):
+    def away(_):
+        raise EventLogError("the event log failed: connection refused")
+
+    monkeypatch.setattr(EventLog, "open", away)
+
+    run = night(live, 8)
+
+    assert run.status == "failed"
+    assert "connection refused" in run.message
+
+
+def test_an_empty_log_is_a_clear_failure(tmp_path):
+    run = night(settings(tmp_path), 0)
+
+    assert run.status == "failed"
+    assert "holds no events" in run.message
+
+
+def test_two_at_once_are_one(live):
+    table = RunTable(live.runs)
+    with table.claimed(), pytest.raises(RetrainError, match="is going on"):
+        night(live, 8)
+
+
+def test_settings_that_no_run_could_use_are_refused_before_it_begins(live):
+    n_runs = len(list(RunTable(live.runs).newest_first()))
+    for wrong in (
+        {"gate": {"metric": "auc"}},
+        {"gate": {"metric": "ndgc@20"}},
+        {"model": "eese"},
+        {"settings": {"l3": 1}},
+    ):
+        with pytest.raises(ConfigError):
+            night(settings(live.home, **wrong), 8)
+
+    assert len(list(RunTable(live.runs).newest_first())) == n_runs
+
+
+def test_rows_that_could_not_be_read_close_the_gate(live, tmp_path):
+    from recae.data.eventlog.ingest import ingest
+
+    append(live, day(8))
+    bad = tmp_path / "bad.csv"
+    bad.write_text("user_id,item_id\n" + ",x\n" * 10 + "u0,g0-0\n" * 10)
+    with EventLog.open(live) as log:
+        ingest(log, bad, max_bad_share=0.9)
+
+    assert "quarantined" in closed(night(live, 8))

@@ -1,0 +1,93 @@
+"""Who is told: a real command, a real server, and what happens when they fail."""
+
+import json
+import sys
+import threading
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from recae.retrain import Run
+from recae.retrain import notify as notifying
+from recae.retrain.notify import notify
+from recae.retrain_settings import NotifySettings
+from tests.servers import free_port
+
+RUN = Run(run_id="r1", status="refused", message="not_worse: no", started=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.fixture
+def hook():
+    """A server that keeps what is posted to it, and fails as often as it is told to."""
+    posted, failures = [], []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status = failures.pop() if failures else 204
+            if status == 204:
+                posted.append((self.headers["Content-Type"], json.loads(body)))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", posted, failures
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_command_gets_the_record_and_the_end(tmp_path):
+    script = tmp_path / "tell.py"
+    script.write_text(
+        "import json, os, sys\n"
+        "run = json.load(sys.stdin)\n"
+        "open(sys.argv[1], 'w').write(f\"{run['run_id']} {os.environ['RECAE_RUN_STATUS']}\")\n"
+    )
+
+    assert notify(RUN, NotifySettings(command=f"{sys.executable} {script} {tmp_path / 'told'}")) == ""
+    assert (tmp_path / "told").read_text() == "r1 refused"
+
+
+def test_a_webhook_gets_the_record_as_json(hook):
+    url, posted, _ = hook
+
+    assert notify(RUN, NotifySettings(webhook=url)) == ""
+    ((kind, told),) = posted
+    assert kind == "application/json"
+    assert (told["run_id"], told["status"], told["message"]) == ("r1", "refused", "not_worse: no")
+
+
+def test_a_webhook_that_fails_once_is_tried_again(hook, monkeypatch):
+    monkeypatch.setattr(notifying, "PAUSE_S", 0.01)
+    url, posted, failures = hook
+    failures.append(503)
+
+    assert notify(RUN, NotifySettings(webhook=url)) == ""
+    assert len(posted) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"command": "/no/such/program"}, "No such file"),
+        ({"command": "false"}, "ended with 1"),
+        ({"command": f"{sys.executable} -c 'import time; time.sleep(60)'", "timeout_s": 0.2}, "timed out"),
+        ({"webhook": f"http://127.0.0.1:{free_port()}", "timeout_s": 0.2}, "webhook failed"),
+    ],
+)
+def test_what_goes_wrong_is_said_and_never_raised(settings, said, monkeypatch):
+    monkeypatch.setattr(notifying, "PAUSE_S", 0.01)
+
+    assert said in notify(RUN, NotifySettings(**settings))
+
+
+def test_an_end_that_nobody_wants_to_hear_of_is_not_told(hook):
+    url, posted, _ = hook
+
+    assert notify(RUN, NotifySettings(webhook=url, on=("failed",))) == ""
+    assert posted == []

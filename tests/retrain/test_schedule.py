@@ -1,0 +1,117 @@
+"""When runs happen: time zones, clocks that jump, missed runs, and a scheduler that ends when it is told to."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from recae.errors import ConfigError
+from recae.retrain import RunTable
+from recae.retrain.schedule import is_missed, next_times, trigger
+
+SCHEDULER = """
+import sys
+from pathlib import Path
+from apscheduler.triggers.cron import CronTrigger
+from recae.retrain.runs import RunTable
+from recae.retrain.schedule import run_forever
+run_forever(CronTrigger(second="*", timezone="UTC"), RunTable(Path(sys.argv[1])), sys.argv[2:])
+"""
+
+
+def times(at, timezone, start, n=3):
+    return [time.isoformat() for time in next_times(trigger(at, timezone), start, n)]
+
+
+def test_the_time_is_that_of_the_wall_there():
+    assert times("03:00", "Asia/Tokyo", datetime(2026, 1, 1, tzinfo=UTC), 2) == [
+        "2026-01-02T03:00:00+09:00",
+        "2026-01-03T03:00:00+09:00",
+    ]
+
+
+def test_a_time_that_the_clocks_skip_comes_later_that_day():
+    assert times("02:30", "Europe/Paris", datetime(2026, 3, 28, 12, tzinfo=UTC), 2) == [
+        "2026-03-29T02:30:00+01:00",  # 03:30 by the clocks that have gone forward
+        "2026-03-30T02:30:00+02:00",
+    ]
+
+
+def test_a_time_that_the_clocks_show_twice_comes_once():
+    assert times("02:30", "Europe/Paris", datetime(2026, 10, 24, 12, tzinfo=UTC)) == [
+        "2026-10-25T02:30:00+02:00",
+        "2026-10-26T02:30:00+01:00",
+        "2026-10-27T02:30:00+01:00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("at", "timezone", "said"),
+    [
+        ("25:00", "UTC", "expected a time of day"),
+        ("3am", "UTC", "time of day"),
+        ("03:00", "Mars/Base", "no time zone"),
+    ],
+)
+def test_times_and_zones_that_do_not_exist_are_refused(at, timezone, said):
+    with pytest.raises(ConfigError, match=said):
+        trigger(at, timezone)
+
+
+def test_a_run_that_was_due_while_nobody_watched_is_missed(tmp_path):
+    table, when = RunTable(tmp_path / "runs"), trigger("03:00", "UTC")
+    assert not is_missed(table, when, datetime(2026, 1, 9, tzinfo=UTC))  # nothing has ever run
+    with table.claimed():
+        run = table.begin(datetime(2026, 1, 5, 3, 0, 0, 500, tzinfo=UTC))
+        run.status = "promoted"
+        table.write(run)
+
+    assert not is_missed(table, when, datetime(2026, 1, 6, 2, 59, tzinfo=UTC))
+    assert is_missed(table, when, datetime(2026, 1, 6, 3, 1, tzinfo=UTC))
+
+
+def waited(condition, process):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_it_starts_a_run_each_time_and_ends_on_sigterm(tmp_path):
+    mark = "import pathlib, time; pathlib.Path(f'{time.time()}.ran').touch()"
+    command = [sys.executable, "-c", SCHEDULER, str(tmp_path / "runs"), sys.executable, "-c", mark]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        waited(lambda: len(list(tmp_path.glob("*.ran"))) >= 2, process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_run_that_goes_on_is_told_to_end(tmp_path):
+    wait = (
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, lambda *_: (pathlib.Path('told').touch(), sys.exit()))\n"
+        "pathlib.Path('began').touch()\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", SCHEDULER, str(tmp_path / "runs"), sys.executable, "-c", wait]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=os.environ)
+    try:
+        waited((tmp_path / "began").exists, process)
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "told").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.communicate()
