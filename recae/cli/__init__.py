@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _add_commands() -> None:
-    from recae.cli import ask, demo, doctor, learn, nightly, operate, tune
+    from recae.cli import ask, demo, doctor, learn, nightly, operate, simulate, tune
 
     for command in (
         demo.demo,
@@ -60,6 +60,7 @@ def _add_commands() -> None:
         nightly.retrain,
         nightly.schedule,
         nightly.runs,
+        simulate.simulate,
         doctor.doctor,
     ):
         cli.add_command(command)
