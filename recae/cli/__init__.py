@@ -44,10 +44,13 @@ def main() -> None:
 
 
 def _add_commands() -> None:
-    from recae.cli import ask, demo, doctor, learn, operate, tune
+    from recae.cli import ask, demo, doctor, events, ingest, items, learn, operate, tune
 
     for command in (
         demo.demo,
+        ingest.ingest,
+        events.events,
+        items.items,
         learn.train,
         learn.evaluate,
         learn.compare,
