@@ -41,6 +41,12 @@ class Settings(BaseSettings):
     max_clock_skew_s: float = Field(300.0, ge=0)
     """How far in the future an event's time may lie, in seconds, since clocks differ; later ones are refused."""
 
+    compact_after_days: float | None = Field(None, gt=0)
+    """Age in days at which events move from the database into Parquet files, with the nightly run. Default: never."""
+
+    retention_days: float | None = Field(None, gt=0)
+    """Age in days at which events are deleted, with the nightly run. Default: never."""
+
     data: Path = Path("../shared/data")
     """Folder of the public benchmark data sets. Relative to the working folder."""
 

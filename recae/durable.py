@@ -1,6 +1,7 @@
 """Files that survive a crash: what was written is on the disk before its name appears."""
 
 import fcntl
+import glob
 import hashlib
 import os
 import shutil
@@ -24,6 +25,26 @@ def write_file(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
         sync(temporary)
         os.replace(temporary, path)  # noqa: PTH105 - the one call that makes the new text visible
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` to write a file to, which replaces ``path`` when the block ends.
+
+    If the block raises, nothing is left; if the process dies, only a leftover that a later call removes.
+    """
+    prefix = f"{path.name}-"
+    sweep(path.parent, prefix)
+    temporary = path.with_name(f"{TEMPORARY}{prefix}{uuid.uuid4().hex}")
+    temporary.touch()
+    try:
+        with locked(temporary):  # tells `sweep` that the writer lives
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, path)  # noqa: PTH105 - the one call that makes the file visible
     finally:
         temporary.unlink(missing_ok=True)
     sync(path.parent)
@@ -78,9 +99,9 @@ def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
         os.close(descriptor)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what crashed writers left in ``folder``: old, and held by nobody."""
-    for leftover in folder.glob(f"{TEMPORARY}*"):
+def sweep(folder: Path, prefix: str = "") -> None:
+    """Remove what crashed writers left in ``folder``: old, and held by nobody; of those whose names go on with ``prefix``."""
+    for leftover in folder.glob(f"{TEMPORARY}{glob.escape(prefix)}*"):
         try:
             if time.time() - leftover.stat().st_mtime < SWEEP_AFTER_S:
                 continue

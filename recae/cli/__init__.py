@@ -44,10 +44,13 @@ def main() -> None:
 
 
 def _add_commands() -> None:
-    from recae.cli import ask, demo, doctor, learn, nightly, operate, simulate, tune
+    from recae.cli import ask, demo, doctor, events, ingest, items, learn, nightly, operate, simulate, tune
 
     for command in (
         demo.demo,
+        ingest.ingest,
+        events.events,
+        items.items,
         learn.train,
         learn.evaluate,
         learn.compare,

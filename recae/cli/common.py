@@ -10,6 +10,7 @@ import click
 if TYPE_CHECKING:
     from recae.artifacts import ModelStore
     from recae.config import Settings
+    from recae.data.eventlog import EventLog
     from recae.recommender import RankedItem, Recommender
 
 
@@ -36,6 +37,12 @@ class Context:
         from recae.artifacts import ModelStore
 
         return ModelStore(self.settings.models)
+
+    def event_log(self) -> "EventLog":
+        """The event log, opened; it is created if it is missing."""
+        from recae.data.eventlog import EventLog
+
+        return EventLog.open(self.settings)
 
     def limit_threads(self) -> None:
         """Keep to the thread budget from here on."""
@@ -67,6 +74,39 @@ n_items = click.option(
 version_option = click.option(
     "--model-version", default="current", show_default=True, metavar="VERSION", help="A stored version."
 )
+columns_option = click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="OURS=THEIRS",
+    help="The log's name of a column; OURS= leaves it out. May be repeated.",
+)
+max_bad_share_option = click.option(
+    "--max-bad-share",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Stop if a larger share of the rows is unreadable.",
+)
+
+
+def assignments(given: tuple[str, ...], option: str, *, parse: bool = True) -> dict[str, Any]:
+    """``("l2=200", "by=time")`` -> ``{"l2": 200, "by": "time"}``: a value that is JSON is read as such."""
+    found: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise click.UsageError(f"{option} {text!r} is no assignment; write KEY=VALUE")
+        try:
+            found[key] = json.loads(value) if parse else value
+        except json.JSONDecodeError:
+            found[key] = value
+    return found
+
+
+def mapping_of(columns: tuple[str, ...]) -> dict[str, str | None]:
+    """What ``--column`` says, as the readers take it: canonical name -> name in the log, None to leave it out."""
+    return {ours: theirs or None for ours, theirs in assignments(columns, "--column", parse=False).items()}
 
 
 def print_json(value: Any) -> None:

@@ -1,6 +1,5 @@
 """`recae train`, `evaluate` and `compare`: from a log to a model in service, from protocols to numbers and tests."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recae.cli.common import Context, as_json, pass_context, print_json
+from recae.cli.common import (
+    Context,
+    as_json,
+    assignments,
+    columns_option,
+    mapping_of,
+    max_bad_share_option,
+    pass_context,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from recae.data.catalogue import Catalogue
@@ -25,13 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the model. May be repeated."
 )
-@click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="OURS=THEIRS",
-    help="The log's name of a column. May be repeated.",
-)
+@columns_option
 @click.option(
     "--min-value", type=float, help="Drop events with a lower value. Default for the sample: 4 stars."
 )
@@ -53,13 +55,7 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False),
     help="File that unreadable rows are written to. Default: quarantine/SOURCE.jsonl in the home folder.",
 )
-@click.option(
-    "--max-bad-share",
-    type=click.FloatRange(0, 1),
-    default=0.01,
-    show_default=True,
-    help="Stop if a larger share of the rows is unreadable.",
-)
+@max_bad_share_option
 @click.option(
     "--validation-share",
     type=click.FloatRange(0, 0.5),
@@ -101,7 +97,7 @@ def train(
     from recae.models import registry
 
     context.limit_threads()
-    chosen = _assignments(settings, "--set")
+    chosen = assignments(settings, "--set")
     registry.create(name, **chosen)  # a wrong name or setting shows now, not after a long log has been read
     catalogue = None
     if source is None:
@@ -111,10 +107,9 @@ def train(
         from recae.data.interactions import Interactions
         from recae.data.readers import read_events
 
-        names = {ours: str(theirs) for ours, theirs in _assignments(columns, "--column", parse=False).items()}
         quarantine = quarantine or str(context.settings.home / "quarantine" / f"{Path(source).name}.jsonl")
         events = read_events(
-            source, columns=names or None, max_bad_share=max_bad_share, quarantine=quarantine
+            source, columns=mapping_of(columns), max_bad_share=max_bad_share, quarantine=quarantine
         )
         interactions = Interactions.from_events(events, duplicates=duplicates)  # type: ignore[arg-type] # click checked it
         click.echo(str(events.report), err=True)
@@ -326,17 +321,3 @@ def load_sample_log() -> "tuple[Interactions, Catalogue, float | None]":
 
     interactions, catalogue = load_sample()
     return interactions, catalogue, load_protocol(sample_protocol_path()).data.min_value
-
-
-def _assignments(given: tuple[str, ...], option: str, *, parse: bool = True) -> dict[str, Any]:
-    """``("l2=200", "by=time")`` -> ``{"l2": 200, "by": "time"}``: a value that is JSON is read as such."""
-    found: dict[str, Any] = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise click.UsageError(f"{option} {text!r} is no assignment; write KEY=VALUE")
-        try:
-            found[key] = json.loads(value) if parse else value
-        except json.JSONDecodeError:
-            found[key] = value
-    return found

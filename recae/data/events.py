@@ -6,14 +6,15 @@ users x items, and never from how long the ids are.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from recae.data.idmap import IdMap, Positions
-from recae.errors import DataError, UnknownIdError
+from recae.data.numbering import Numbering, joined
+from recae.errors import DataError
 
 Duplicates = Literal["last", "sum", "max", "count"]
 """What becomes of several events of one user with one item; the entry's time is always the latest of them.
@@ -54,60 +55,36 @@ def gather(events: Events, *, users: IdMap | None = None, items: IdMap | None = 
         DataError: for missing columns, missing ids, or values that are not finite numbers.
         UnknownIdError: for an id outside a fixed vocabulary.
     """
-    by_user, by_item = _Numbering("user", users), _Numbering("item", items)
-    chunks: dict[str, list[npt.NDArray[Any]]] = {"rows": [], "columns": []}
+    by_user, by_item = Numbering("user", users), Numbering("item", items)
+    values: list[npt.NDArray[np.float64]] = []
+    times: list[Times] = []
     shared: list[str] | None = None
     for chunk in chunks_of(events):
         present = _columns_of(chunk)
         if shared is not None and present != shared:
             raise DataError(f"a chunk has the columns {present}, those before it {shared}; they must agree")
         shared = present
-        chunks["rows"].append(by_user.number(chunk["user_id"]))
-        chunks["columns"].append(by_item.number(chunk["item_id"]))
+        by_user.add(chunk["user_id"])
+        by_item.add(chunk["item_id"])
         if "value" in present:
-            chunks.setdefault("values", []).append(chunk["value"].to_numpy(dtype=np.float64))
+            values.append(chunk["value"].to_numpy(dtype=np.float64))
         if "timestamp" in present:
-            chunks.setdefault("times", []).append(chunk["timestamp"].to_numpy(dtype=np.int64))
-    nothing = [np.empty(0, dtype=np.int32)]
+            times.append(chunk["timestamp"].to_numpy(dtype=np.int64))
+    rows, numbered_users = by_user.finish()
+    columns, numbered_items = by_item.finish()
     return Gathered(
-        rows=np.concatenate(chunks["rows"] or nothing),
-        columns=np.concatenate(chunks["columns"] or nothing),
-        values=np.concatenate(chunks["values"]) if "values" in chunks else None,
-        times=np.concatenate(chunks["times"]) if "times" in chunks else None,
-        users=by_user.idmap(),
-        items=by_item.idmap(),
+        rows=rows,
+        columns=columns,
+        values=joined(values) if values else None,
+        times=joined(times) if times else None,
+        users=numbered_users,
+        items=numbered_items,
     )
 
 
 def chunks_of(events: Events) -> Iterable[pd.DataFrame]:
     """A single table as a stream of one."""
     return [events] if isinstance(events, pd.DataFrame) else events
-
-
-class _Numbering:
-    """Numbers ids as they appear, or looks them up in a fixed vocabulary."""
-
-    def __init__(self, kind: str, fixed: IdMap | None) -> None:
-        self._kind = kind
-        self._fixed = fixed
-        self._numbers: dict[Any, int] = {}
-
-    def number(self, ids: "pd.Series[Any]") -> Positions:
-        codes, uniques = pd.factorize(ids)  # hashes every string once, then only distinct ones are met
-        distinct = np.asarray(uniques, dtype=object).tolist()  # plain strings: iterating over Arrow's is slow
-        if (codes < 0).any():
-            raise DataError(f"{int((codes < 0).sum()):,} events have no {self._kind}_id")
-        if self._fixed is not None:
-            found, unknown = self._fixed.known(distinct)
-            if unknown:
-                raise UnknownIdError(self._kind, unknown, len(self._fixed))
-        else:
-            numbers = self._numbers
-            found = np.array([numbers.setdefault(id_, len(numbers)) for id_ in distinct], dtype=np.int32)
-        return found[codes]
-
-    def idmap(self) -> IdMap:
-        return self._fixed if self._fixed is not None else IdMap(self._numbers)
 
 
 def _columns_of(chunk: pd.DataFrame) -> list[str]:

@@ -30,17 +30,21 @@ class IdMap:
 
     def __init__(self, ids: Iterable[str]) -> None:
         listed = _listed(ids)
-        wrong = [value for value in listed if not isinstance(value, str) or not value]
-        if wrong:
-            raise DataError(
-                f"an id is a non-empty string; found {name_some(wrong)} ({type(wrong[0]).__name__}); "
-                "turn ids into strings first, integers by str(7)"
-            )
-        self._positions = {str(value): position for position, value in enumerate(listed)}
+        # by type first: most vocabularies are plain strings, and this does not look at each in Python
+        if set(map(type, listed)) - {str} or "" in listed:
+            wrong = [value for value in listed if not isinstance(value, str) or not value]
+            if wrong:
+                raise DataError(
+                    f"an id is a non-empty string; found {name_some(wrong)} ({type(wrong[0]).__name__}); "
+                    "turn ids into strings first, integers by str(7)"
+                )
+            listed = list(map(str, listed))
+        self._positions = dict(zip(listed, range(len(listed)), strict=True))
         if len(self._positions) < len(listed):
             twice = [id_ for id_, times in Counter(listed).items() if times > 1]
             raise DataError(f"ids must be distinct; these come more than once: {name_some(twice)}")
-        self._ids = np.array(list(self._positions), dtype=object)
+        self._ids = np.empty(len(listed), dtype=object)
+        self._ids[:] = listed
         self._ids.flags.writeable = False
 
     @classmethod

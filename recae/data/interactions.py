@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 from recae.data.events import Duplicates, Events, Times, gather
 from recae.data.idmap import IdMap, Positions
+from recae.data.ordering import by_cell, by_time_within
 from recae.errors import DataError
 
 Mask = npt.NDArray[np.bool_]
@@ -149,25 +150,24 @@ class Interactions:
     ) -> "Interactions":
         """Build the matrix from row and column numbers, one event at each place; see ``from_events``."""
         shape = (len(users), len(items))
-        cell = rows.astype(np.int64) * shape[1] + columns  # (n_events,)
-        order = np.argsort(cell, kind="stable")
-        if times is not None and (np.diff(cell[order]) == 0).any():
-            order = np.lexsort((times, cell))  # the latest event of a cell comes last
-        starts = np.flatnonzero(np.diff(cell[order], prepend=-1))  # first event of every cell
-        ends = np.append(starts[1:], cell.size)[: starts.size] - 1  # last event of every cell
-        last = order[ends]
+        order = by_cell(rows, columns, shape)  # (n_events,)
+        is_first = _changes(rows[order]) | _changes(columns[order])  # of its cell
+        if times is not None and not is_first.all():
+            by_time_within(order, is_first, times)  # the latest event of a cell comes last
+        last = order[np.append(is_first[1:], np.ones(min(1, order.size), dtype=bool))]
 
         if duplicates == "last":
-            data = np.ones(last.size) if values is None else values[last]
+            data = np.ones(last.size, dtype=np.float32) if values is None else values[last]
         else:
             ordered = np.ones(order.size) if values is None else values[order]
             combine = np.maximum if duplicates == "max" else np.add  # a count is a sum of ones
-            data = combine.reduceat(ordered, starts) if starts.size else ordered
+            data = combine.reduceat(ordered, np.flatnonzero(is_first)) if order.size else ordered
 
         indptr = np.zeros(shape[0] + 1, dtype=np.int32)
         np.cumsum(np.bincount(rows[last], minlength=shape[0]), out=indptr[1:])
         with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused by name
-            matrix = csr_array((data.astype(np.float32), columns[last], indptr), shape=shape)
+            values_ = data.astype(np.float32, copy=False)
+        matrix = csr_array((values_, columns[last], indptr), shape=shape)
         return cls(matrix, users, items, None if times is None else times[last])
 
     def to_frame(self) -> pd.DataFrame:
@@ -214,3 +214,8 @@ class Interactions:
         )
         times = None if self.times is None else self.times[entries.data]
         return Interactions(csr_array(parts, shape=entries.shape), users, items, times)
+
+
+def _changes(values: Positions) -> Mask:
+    """Where a value differs from the one before it; the first does, shape (n,)."""
+    return np.append(np.ones(min(1, values.size), dtype=bool), values[1:] != values[:-1])

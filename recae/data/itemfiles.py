@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from recae.data.acceptance import Acceptance
 from recae.data.blocks import errors_named
 from recae.data.formats import DELIMITERS, JSON_LINES
-from recae.data.places import BinaryPlace, LocalFile, find
+from recae.data.places import BinaryPlace, find
 from recae.data.rows import CLEANERS, BadRowError
 from recae.errors import DataError
 
@@ -72,25 +72,30 @@ def _rows(place: BinaryPlace, raw: BinaryIO) -> Iterator[tuple[int, Mapping[str,
     if not name.endswith(FORMATS):
         raise DataError(f"{place} is of an unknown format; expected a name that ends in {', '.join(FORMATS)}")
     try:
-        text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
-        if name.endswith(JSON_LINES):
-            for line, content in enumerate(text, 1):
-                if content.strip():
-                    yield line, _object(place, line, content)
-            return
-        delimiter = next(mark for ending, mark in DELIMITERS.items() if name.endswith(ending))
-        reader = csv.DictReader(text, delimiter=delimiter, strict=True)
-        for row in reader:
-            if None in row or None in row.values():
-                raise DataError(
-                    f"{place} line {reader.line_num}: expected {len(reader.fieldnames or ())} columns"
-                )
-            yield reader.line_num, row
+        with io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
+            yield from _objects(place, text) if name.endswith(JSON_LINES) else _fields(place, text, name)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{place} cannot be read: {error}; expected UTF-8, quoted where needed") from error
 
 
-def _object(place: LocalFile | BinaryPlace, line: int, content: str) -> Mapping[str, Any]:
+def _objects(place: BinaryPlace, text: io.TextIOWrapper) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for line, content in enumerate(text, 1):
+        if content.strip():
+            yield line, _object(place, line, content)
+
+
+def _fields(place: BinaryPlace, text: io.TextIOWrapper, name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    delimiter = next(mark for ending, mark in DELIMITERS.items() if name.endswith(ending))
+    reader = csv.DictReader(text, delimiter=delimiter, strict=True)
+    for row in reader:
+        if None in row or None in row.values():
+            raise DataError(
+                f"{place} line {reader.line_num}: expected {len(reader.fieldnames or ())} columns"
+            )
+        yield reader.line_num, row
+
+
+def _object(place: BinaryPlace, line: int, content: str) -> Mapping[str, Any]:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):

@@ -24,7 +24,8 @@ from recae.data.rows import BadRowError
 from recae.errors import DataError
 
 BOM = b"\xef\xbb\xbf"
-JSON_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+JSON_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), type(None): pa.string()}
+"""Type of a column's first value -> what the whole column should be; what is null at first is text most often."""
 LINES_FOR_COLUMNS = 1_000
 """A JSON lines file has the columns that its first lines have."""
 

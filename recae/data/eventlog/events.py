@@ -22,7 +22,11 @@ from recae.data.rows import CLEANERS, COLUMNS, BadRowError
 DEFAULT_TYPE = "view"
 DEFAULT_VALUE = 1.0
 
-_TIME_OFFSET = 2**39
+KEY_BYTES, TIME_BYTES = 16, 5
+DIGEST_BYTES = KEY_BYTES - TIME_BYTES
+SEPARATOR = "\0"
+"""Between the fields; no id holds one, Acceptance sees to that."""
+TIME_OFFSET = 2**39
 """Makes times before 1970 positive; 5 bytes reach beyond the years 1 to 9999, which is all that is accepted."""
 
 
@@ -161,19 +165,16 @@ def keyed(
 ) -> Row:
     """The event with its key before it."""
     if event_id is not None:
-        key = _digest(event_id, 16)
+        key = id_key(event_id)
     else:
-        key = fields_key(user_id, item_id, event_type, value, timestamp, recommendation_id)
+        text = SEPARATOR.join(
+            (user_id, item_id, event_type, repr(value), str(timestamp), recommendation_id or "")
+        )
+        digest = hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
+        key = (timestamp + TIME_OFFSET).to_bytes(TIME_BYTES, "big") + digest
     return key, user_id, item_id, event_type, value, timestamp, event_id, recommendation_id
 
 
-def fields_key(*fields: Any) -> bytes:
-    # zero bytes separate: no id holds one, Acceptance sees to that
-    user_id, item_id, event_type, value, timestamp, recommendation_id = fields
-    text = f"{user_id}\0{item_id}\0{event_type}\0{value!r}\0{timestamp}\0{recommendation_id or ''}"
-    key: bytes = (timestamp + _TIME_OFFSET).to_bytes(5, "big") + _digest(text, 11)
-    return key
-
-
-def _digest(text: str, size: int) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=size).digest()
+def id_key(event_id: str) -> bytes:
+    """The key of an event that has an id."""
+    return hashlib.blake2b(event_id.encode(), digest_size=KEY_BYTES).digest()

@@ -90,8 +90,11 @@ class StoredItems:
             return _count(connection)
 
     def catalogue(self) -> Catalogue:
-        """Title, year and categories of all items, as models and servers take them."""
-        return Catalogue(Item(item.item_id, item.title, item.year, item.categories) for item in self)
+        """All items without their further fields, as models and servers take them."""
+        return Catalogue(
+            Item(item.item_id, item.title, item.year, item.categories, item.available, item.hidden)
+            for item in self
+        )
 
     def _upsert(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
         if connection.dialect.name == "sqlite":

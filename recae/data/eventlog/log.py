@@ -19,6 +19,7 @@ from recae.data.eventlog.groups import GroupCommit
 from recae.errors import ConfigError, DataError
 
 CHUNK_ROWS = 65_536
+DAY_S = 86_400
 FIELDS = [schema.events.c[name] for name in StoredEvent._fields]
 
 
@@ -47,6 +48,15 @@ class Stats(NamedTuple):
     watermark: int
     event_types: dict[str, int]
     """Type -> live events."""
+
+
+class Tidied(NamedTuple):
+    """What became of old events."""
+
+    expired: int
+    """Deleted."""
+    archived: int
+    """Moved into partitions."""
 
 
 class EventLog:
@@ -230,6 +240,18 @@ class EventLog:
         """Remove all events with times before ``before``, live and archived, and return how many they were."""
         return compaction.expire(self.database, self.archive, before)
 
+    def tidy(self, *, compact_after_days: float | None = None, retention_days: float | None = None) -> Tidied:
+        """Expire what is too old to keep, then move what is old into partitions.
+
+        Args:
+            compact_after_days: age at which events move; None for never.
+            retention_days: age at which they are deleted; None for never. An age is counted from an event's own time.
+        """
+        now = self._clock()
+        expired = 0 if retention_days is None else self.expire(_days_before(now, retention_days))
+        archived = 0 if compact_after_days is None else self.compact(_days_before(now, compact_after_days))
+        return Tidied(expired, archived)
+
     def close(self) -> None:
         """Give up the connections."""
         self.database.close()
@@ -244,6 +266,10 @@ class EventLog:
 def _n_live(connection: Connection) -> int:
     found: int = connection.execute(select(func.count()).select_from(schema.events)).scalar_one()
     return found
+
+
+def _days_before(now: float, days: float) -> int:
+    return int(now - days * DAY_S)
 
 
 def _position(cursor: str) -> tuple[int, int]:

@@ -27,10 +27,12 @@ WRITES = "recae_writes"
 """Execution option of a connection whose transaction writes."""
 
 NAMES = "sequence, event_key, user_id, item_id, event_type, value, timestamp, event_id, recommendation_id"
-ONE = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT = f"INSERT OR IGNORE INTO events ({NAMES}) VALUES "  # noqa: S608 - constants only
-INSERT_ONE = INSERT + ONE
-INSERT_MANY = INSERT + ", ".join([ONE] * ROWS_A_STATEMENT)
+INSERT_ONE = INSERT + "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# ?1 is the first row's number: counting here spares Python to touch each row
+INSERT_MANY = INSERT + ", ".join(
+    f"(?1 + {place}, ?, ?, ?, ?, ?, ?, ?, ?)" for place in range(ROWS_A_STATEMENT)
+)
 
 
 class SqliteDatabase(Database):
@@ -57,17 +59,11 @@ class SqliteDatabase(Database):
         whole = len(rows) - len(rows) % ROWS_A_STATEMENT
         before = _changes(connection)
         if whole:
-            groups = range(0, whole, ROWS_A_STATEMENT)
             connection.exec_driver_sql(
                 INSERT_MANY,
                 [
-                    tuple(
-                        chain.from_iterable(
-                            (first + place, *row)
-                            for place, row in enumerate(rows[start : start + ROWS_A_STATEMENT], start)
-                        )
-                    )
-                    for start in groups
+                    (first + start, *chain.from_iterable(rows[start : start + ROWS_A_STATEMENT]))
+                    for start in range(0, whole, ROWS_A_STATEMENT)
                 ],
             )
         if whole < len(rows):

@@ -10,6 +10,7 @@ import pytest
 
 from recae.data.eventlog import Event, EventLog, compaction, partitions
 from recae.errors import EventLogError
+from tests.data.eventlog.conftest import NOW
 
 EVENTS = [Event(f"u{number % 3}", f"i{number}", timestamp=number * 7 % 10) for number in range(20)]
 
@@ -193,3 +194,13 @@ def test_two_maintenance_runs_wait_for_each_other(log, url, archive):
     assert items(log) == [event.item_id for event in EVENTS]
     with EventLog(url, archive) as again:
         assert again.append(EVENTS).duplicates == 20
+
+
+def test_tidying_deletes_what_is_too_old_to_keep_and_moves_what_is_old(log):
+    log.append(
+        {"user_id": "u", "item_id": str(days), "timestamp": NOW - days * 86_400} for days in (1, 40, 400)
+    )
+
+    assert log.tidy() == (0, 0)
+    assert log.tidy(compact_after_days=30, retention_days=365) == (1, 1)
+    assert (log.stats().n_live, log.stats().n_archived) == (1, 1)
