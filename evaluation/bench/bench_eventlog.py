@@ -188,14 +188,19 @@ def in_a_process(work: Callable[[Path], T], path: Path) -> T:
 
 def bench_read_parquet() -> Callable[[], object]:
     """Parquet to a matrix, 500,000 rows"""
-    path = write(Path(tempfile.mkdtemp()) / "events.parquet", 500_000)
-    return lambda: matrix_of(path)
+    return reading("parquet")
 
 
 def bench_read_csv() -> Callable[[], object]:
     """CSV to a matrix, 500,000 rows"""
-    path = write(Path(tempfile.mkdtemp()) / "events.csv", 500_000)
-    return lambda: matrix_of(path)
+    return reading("csv")
+
+
+def reading(kind: str) -> Callable[[], object]:
+    """The work; the file goes with it."""
+    folder = tempfile.TemporaryDirectory(prefix="recae-bench-")
+    write(Path(folder.name) / f"events.{kind}", 500_000)
+    return lambda: matrix_of(Path(folder.name) / f"events.{kind}")
 
 
 def main() -> None:
