@@ -21,6 +21,7 @@ from recae.data.catalogue import Catalogue
 from recae.data.eventlog import EventLog
 from recae.data.eventlog.intake import unreadable_share
 from recae.data.eventlog.items import StoredItems
+from recae.data.eventlog.log import Tidied
 from recae.data.interactions import Interactions
 from recae.errors import ArtifactError, ConfigError, EventLogError, RecaeError, RetrainError, WarmStartError
 from recae.evaluation.item_facts import ItemFacts
@@ -203,6 +204,8 @@ class _Night:
         with self._step("prune") as figures:
             figures["removed"] = self.store.prune(self.how.keep_versions)
             self.table.prune(self.how.keep_runs)
+            tidied = self._patiently(self._tidy, figures)
+            figures |= {"events_archived": tidied.archived, "events_expired": tidied.expired}
         forced = ", by force" if any(verdict.forced for verdict in self.run.gate) else ""
         self._end("promoted", f"{self.run.version} is in service{forced}")
 
@@ -316,6 +319,10 @@ class _Night:
             metrics={"run_id": self.run.run_id, **self.run.values.get("candidate", {})},
             watermark=int(learned.times.max()) if learned.times is not None else None,
         )
+
+    def _tidy(self) -> Tidied:
+        ages = self.settings
+        return self.log.tidy(compact_after_days=ages.compact_after_days, retention_days=ages.retention_days)
 
     # ---------------------------------------------------------------- what steps share
 

@@ -95,7 +95,21 @@ def test_the_command_writes_the_page_and_the_numbers(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         done = CliRunner().invoke(
-            cli, ["simulate", "--days", "17", "--users", "40", "--items", "30", "--events", "80", "--output", "year", "--json"]
+            cli,
+            [
+                "simulate",
+                "--days",
+                "17",
+                "--users",
+                "40",
+                "--items",
+                "30",
+                "--events",
+                "80",
+                "--output",
+                "year",
+                "--json",
+            ],
         )
 
     assert done.exit_code == 0, done.output
