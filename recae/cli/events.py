@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,18 +12,17 @@ if TYPE_CHECKING:
     from recae.data.eventlog import Stats
 
 
-class Age(click.ParamType[float]):
+DAYS = {"h": 1 / 24, "d": 1, "w": 7, "y": 365}
+
+
+def _days(_context: click.Context, _parameter: click.Parameter, age: str | None) -> float | None:
     """An age such as 90d, 12w or 2y, in days."""
-
-    name = "age"
-    days: ClassVar[dict[str, float]] = {"h": 1 / 24, "d": 1, "w": 7, "y": 365}
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Days of what was written."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([hdwy])", str(value).strip())
-        if not found or not float(found[1]):
-            self.fail(f"{value!r} is no age; write 36h, 90d, 12w or 2y", param, ctx)
-        return float(found[1]) * self.days[found[2]]
+    if age is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([hdwy])", age.strip())
+    if not found or not float(found[1]):
+        raise click.BadParameter(f"{age!r} is no age; write 36h, 90d, 12w or 2y")
+    return float(found[1]) * DAYS[found[2]]
 
 
 @click.group()
@@ -68,12 +67,14 @@ def export(context: Context, file: str) -> None:
 @events.command(epilog="\b\nrecae events compact --older-than 90d --expire 2y")
 @click.option(
     "--older-than",
-    type=Age(),
+    metavar="AGE",
+    callback=_days,
     help="Move events of this age into Parquet files. Default: the setting compact_after_days.",
 )
 @click.option(
     "--expire",
-    type=Age(),
+    metavar="AGE",
+    callback=_days,
     help="Delete events of this age, the moved ones too. Default: the setting retention_days.",
 )
 @as_json
