@@ -11,10 +11,11 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from recae.answers import RankedItem, Ranking, Recommendations, shortage
+from recae.candidates import Mask
 from recae.diversity import POOL, Diversity
 from recae.explanations import Explanation, explanations_of
-from recae.histories import MAX_WEIGHT, Histories, Strategy, as_sent
-from recae.models.ranking import Positions, Scores
+from recae.histories import MAX_WEIGHT, Histories, Row, Strategy, as_sent
+from recae.models.ranking import NEVER, Positions, Scores, best_of
 from recae.ranker import Ranker
 
 __all__ = [
@@ -48,6 +49,7 @@ class Recommender(Ranker):
         available_only: bool = True,
         diversity: float = 0.0,
         explain: int = 0,
+        seen: Iterable[str] = (),
     ) -> Recommendations:
         """Answer one request. Items the catalogue hides are in no answer.
 
@@ -68,6 +70,7 @@ class Recommender(Ranker):
                 :mod:`recae.diversity`. Scores stay the model's own, so they need not fall from place to place.
             explain: name so many items of the history for each recommended one; see :mod:`recae.explanations`. The
                 fallback goes by no history, and has no explanation.
+            seen: further items that the user knows, which count for ``exclude_seen`` alone.
 
         Raises:
             ValueError: if n is below 1, offset or explain below 0, or diversity not within 0 and 1.
@@ -80,27 +83,27 @@ class Recommender(Ranker):
                 f"explain is {explain} and diversity {diversity}; expected explain >= 0 and diversity from 0 to 1"
             )
         sent = as_sent(history)
-        row, strategy = self._histories.row(sent, user_id)
+        row = self._histories.row(sent, user_id)
         allowed = self._candidates.allowed(
             include_items, exclude_items, categories, available_only=available_only
         )
         if exclude_seen:
-            allowed[row.indices] = False
-        columns = np.flatnonzero(allowed).astype(np.int32)
+            allowed = allowed.copy()
+            allowed[row.columns] = False
+            allowed[self.items.known(seen)[0]] = False
+        n_candidates = int(np.count_nonzero(allowed))
         reorders = diversity > 0 and offset < POOL
-        ids, scores = self._best(row, strategy, max(offset + n, POOL if reorders else 0), columns)
+        ids, scores = self._best(row, max(offset + n, POOL if reorders else 0), allowed, n_candidates)
         if reorders:
             order = self._diversity.order(ids, scores, offset + n, diversity)
             ids, scores = ids[order], scores[order]
-        page = self._named(
-            ids[offset:], scores[offset:], offset, self._reasons(row, strategy, ids[offset:], explain)
-        )
+        page = self._named(ids[offset:], scores[offset:], offset, self._reasons(row, ids[offset:], explain))
         return Recommendations(
             items=page,
-            short=shortage(len(page), n, offset, len(columns)),
-            strategy=strategy,
+            short=shortage(len(page), n, offset, n_candidates),
+            strategy=row.strategy,
             unknown_items=self._unknown([*sent, *(include_items or ())]),
-            next_offset=offset + n if len(columns) > offset + n else None,
+            next_offset=offset + n if n_candidates > offset + n else None,
         )
 
     def rank_candidates(
@@ -129,16 +132,17 @@ class Recommender(Ranker):
         if explain < 0:
             raise ValueError(f"explain is {explain}; expected explain >= 0")
         sent, named = as_sent(history), list(dict.fromkeys(candidates))
-        row, strategy = self._histories.row(sent, user_id)
-        columns = np.flatnonzero(self._candidates.allowed(named, available_only=False)).astype(np.int32)
-        ids, scores = self._best(row, strategy, len(columns), columns)
+        row = self._histories.row(sent, user_id)
+        allowed = self._candidates.allowed(named, available_only=False)
+        n_candidates = int(np.count_nonzero(allowed))
+        ids, scores = self._best(row, n_candidates, allowed, n_candidates)
         n_unknown = len(self._unknown(named))
-        n_hidden = len(named) - n_unknown - len(columns)
+        n_hidden = len(named) - n_unknown - n_candidates
         short = f"of {len(named):,} candidate(s) the model does not know {n_unknown:,}, and {n_hidden:,} are hidden"
         return Recommendations(
-            items=self._named(ids, scores, 0, self._reasons(row, strategy, ids, explain)),
+            items=self._named(ids, scores, 0, self._reasons(row, ids, explain)),
             short=short if n_unknown or n_hidden else None,
-            strategy=strategy,
+            strategy=row.strategy,
             unknown_items=self._unknown([*sent, *named]),
         )
 
@@ -152,21 +156,21 @@ class Recommender(Ranker):
 
     def _unknown(self, item_ids: Iterable[str]) -> tuple[str, ...]:
         """Each id that the model does not know, once."""
-        return tuple(self.items.known(dict.fromkeys(item_ids))[1])
+        return tuple(dict.fromkeys(item_id for item_id in item_ids if item_id not in self.items))
 
-    def _best(
-        self, row: csr_array, strategy: Strategy, n: int, candidates: Positions
-    ) -> tuple[Positions, Scores]:
+    def _best(self, row: Row, n: int, allowed: Mask, n_candidates: int) -> tuple[Positions, Scores]:
         """Columns and scores of the n best candidates, each (k,)."""
-        if strategy == "fallback" or not len(candidates):
-            return self._most_popular(n, candidates)
-        ids, scores = self.rank(row, n, items=candidates)
-        return ids[0], scores[0]
+        n = min(n, n_candidates)
+        if row.strategy == "fallback" or not n:
+            return self._most_popular(n, allowed)
+        scores = self.model.score_row(row.columns, row.values)
+        scores[~allowed] = NEVER
+        return best_of(scores, n)
 
-    def _reasons(
-        self, row: csr_array, strategy: Strategy, ids: Positions, k: int
-    ) -> Sequence[tuple[Explanation, ...]] | None:
+    def _reasons(self, row: Row, ids: Positions, k: int) -> Sequence[tuple[Explanation, ...]] | None:
         """The explanation of each recommended item; None if there is none."""
-        if not k or strategy == "fallback":
+        if not k or row.strategy == "fallback":
             return None
-        return explanations_of(self.model, row, ids, k, self.items, self.title)
+        bounds = np.array([0, len(row.columns)], dtype=np.int32)
+        history = csr_array((row.values, row.columns, bounds), shape=(1, len(self.items)))
+        return explanations_of(self.model, history, ids, k, self.items, self.title)

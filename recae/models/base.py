@@ -222,6 +222,20 @@ class Model(Attribution):
         self._fitted()
         return self._score(self._checked(histories))
 
+    def score_row(self, columns: Positions, values: Scores) -> Scores:
+        """Score every item for one history that is known to be sound, as :meth:`score` does, without its checks.
+
+        Args:
+            columns: shape (n,), distinct, ascending.
+            values: shape (n,), finite.
+
+        Returns:
+            Fresh float32 array, shape (n_items_,).
+        """
+        bounds = np.array([0, len(columns)], dtype=np.int32)
+        scores: Scores = self._score(csr_array((values, columns, bounds), shape=(1, self.n_items_)))[0]
+        return scores
+
     @abstractmethod
     def _score(self, histories: csr_array) -> Scores:
         """Scores of canonical float32 histories: a fresh, writable array."""

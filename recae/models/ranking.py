@@ -124,6 +124,25 @@ def top_n(
     return (ids if items is None else items[ids]).astype(np.int32), best
 
 
+def best_of(scores: Scores, n: int) -> tuple[Positions, Scores]:
+    """Columns of the ``n`` highest scores of one row, in the order of :func:`top_n`, for a fraction of its time.
+
+    Args:
+        scores: shape (n_items,), without NaN.
+        n: from 0 to n_items.
+
+    Returns:
+        ``(ids, scores)``, int32 and float32, each (n,).
+    """
+    if not n:
+        return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
+    first = len(scores) - n
+    cut = np.partition(scores, first)[first]
+    reached = np.flatnonzero(scores >= cut)  # n, and more where other columns have the lowest score too
+    chosen = reached[np.argsort(-scores[reached], kind="stable")[:n]]
+    return chosen.astype(np.int32), scores[chosen]
+
+
 def _some_best(scores: torch.Tensor, n: int) -> tuple[NDArray[np.int64], Scores, Flags]:
     """Columns of the ``n`` highest scores of each row, in any order, and where the choice was not forced.
 
