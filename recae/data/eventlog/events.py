@@ -66,6 +66,15 @@ class Rejected:
     message: str
 
 
+class Recent(NamedTuple):
+    """What the log knows of a user now."""
+
+    events: list[tuple[str, float]]
+    """Item id and value of each event, newest first."""
+    is_deleted: bool
+    """Whether the user's events were deleted once: nothing that was learned before may be used for them."""
+
+
 class Appended(NamedTuple):
     """What became of the events offered."""
 
@@ -173,6 +182,11 @@ def fields_key(*fields: Any) -> bytes:
     text = f"{user_id}\0{item_id}\0{event_type}\0{value!r}\0{timestamp}\0{recommendation_id or ''}"
     key: bytes = (timestamp + _TIME_OFFSET).to_bytes(5, "big") + _digest(text, 11)
     return key
+
+
+def user_key(user_id: str) -> bytes:
+    """A user in tables that must not spell their ids: BLAKE2b-128."""
+    return _digest(user_id, 16)
 
 
 def _digest(text: str, size: int) -> bytes:
