@@ -6,6 +6,7 @@ request in ids and titles, through the same function.
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -14,19 +15,57 @@ from recae.answers import RankedItem, Ranking, Recommendations, shortage
 from recae.candidates import Mask
 from recae.diversity import POOL, Diversity
 from recae.explanations import Explanation, explanations_of
-from recae.histories import MAX_WEIGHT, Histories, Row, Strategy, as_sent
-from recae.models.ranking import NEVER, Positions, Scores, best_of
+from recae.histories import MAX_WEIGHT, Histories, Row, Sent, Strategy, as_sent
+from recae.models.ranking import NEVER, SCORE_BYTES, Positions, Scores, best_of
 from recae.ranker import Ranker
 
 __all__ = [
     "MAX_WEIGHT",
     "Explanation",
+    "Query",
     "RankedItem",
     "Ranking",
     "Recommendations",
     "Recommender",
     "Strategy",
 ]
+
+
+class Query(NamedTuple):
+    """One request, as the arguments of :meth:`Recommender.recommend`, which tell what they mean."""
+
+    history: Mapping[str, float | None] | Iterable[str] = ()
+    n: int = 10
+    user_id: str | None = None
+    offset: int = 0
+    exclude_seen: bool = True
+    include_items: Sequence[str] | None = None
+    exclude_items: Iterable[str] = ()
+    categories: Iterable[str] = ()
+    available_only: bool = True
+    diversity: float = 0.0
+    explain: int = 0
+    seen: Iterable[str] = ()
+
+    @property
+    def n_ranked(self) -> int:
+        """How many places have to be known to answer it."""
+        return max(self.offset + self.n, POOL if self.reorders else 0)
+
+    @property
+    def reorders(self) -> bool:
+        """Whether the order of the ranking is not that of the answer."""
+        return self.diversity > 0 and self.offset < POOL
+
+
+class Prepared(NamedTuple):
+    """A request whose history was read and whose filters were applied: :meth:`Recommender.answer` takes it."""
+
+    query: Query
+    sent: Sent
+    row: Row
+    allowed: Mask
+    n_candidates: int
 
 
 class Recommender(Ranker):
@@ -76,34 +115,83 @@ class Recommender(Ranker):
             ValueError: if n is below 1, offset or explain below 0, or diversity not within 0 and 1.
             DataError: if a weight is nothing the model can take.
         """
-        if n < 1 or offset < 0:
-            raise ValueError(f"n is {n} and offset {offset}; expected n >= 1 and offset >= 0")
-        if explain < 0 or not 0.0 <= diversity <= 1.0:
-            raise ValueError(
-                f"explain is {explain} and diversity {diversity}; expected explain >= 0 and diversity from 0 to 1"
-            )
-        sent = as_sent(history)
-        row = self._histories.row(sent, user_id)
-        allowed = self._candidates.allowed(
-            include_items, exclude_items, categories, available_only=available_only
+        query = Query(
+            history,
+            n,
+            user_id,
+            offset,
+            exclude_seen,
+            include_items,
+            exclude_items,
+            categories,
+            available_only,
+            diversity,
+            explain,
+            seen,
         )
-        if exclude_seen:
+        return self.answer([self.prepare(query)])[0]
+
+    def answer(self, prepared: Sequence[Prepared]) -> list[Recommendations]:
+        """Answer many requests, as :meth:`recommend` answers one, with one pass through the model for many of them."""
+        if len(prepared) == 1:
+            return [self._finished(prepared[0], self._scores(prepared[0]))]
+        answers: list[Recommendations] = []
+        step = max(1, SCORE_BYTES // (4 * len(self.items)))
+        for start in range(0, len(prepared), step):
+            block = prepared[start : start + step]
+            scored = [one for one in block if one.row.strategy != "fallback"]
+            scores = iter(self.model.score_rows([(one.row.columns, one.row.values) for one in scored]))
+            answers += [
+                self._finished(one, None if one.row.strategy == "fallback" else next(scores)) for one in block
+            ]
+        return answers
+
+    def prepare(self, query: Query) -> Prepared:
+        """Read a request's history and apply its filters.
+
+        Raises:
+            ValueError, DataError: as :meth:`recommend`.
+        """
+        if query.n < 1 or query.offset < 0:
+            raise ValueError(f"n is {query.n} and offset {query.offset}; expected n >= 1 and offset >= 0")
+        if query.explain < 0 or not 0.0 <= query.diversity <= 1.0:
+            raise ValueError(
+                f"explain is {query.explain} and diversity {query.diversity}; "
+                "expected explain >= 0 and diversity from 0 to 1"
+            )
+        sent = as_sent(query.history)
+        row = self._histories.row(sent, query.user_id)
+        allowed = self._candidates.allowed(
+            query.include_items, query.exclude_items, query.categories, available_only=query.available_only
+        )
+        if query.exclude_seen:
             allowed = allowed.copy()
             allowed[row.columns] = False
-            allowed[self.items.known(seen)[0]] = False
-        n_candidates = int(np.count_nonzero(allowed))
-        reorders = diversity > 0 and offset < POOL
-        ids, scores = self._best(row, max(offset + n, POOL if reorders else 0), allowed, n_candidates)
-        if reorders:
-            order = self._diversity.order(ids, scores, offset + n, diversity)
-            ids, scores = ids[order], scores[order]
-        page = self._named(ids[offset:], scores[offset:], offset, self._reasons(row, ids[offset:], explain))
+            if query.seen:
+                allowed[self.items.known(query.seen)[0]] = False
+        return Prepared(query, sent, row, allowed, int(np.count_nonzero(allowed)))
+
+    def _scores(self, one: Prepared) -> Scores | None:
+        return (
+            None if one.row.strategy == "fallback" else self.model.score_row(one.row.columns, one.row.values)
+        )
+
+    def _finished(self, one: Prepared, scores: Scores | None) -> Recommendations:
+        """The answer from the scores of one history, shape (n_items,), which are overwritten; None for the fallback."""
+        query, row = one.query, one.row
+        ids, best = self._best(scores, query.n_ranked, one.allowed, one.n_candidates)
+        end = query.offset + query.n
+        if query.reorders:
+            order = self._diversity.order(ids, best, end, query.diversity)
+            ids, best = ids[order], best[order]
+        ids, best = ids[query.offset : end], best[query.offset : end]
+        page = self._named(ids, best, query.offset, self._reasons(row, ids, query.explain))
         return Recommendations(
             items=page,
-            short=shortage(len(page), n, offset, n_candidates),
+            short=shortage(len(page), query.n, query.offset, one.n_candidates),
             strategy=row.strategy,
-            unknown_items=self._unknown([*sent, *(include_items or ())]),
-            next_offset=offset + n if n_candidates > offset + n else None,
+            unknown_items=self._unknown([*one.sent, *(query.include_items or ())]),
+            next_offset=end if one.n_candidates > end else None,
         )
 
     def rank_candidates(
@@ -135,12 +223,13 @@ class Recommender(Ranker):
         row = self._histories.row(sent, user_id)
         allowed = self._candidates.allowed(named, available_only=False)
         n_candidates = int(np.count_nonzero(allowed))
-        ids, scores = self._best(row, n_candidates, allowed, n_candidates)
+        scores = None if row.strategy == "fallback" else self.model.score_row(row.columns, row.values)
+        ids, best = self._best(scores, n_candidates, allowed, n_candidates)
         n_unknown = len(self._unknown(named))
         n_hidden = len(named) - n_unknown - n_candidates
         short = f"of {len(named):,} candidate(s) the model does not know {n_unknown:,}, and {n_hidden:,} are hidden"
         return Recommendations(
-            items=self._named(ids, scores, 0, self._reasons(row, ids, explain)),
+            items=self._named(ids, best, 0, self._reasons(row, ids, explain)),
             short=short if n_unknown or n_hidden else None,
             strategy=row.strategy,
             unknown_items=self._unknown([*sent, *named]),
@@ -158,12 +247,13 @@ class Recommender(Ranker):
         """Each id that the model does not know, once."""
         return tuple(dict.fromkeys(item_id for item_id in item_ids if item_id not in self.items))
 
-    def _best(self, row: Row, n: int, allowed: Mask, n_candidates: int) -> tuple[Positions, Scores]:
-        """Columns and scores of the n best candidates, each (k,)."""
+    def _best(
+        self, scores: Scores | None, n: int, allowed: Mask, n_candidates: int
+    ) -> tuple[Positions, Scores]:
+        """Columns and scores of the n best candidates, each (k,); the most popular without scores."""
         n = min(n, n_candidates)
-        if row.strategy == "fallback" or not n:
+        if scores is None or not n:
             return self._most_popular(n, allowed)
-        scores = self.model.score_row(row.columns, row.values)
         scores[~allowed] = NEVER
         return best_of(scores, n)
 

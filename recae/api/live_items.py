@@ -18,6 +18,7 @@ class LiveItems:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._lines: dict[str, Item] = {}
+        self._removed: set[str] = set()
         self._version: int | None = None
         self._polling = threading.Lock()
 
@@ -37,8 +38,14 @@ class LiveItems:
             changed = [line_of(item) for item in changes.stored]
             changed += [Item(item_id, hidden=True) for item_id in changes.removed]
             self._lines.update((item.item_id, item) for item in changed)
+            self._removed -= {item.item_id for item in changes.stored}
+            self._removed |= set(changes.removed)
             self._version = changes.version
         return changed
+
+    def is_removed(self, item_id: str) -> bool:
+        """Whether an item was removed, and not stored again since."""
+        return item_id in self._removed
 
     def over(self, recommender: Recommender) -> Recommender:
         """The recommender with every stored line over its catalogue."""

@@ -16,6 +16,8 @@ from pydantic import (
 from recae.recommender import MAX_WEIGHT
 
 MAX_ID_LENGTH = 256
+MAX_OFFSET = 2**31 - 1
+MAX_EXPLAIN = 100
 
 
 def read_id(value: Any) -> str:
@@ -51,6 +53,7 @@ Id = Annotated[
 ]
 Category = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 Weight = Annotated[float, Strict(), Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
+ModelName = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 Categories = Annotated[list[Category], Field(max_length=100)]
 
 
@@ -60,26 +63,50 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-class TopNQuery(Request):
-    """Query of the recommendations for a user."""
+class HasN(Request):
+    """Base of requests for a list."""
 
     n: int = Field(10, ge=1)
     """How many items; at most the server's limit, 1,000 by default."""
-    offset: int = Field(0, ge=0)
+
+
+class TopNQuery(HasN):
+    """Query of the recommendations for a user."""
+
+    offset: int = Field(0, ge=0, le=MAX_OFFSET)
     """How many places to skip; `next_offset` of the previous answer goes here."""
     exclude_seen: bool = True
     """Leave out what is in the user's history."""
     category: Categories = []
     """Recommend only items of any of these categories. May be repeated."""
+    available_only: bool = True
+    """Leave out what the catalogue calls unavailable. What is hidden is always left out."""
+    diversity: float = Field(0.0, ge=0.0, le=1.0, allow_inf_nan=False)
+    """From relevance alone, 0, to items as unlike each other as can be found among the best, 1."""
+    explain: int = Field(0, ge=0, le=MAX_EXPLAIN)
+    """Name so many items of the history that speak for each recommended one."""
     strict: bool = False
     """Answer 404 for an unknown user, in place of popular items."""
+    model: ModelName = "current"
+    """Which model: `current`, a stored version, or a name from the server's settings."""
 
 
-class SimilarQuery(Request):
+class SimilarQuery(HasN):
     """Query of the items similar to one."""
 
-    n: int = Field(10, ge=1)
-    """How many items; at most the server's limit, 1,000 by default."""
+    available_only: bool = True
+    """Leave out what the catalogue calls unavailable."""
+    model: ModelName = "current"
+    """Which model: `current`, a stored version, or a name from the server's settings."""
+
+
+class PopularQuery(HasN):
+    """Query of the most popular items."""
+
+    category: Categories = []
+    """Only items of any of these categories. May be repeated."""
+    available_only: bool = True
+    """Leave out what the catalogue calls unavailable."""
 
 
 class HistoryItem(Request):
@@ -106,30 +133,74 @@ class Filter(Request):
     """Never these."""
     categories: Categories = []
     """Only items of any of these."""
+    available_only: StrictBool = True
+    """Leave out what the catalogue calls unavailable. What is hidden is always left out."""
 
 
-class TopNRequest(Request):
-    """A history to recommend for; without any the popular items are the answer."""
+class History(Request):
+    """Whom a request is about: a user, a history, or both; with neither the popular items are the answer."""
 
     user_id: Id | None = None
-    """Adds what is known about this user to `items`."""
+    """The user's history is read from the event log as it is now, and `items` are added to it."""
     items: list[
         Annotated[HistoryItem, BeforeValidator(_as_object, json_schema_input_type=Id | HistoryItem)]
     ] = []
     """The history: ids, or objects with a weight. At most the server's limit, 10,000 by default."""
+    explain: Annotated[int, Strict(), Field(ge=0, le=MAX_EXPLAIN)] = 0
+    """Name so many items of the history that speak for each recommended one."""
+    strict: StrictBool = False
+    """Answer 404 for an unknown user, in place of popular items."""
+    model: ModelName = "current"
+    """Which model: `current`, a stored version, or a name from the server's settings."""
+
+
+class TopNRequest(History, HasN):
+    """Whom to recommend to, and what."""
+
     n: Annotated[int, Strict(), Field(ge=1)] = 10
     """How many items; at most the server's limit, 1,000 by default."""
-    offset: Annotated[int, Strict(), Field(ge=0)] = 0
+    offset: Annotated[int, Strict(), Field(ge=0, le=MAX_OFFSET)] = 0
     """How many places to skip; `next_offset` of the previous answer goes here."""
     exclude_seen: StrictBool = True
     """Leave out what is in the history."""
+    diversity: Annotated[float, Strict(), Field(ge=0.0, le=1.0, allow_inf_nan=False)] = 0.0
+    """From relevance alone, 0, to items as unlike each other as can be found among the best, 1."""
     filter: Filter = Filter()
+
+
+class BatchRequest(Request):
+    """Many requests in one; each is answered or refused for itself."""
+
+    requests: list[
+        Annotated[Any, WithJsonSchema({"description": "A TopNRequest, or refused for itself."})]
+    ] = Field(min_length=1)
+    """Each as the body of POST /v1/recommendations. At most the server's limit, 1,000 by default."""
+    n: Annotated[int, Strict(), Field(ge=1)] | None = None
+    """For requests that do not say."""
+    model: ModelName | None = None
+    """For requests that do not say."""
+
+
+class RankRequest(History):
+    """A list to put in order for somebody."""
+
+    candidates: list[Id] = Field(min_length=1)
+    """The items to rank; all are answered but those that are unknown or hidden. At most 10,000 by default."""
 
 
 class Answer(BaseModel):
     """Base of what the server sends."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True, use_attribute_docstrings=True)
+
+
+class ExplanationOut(Answer):
+    """An item of the history that speaks for a recommended one."""
+
+    item_id: str
+    title: str | None
+    contribution: float
+    """What it adds to the score, in the unit of the scores."""
 
 
 class RankedItemOut(Answer):
@@ -143,6 +214,13 @@ class RankedItemOut(Answer):
     title: str | None
 
 
+class RecommendedItem(RankedItemOut):
+    """One place in a ranking for somebody."""
+
+    explanation: tuple[ExplanationOut, ...] = ()
+    """Only if it was asked for: the items of the history that speak for this one, the strongest first."""
+
+
 class RecommendationList(Answer):
     """Recommended items, best first."""
 
@@ -150,14 +228,42 @@ class RecommendationList(Answer):
     model_version: str
     user_id: str | None
     strategy: Literal["model", "fold_in", "fallback"]
-    """From the user's known history, from the history sent, or the most popular items."""
-    items: list[RankedItemOut]
+    """From what the model learned of the user, from the history in the event log or the request, or the most popular."""
+    items: list[RecommendedItem]
     short: str | None
     """Why there are fewer items than asked for."""
     unknown_items: list[str]
     """Ids of the request that the model does not know; they were left out."""
     next_offset: int | None
     """Where the next page begins, if there is one."""
+    took_ms: float
+
+
+class PartAnswer(Answer):
+    """What became of one part of a batch."""
+
+    status: int
+    """As the part alone would have been answered with."""
+    body: RecommendationList | None = None
+    """With 200."""
+    error: "ErrorDetail | None" = None
+    """With any other status."""
+
+
+class BatchAnswer(Answer):
+    """The parts of a batch, in the order of its requests."""
+
+    results: list[PartAnswer]
+    took_ms: float
+
+
+class PopularList(Answer):
+    """Items that most training users have, most popular first; the score is their number."""
+
+    model_version: str
+    items: list[RankedItemOut]
+    short: str | None
+    """Why there are fewer items than asked for."""
     took_ms: float
 
 
@@ -171,21 +277,6 @@ class SimilarList(Answer):
     short: str | None
     """Why there are fewer items than asked for."""
     took_ms: float
-
-
-class Live(Answer):
-    """The process answers."""
-
-    status: Literal["live"] = "live"
-
-
-class Ready(Answer):
-    """The process can recommend."""
-
-    status: Literal["ready"] = "ready"
-    model_version: str
-    problem: str | None
-    """Why a newer model could not be loaded, if so; the one named here goes on serving."""
 
 
 class ErrorDetail(Answer):

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
 from recae.api.errors import ApiError, not_ready
-from recae.errors import ArtifactError, RecaeError
+from recae.errors import ArtifactError, EventLogError, RecaeError
 from recae.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class ServedModel:
         self._max_others = max_others
         self._others: OrderedDict[str, Recommender] = OrderedDict()
         self._changing = threading.RLock()  # whoever exchanges recommenders
+        self._loading = threading.Lock()  # whoever reads another model, which may take seconds
         self._failed: tuple[str | None, float] = (None, 0.0)  # version, monotonic time
         self._closed = threading.Event()
         self.problem: str | None = None if recommender else "the model is being loaded; ask again in a moment"
@@ -79,16 +80,30 @@ class ServedModel:
                 raise not_ready(self.problem or "no model is loaded")
             return self._recommender
         found = self._others.get(version)
-        return found if found is not None else self._load_other(model, version)
+        if found is None:
+            return self._load_other(model, version)
+        with self._changing:
+            if version in self._others:
+                self._others.move_to_end(version)
+        return found
+
+    def peek(self) -> Recommender | None:
+        """The recommender in service, or None; asks no database."""
+        return self._recommender
+
+    def is_removed(self, item_id: str) -> bool:
+        """Whether an item was removed from the catalogue, and not stored again since."""
+        return self._live is not None and self._live.is_removed(item_id)
 
     def refresh(self) -> None:
         """Read what has changed among the items, and load the promoted version, unless it is loaded already."""
-        version = None
+        version, items_problem = None, None
         try:
-            self.follow_items()
+            version = self._store.current() if self._store is not None else self.version
+            if version is not None:  # without a model nothing is shown, and no database is made
+                items_problem = self._items_problem()
             if self._store is None:
                 return
-            version = self._store.current()
             if version is None:
                 self.problem = f"no model is in service in {self._store.root}; run `recae train`"
                 return
@@ -96,15 +111,29 @@ class ServedModel:
                 if self._failed_lately(version):
                     return
                 fresh = _loaded(self._store, version)
-                with self._changing:  # no change of an item may fall between reading the items and the exchange
+                if self._live is not None and not self._live.is_loaded:  # nothing hidden may show meanwhile
+                    self.problem = items_problem
+                    return
+                with (
+                    self._changing
+                ):  # no change of an item may fall between reading the items and the exchange
                     self._recommender = self._live.over(fresh) if self._live else fresh
                 self.loaded.set()
                 logger.info("model version %s is in service", version)
-            self.problem = None
+            self.problem = items_problem
         except Exception as error:  # whatever is wrong with a version, the one in service goes on
             self._failed = (version, time.monotonic())
             self.problem = str(error) if isinstance(error, RecaeError) else f"{type(error).__name__}: {error}"
             logger.exception("model version %s cannot be loaded", version)
+
+    def _items_problem(self) -> str | None:
+        """Why the items cannot be followed; what was read of them before goes on to count."""
+        try:
+            self.follow_items()
+        except EventLogError as error:
+            logger.warning("items cannot be followed: %s", error)
+            return str(error)
+        return None
 
     def follow_items(self) -> None:
         """Bring all loaded models to the catalogue as it is now.
@@ -145,17 +174,19 @@ class ServedModel:
                 f"there is no model {model!r}; expected {names}, or a stored version, see GET /v1/models"
             )
             raise ApiError(HTTPStatus.NOT_FOUND, "unknown_model", message, "model")
-        with self._changing:
-            if version not in self._others:
-                try:
-                    fresh = _loaded(self._store, version)
-                except ArtifactError as error:
-                    raise not_ready(str(error)) from error
-                self._others[version] = self._live.over(fresh) if self._live else fresh
+        with self._loading:
+            found = self._others.get(version)  # another request may have loaded it meanwhile
+            if found is not None:
+                return found
+            try:
+                fresh = _loaded(self._store, version)
+            except ArtifactError as error:
+                raise not_ready(str(error)) from error
+            with self._changing:
+                found = self._others[version] = self._live.over(fresh) if self._live else fresh
                 while len(self._others) > self._max_others:
                     self._others.popitem(last=False)
-            self._others.move_to_end(version)
-            return self._others[version]
+        return found
 
     def _failed_lately(self, version: str) -> bool:
         failed, when = self._failed
