@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask import Flask, Response, current_app, g, request
+from werkzeug.routing import PathConverter
 
 from recae.api.errors import invalid
 from recae.api.schemas import HasN, read_id
@@ -17,6 +18,13 @@ from recae.recommender import Recommender
 
 EXTENSION = "recae"
 SANE_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
+
+
+class IdConverter(PathConverter):
+    """An id in a path. It may hold slashes, but the names of what an id has end it: DELETE /v1/users/u/events deletes
+    no user called "u/events"."""
+
+    regex = r"[^/][\s\S]*?(?<!/similar)(?<!/recommendations)(?<!/events)"
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ def took_ms() -> float:
 
 def register(app: Flask) -> None:
     """Hook the start and end of every request."""
+    app.url_map.converters["id"] = IdConverter
     app.before_request(_begin)
     app.after_request(_label)
 

@@ -48,8 +48,8 @@ def send_events(json: Events) -> EventsAccepted:
     )
 
 
-@bp.get("/users/<path:user_id>/events")
-@documented("user_events", tag="events", ok=UserEvents, errors=(503,))
+@bp.get("/users/<id:user_id>/events")
+@documented("user_events", tag="events", ok=UserEvents, errors=(404, 503))
 def user_events(user_id: str, query: EventsQuery) -> UserEvents:
     """A user's events, newest first, page by page; none for a user whom the log does not know."""
     user_id = _logged_id(user_id)
@@ -64,8 +64,8 @@ def user_events(user_id: str, query: EventsQuery) -> UserEvents:
     )
 
 
-@bp.delete("/users/<path:user_id>")
-@documented("delete_user", tag="events", ok=UserDeleted, errors=(503,))
+@bp.delete("/users/<id:user_id>")
+@documented("delete_user", tag="events", ok=UserDeleted, errors=(404, 503))
 def delete_user(user_id: str) -> UserDeleted:
     """Remove all events of a user, and stop recommending from what a model keeps of them.
 

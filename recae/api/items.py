@@ -15,7 +15,7 @@ from recae.errors import UnknownIdError
 bp = Blueprint("items", __name__, url_prefix="/v1")
 
 
-@bp.get("/items/<path:item_id>/similar")
+@bp.get("/items/<id:item_id>/similar")
 @documented("similar_items", tag="items", ok=SimilarList, errors=(404, 503))
 def similar_items(item_id: str, query: SimilarQuery) -> SimilarList:
     """The items most like one item, nearest first, without the item itself."""
@@ -46,15 +46,15 @@ def popular_items(query: PopularQuery) -> PopularList:
     )
 
 
-@bp.get("/items/<path:item_id>")
+@bp.get("/items/<id:item_id>")
 @documented("get_item", tag="items", ok=ItemOut, errors=(404, 503))
 def get_item(item_id: str) -> ItemOut:
     """One item as the catalogue has it: the stored line, or the one that the model was trained with."""
     return _shown(_found(path_id(item_id, "item_id")))
 
 
-@bp.put("/items/<path:item_id>")
-@documented("put_item", tag="items", ok=ItemOut, errors=(503,))
+@bp.put("/items/<id:item_id>")
+@documented("put_item", tag="items", ok=ItemOut, errors=(404, 503))
 def put_item(item_id: str, json: ItemBody) -> ItemOut:
     """Store an item, whole. Recommendations go by it from now on, in every worker within a second."""
     item = StoredItem(_writable(item_id), **_fields(json.model_dump()))
@@ -63,7 +63,7 @@ def put_item(item_id: str, json: ItemBody) -> ItemOut:
     return _shown(item)
 
 
-@bp.patch("/items/<path:item_id>")
+@bp.patch("/items/<id:item_id>")
 @documented("patch_item", tag="items", ok=ItemOut, errors=(404, 503))
 def patch_item(item_id: str, json: ItemChange) -> ItemOut:
     """Change some fields of an item; `title` and `year` may be set to null. The others stay as they are."""
@@ -83,7 +83,7 @@ def patch_item(item_id: str, json: ItemChange) -> ItemOut:
     return _shown(item)
 
 
-@bp.delete("/items/<path:item_id>")
+@bp.delete("/items/<id:item_id>")
 @documented("delete_item", tag="items", ok=ItemDeleted, errors=(404, 503))
 def delete_item(item_id: str) -> ItemDeleted:
     """Remove an item. It is not recommended any more, although the model knows it, until it is stored again."""

@@ -26,7 +26,7 @@ from recae.recommender import Prepared, Query, RankedItem, Recommendations, Reco
 bp = Blueprint("recommendations", __name__, url_prefix="/v1")
 
 
-@bp.get("/users/<path:user_id>/recommendations")
+@bp.get("/users/<id:user_id>/recommendations")
 @documented("recommend_for_user", tag="recommend", ok=RecommendationList, errors=(404, 503))
 def recommend_for_user(user_id: str, query: TopNQuery) -> dict[str, Any]:
     """Suggest items to one user, best first.

@@ -1,5 +1,6 @@
 """What requests may say and what answers look like; the OpenAPI document is made from these."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -44,6 +45,12 @@ def _json_type(value: object) -> str:
     return names.get(type(value), "null")
 
 
+def _read_time(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str | datetime):
+        raise ValueError("a time is ISO 8601 with a zone, or seconds since 1970")  # noqa: TRY004 - pydantic's way
+    return value
+
+
 Id = Annotated[
     str,
     BeforeValidator(read_id),
@@ -54,6 +61,11 @@ Id = Annotated[
 Category = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 Weight = Annotated[float, Strict(), Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
 ModelName = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
+Time = Annotated[
+    AwareDatetime,
+    BeforeValidator(_read_time),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]}),
+]
 Categories = Annotated[list[Category], Field(max_length=100)]
 
 
@@ -115,8 +127,8 @@ class HistoryItem(Request):
     item_id: Id
     weight: Weight | None = None
     """How much it counts, or the rating given. Default: 1, or the mean rating. Refused by models that go by order."""
-    timestamp: AwareDatetime | None = None
-    """When it happened; without a time it comes last. Models that go by order read the history in this order, and as
+    timestamp: Time | None = None
+    """When it happened: ISO 8601 with a zone, or seconds since 1970; without a time it comes last. Models that go by order read the history in this order, and as
     listed among equals. Of an item that comes twice the latest counts; without a time, the one named last."""
 
 

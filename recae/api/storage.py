@@ -55,7 +55,8 @@ class Storage:
                     raise EventLogError(str(self._failed[0]))
                 try:
                     self._log = EventLog.open(self._settings)
-                except EventLogError as error:
-                    self._failed = error, time.monotonic()
-                    raise
+                except (EventLogError, OSError) as error:
+                    failure = EventLogError(f"the event log cannot be opened: {error}")
+                    self._failed = failure, time.monotonic()
+                    raise failure from error
             return self._log

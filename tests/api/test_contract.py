@@ -30,7 +30,7 @@ def test_the_committed_description_is_what_the_server_says(client):
 def test_every_route_is_described(app, client):
     described = client.get("/openapi.json").json["paths"]
     routes = {
-        str(rule).replace("<path:", "{").replace("<", "{").replace(">", "}")
+        str(rule).replace("<id:", "{").replace("<", "{").replace(">", "}")
         for rule in app.url_map.iter_rules()
     }
 
