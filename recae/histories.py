@@ -28,6 +28,8 @@ class Row(NamedTuple):
     values: Scores
     """Shape (n,)."""
     strategy: Strategy
+    unknown: tuple[str, ...] = ()
+    """Ids that were sent and that the model does not know."""
 
 
 class Histories:
@@ -52,18 +54,22 @@ class Histories:
         """
         stored_columns, stored_values = self._stored(user_id)
         columns = self.items.find(sent)
-        known = np.flatnonzero(columns >= 0)
+        known, unknown = np.flatnonzero(columns >= 0), tuple[str, ...]()
+        if len(known) < len(columns):
+            unknown = tuple(item_id for item_id in sent if item_id not in self.items)
         columns = columns[known]
         if not len(columns):
-            return Row(stored_columns, stored_values, "model" if len(stored_columns) else "fallback")
+            return Row(stored_columns, stored_values, "model" if len(stored_columns) else "fallback", unknown)
         values = self._values(sent, known, stored_values)
         if len(stored_columns):
-            kept = ~np.isin(stored_columns, columns)
+            is_sent = np.zeros(len(self.items), dtype=np.bool_)
+            is_sent[columns] = True
+            kept = ~is_sent[stored_columns]
             columns = np.concatenate([stored_columns[kept], columns])
             values = np.concatenate([stored_values[kept], values])
         order = np.argsort(columns)
         strategy: Strategy = "fold_in" if self.model.supports_fold_in else "fallback"
-        return Row(columns[order], values[order], strategy)
+        return Row(columns[order], values[order], strategy, unknown)
 
     def _stored(self, user_id: str | None) -> tuple[Positions, Scores]:
         """The training row of a user; empty for an unknown one."""
@@ -75,7 +81,7 @@ class Histories:
 
     def _values(self, sent: Sent, known: NDArray[np.intp], stored: Scores) -> Scores:
         """What the known items that were sent count, in their order."""
-        if all(weight is None for weight in sent.values()) and self.model.feedback != "sequences":
+        if self.model.feedback != "sequences" and not any(map(_is_given, sent.values())):
             return np.full(len(known), self._usual_weight, dtype=np.float32)
         pairs = list(sent.items())
         given = [pairs[place] for place in known.tolist()]
@@ -115,6 +121,10 @@ class Histories:
         """What an item counts that was sent without a weight: 1 says "liked", but as a rating it would say "worst"."""
         values = self.model.histories_.data
         return float(values.mean()) if self.model.feedback == "ratings" and len(values) else 1.0
+
+
+def _is_given(weight: float | None) -> bool:
+    return weight is not None
 
 
 def as_sent(history: Mapping[str, float | None] | Iterable[str]) -> Sent:

@@ -15,7 +15,7 @@ from recae.answers import RankedItem, Ranking, Recommendations, shortage
 from recae.candidates import Mask
 from recae.diversity import POOL, Diversity
 from recae.explanations import Explanation, explanations_of
-from recae.histories import MAX_WEIGHT, Histories, Row, Sent, Strategy, as_sent
+from recae.histories import MAX_WEIGHT, Histories, Row, Strategy, as_sent
 from recae.models.ranking import NEVER, SCORE_BYTES, Positions, Scores, best_of
 from recae.ranker import Ranker
 
@@ -62,7 +62,6 @@ class Prepared(NamedTuple):
     """A request whose history was read and whose filters were applied: :meth:`Recommender.answer` takes it."""
 
     query: Query
-    sent: Sent
     row: Row
     allowed: Mask
     n_candidates: int
@@ -159,8 +158,7 @@ class Recommender(Ranker):
                 f"explain is {query.explain} and diversity {query.diversity}; "
                 "expected explain >= 0 and diversity from 0 to 1"
             )
-        sent = as_sent(query.history)
-        row = self._histories.row(sent, query.user_id)
+        row = self._histories.row(as_sent(query.history), query.user_id)
         allowed = self._candidates.allowed(
             query.include_items, query.exclude_items, query.categories, available_only=query.available_only
         )
@@ -169,7 +167,7 @@ class Recommender(Ranker):
             allowed[row.columns] = False
             if query.seen:
                 allowed[self.items.known(query.seen)[0]] = False
-        return Prepared(query, sent, row, allowed, int(np.count_nonzero(allowed)))
+        return Prepared(query, row, allowed, int(np.count_nonzero(allowed)))
 
     def _scores(self, one: Prepared) -> Scores | None:
         return (
@@ -190,7 +188,7 @@ class Recommender(Ranker):
             items=page,
             short=shortage(len(page), query.n, query.offset, one.n_candidates),
             strategy=row.strategy,
-            unknown_items=self._unknown([*one.sent, *(query.include_items or ())]),
+            unknown_items=self._unknown(row, query.include_items or ()),
             next_offset=end if one.n_candidates > end else None,
         )
 
@@ -225,14 +223,14 @@ class Recommender(Ranker):
         n_candidates = int(np.count_nonzero(allowed))
         scores = None if row.strategy == "fallback" else self.model.score_row(row.columns, row.values)
         ids, best = self._best(scores, n_candidates, allowed, n_candidates)
-        n_unknown = len(self._unknown(named))
+        n_unknown = sum(item_id not in self.items for item_id in named)
         n_hidden = len(named) - n_unknown - n_candidates
         short = f"of {len(named):,} candidate(s) the model does not know {n_unknown:,}, and {n_hidden:,} are hidden"
         return Recommendations(
             items=self._named(ids, best, 0, self._reasons(row, ids, explain)),
             short=short if n_unknown or n_hidden else None,
             strategy=row.strategy,
-            unknown_items=self._unknown([*sent, *named]),
+            unknown_items=self._unknown(row, named),
         )
 
     @cached_property
@@ -243,9 +241,9 @@ class Recommender(Ranker):
     def _diversity(self) -> Diversity:
         return Diversity(self.model.histories_)
 
-    def _unknown(self, item_ids: Iterable[str]) -> tuple[str, ...]:
-        """Each id that the model does not know, once."""
-        return tuple(dict.fromkeys(item_id for item_id in item_ids if item_id not in self.items))
+    def _unknown(self, row: Row, named: Iterable[str]) -> tuple[str, ...]:
+        """Each id of a request that the model does not know, once."""
+        return tuple(dict.fromkeys([*row.unknown, *(id_ for id_ in named if id_ not in self.items)]))
 
     def _best(
         self, scores: Scores | None, n: int, allowed: Mask, n_candidates: int

@@ -41,7 +41,8 @@ def asked_of(recommender: Recommender, user_id: str | None, asked: History | Non
     unknown = [item_id for item_id in sent if item_id not in recommender.items]
     if user_id is None:
         return Asked(sent, None, (), unknown)
-    recent = state().storage.log.recent(user_id, state().settings.max_history)
+    api = state()
+    recent = api.storage.log.recent(user_id, api.settings.max_history)
     row_of = user_id if recommender.knows_user(user_id) and not recent.is_deleted else None
     if strict and row_of is None and not recent.events:
         message = f"user {user_id!r} is neither in the event log nor in the log this model learned from"
@@ -61,21 +62,16 @@ def _logged(events: list[tuple[str, float]], recommender: Recommender) -> tuple[
     For a model of likings an event counts 1, and one with a value of 0 or below is none: it takes an earlier one back.
     """
     newest = dict(reversed(events))  # of an item that comes twice the newest event counts
-    feedback, items = recommender.model.feedback, recommender.items
+    feedback = recommender.model.feedback
     if feedback == "ratings":
-        ratings = {
-            item_id: min(max(value, -MAX_WEIGHT), MAX_WEIGHT)
-            for item_id, value in newest.items()
-            if item_id in items
-        }
-        return dict(ratings), ()
+        return {item_id: min(max(value, -MAX_WEIGHT), MAX_WEIGHT) for item_id, value in newest.items()}, ()
     if feedback == "sequences":
         in_order = dict.fromkeys(item_id for item_id, _ in events)  # by the newest event of each
         newest = {item_id: newest[item_id] for item_id in reversed(in_order)}
-    liked: Weights = {item_id: None for item_id, value in newest.items() if value > 0 and item_id in items}
-    if len(liked) == len(newest):
-        return liked, ()
-    return liked, tuple(item_id for item_id, value in newest.items() if value <= 0)
+    if min(newest.values(), default=1.0) > 0:
+        return dict.fromkeys(newest), ()
+    liked: Weights = {item_id: None for item_id, value in newest.items() if value > 0}
+    return liked, tuple(item_id for item_id in newest if item_id not in liked)
 
 
 def _sent(items: list[HistoryItem]) -> Weights:

@@ -21,8 +21,10 @@ SANE_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
 
 class IdConverter(PathConverter):
-    """An id in a path. It may hold slashes, but the names of what an id has end it: DELETE /v1/users/u/events deletes
-    no user called "u/events"."""
+    """An id in a path, slashes and all, up to the names of what an id has.
+
+    So DELETE /v1/users/u/events does not delete a user called "u/events".
+    """
 
     regex = r"[^/][\s\S]*?(?<!/similar)(?<!/recommendations)(?<!/events)"
 

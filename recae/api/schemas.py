@@ -177,7 +177,7 @@ class TopNRequest(History, HasN):
     """Leave out what is in the history."""
     diversity: Annotated[float, Strict(), Field(ge=0.0, le=1.0, allow_inf_nan=False)] = 0.0
     """From relevance alone, 0, to items as unlike each other as can be found among the best, 1."""
-    filter: Filter = Filter()
+    filter: Filter = Field(default_factory=Filter)
 
 
 class BatchRequest(Request):

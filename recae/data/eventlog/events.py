@@ -11,16 +11,20 @@ The key is 16 bytes:
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
-from recae.data.acceptance import Acceptance
+from recae.data.acceptance import LONGEST_ID, Acceptance
 from recae.data.rows import CLEANERS, COLUMNS, BadRowError
 
 DEFAULT_TYPE = "view"
 DEFAULT_VALUE = 1.0
+
+FIELDS = frozenset(COLUMNS.names)
+NUMBERS = (int, float)
+LARGE = 1e6
 
 _TIME_OFFSET = 2**39
 """Makes times before 1970 positive; 5 bytes reach beyond the years 1 to 9999, which is all that is accepted."""
@@ -96,6 +100,10 @@ def accept(
     rows: list[Row] = []
     rejected: list[Rejected] = []
     for index, event in enumerate(events):
+        row = _plain_row(event, now, acceptance) if type(event) is dict else None
+        if row is not None:
+            rows.append(row)
+            continue
         try:
             rows.append(_row(event._asdict() if isinstance(event, Event) else event, now, acceptance))
         except _RefusedError as refused:
@@ -107,6 +115,38 @@ class _RefusedError(Exception):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.code = f"bad_{field}"
+
+
+def _plain_row(event: dict[str, Any], now: float, acceptance: Acceptance) -> Row | None:
+    """What `_row` makes of an event that needs no cleaning, in a third of the time; None for any that may."""
+    get: Callable[..., Any] = event.get
+    user_id, item_id, event_type = get("user_id"), get("item_id"), get("event_type", DEFAULT_TYPE)
+    value, timestamp = get("value", DEFAULT_VALUE), get("timestamp", now)
+    event_id, recommendation_id = get("event_id"), get("recommendation_id")
+    if not event.keys() <= FIELDS or not (
+        _is_plain(user_id) and _is_plain(item_id) and _is_plain(event_type)
+    ):
+        return None
+    if (event_id is not None and not _is_plain(event_id)) or (
+        recommendation_id is not None and not _is_plain(recommendation_id)
+    ):
+        return None
+    if type(value) not in NUMBERS or type(timestamp) not in NUMBERS:
+        return None
+    if not (-LARGE < value < LARGE and 0 <= timestamp <= acceptance.latest):  # NaN is neither
+        return None
+    return keyed(user_id, item_id, event_type, float(value), int(timestamp), event_id, recommendation_id)
+
+
+def _is_plain(text: Any) -> bool:
+    """A string that every rule lets through: no zero byte, no half surrogate pair, not blank, not endless."""
+    return (
+        type(text) is str
+        and text.isascii()
+        and text.isprintable()
+        and 0 < len(text) <= LONGEST_ID
+        and not text.isspace()
+    )
 
 
 def _row(event: Mapping[str, Any], now: float, acceptance: Acceptance) -> Row:
