@@ -3,6 +3,7 @@
 from flask import Flask
 
 from recae.api import context, errors, events, items, operations, recommendations, versions
+from recae.api.experiments import ServedRecorder
 from recae.api.live_items import LiveItems
 from recae.api.serving import ServedModel
 from recae.api.storage import Storage
@@ -31,7 +32,7 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
         named=settings.named_models,
         max_others=settings.max_models,
     )
-    app.extensions[context.EXTENSION] = context.ApiState(settings, served, storage)
+    app.extensions[context.EXTENSION] = context.ApiState(settings, served, storage, ServedRecorder(storage))
     context.register(app)
     errors.register(app)
     for resource in (recommendations, items, events, versions, operations):

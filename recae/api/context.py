@@ -10,6 +10,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.routing import PathConverter
 
 from recae.api.errors import invalid
+from recae.api.experiments import ServedRecorder
 from recae.api.schemas import HasN, read_id
 from recae.api.serving import CURRENT, ServedModel
 from recae.api.storage import Storage
@@ -36,6 +37,7 @@ class ApiState:
     settings: Settings
     served: ServedModel
     storage: Storage
+    recorder: ServedRecorder
 
 
 def state() -> ApiState:

@@ -1,5 +1,6 @@
 """Top-N for a user and for any history, one at a time or many, and the order of a list."""
 
+import logging
 import time
 import uuid
 from typing import Any
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from recae.api.asking import Asked, asked_of
 from recae.api.context import check_length, current_recommender, path_id, state, took_ms, wanted_n
 from recae.api.errors import ApiError, detail_of, invalid, refuse_invalid
+from recae.api.experiments import variant_of
 from recae.api.schemas import (
     BatchAnswer,
     BatchRequest,
@@ -23,6 +25,7 @@ from recae.api.spec import documented
 from recae.errors import DataError
 from recae.recommender import Prepared, Query, RankedItem, Recommendations, Recommender
 
+logger = logging.getLogger(__name__)
 bp = Blueprint("recommendations", __name__, url_prefix="/v1")
 
 
@@ -49,7 +52,7 @@ def recommend_for_user(user_id: str, query: TopNQuery) -> dict[str, Any]:
         explain=query.explain,
         seen=asked.seen,
     )
-    return _answer(recommender, found, user_id, asked)
+    return _recorded(_answer(recommender, found, user_id, asked), recommender, user_id, query)
 
 
 @bp.post("/recommendations")
@@ -60,7 +63,8 @@ def recommend_for_history(json: TopNRequest) -> dict[str, Any]:
     With `user_id`, the history in the event log counts too. Without any known item, the most popular are the answer.
     """
     recommender, asked, prepared = _understood(json)
-    return _answer(recommender, recommender.answer([prepared])[0], json.user_id, asked)
+    body = _answer(recommender, recommender.answer([prepared])[0], json.user_id, asked)
+    return _recorded(body, recommender, json.user_id, json)
 
 
 @bp.post("/recommendations/batch")
@@ -92,6 +96,7 @@ def recommend_batch(json: BatchRequest) -> dict[str, Any]:
             parts, recommender.answer([prepared for *_, prepared in parts]), strict=True
         ):
             body = _answer(recommender, found, request.user_id, asked)
+            _recorded(body, recommender, request.user_id, request)
             results[place] = {"status": 200, "body": body, "error": None}
     return {"results": results, "took_ms": took_ms()}
 
@@ -109,13 +114,46 @@ def rank(json: RankRequest) -> dict[str, Any]:
     recommender = _recommender_for(json.user_id, json)
     asked = asked_of(recommender, json.user_id, json, strict=json.strict)
     found = recommender.rank_candidates(asked.history, json.candidates, asked.user_id, explain=json.explain)
-    body = _answer(recommender, found, json.user_id, asked)
+    body = _recorded(_answer(recommender, found, json.user_id, asked), recommender, json.user_id, json)
     unknown = [item_id for item_id in json.candidates if item_id not in recommender.items]
     return body | {"unknown_items": list(dict.fromkeys([*asked.unknown, *unknown]))}
 
 
-def _recommender_for(user_id: str | None, asked: TopNQuery | History) -> Recommender:  # noqa: ARG001 - the experiment's place
+def _recommender_for(user_id: str | None, asked: TopNQuery | History) -> Recommender:
+    """The model that the request names; the one of the user's variant, if it names none and an experiment runs."""
+    variant = _variant(user_id, asked)
+    if variant is not None:
+        try:
+            return current_recommender(variant)
+        except ApiError as error:  # a variant that cannot be loaded must not cost its users their answers
+            logger.warning("variant %s of the experiment cannot serve: %s", variant, error.message)
     return current_recommender(asked.model)
+
+
+def _variant(user_id: str | None, asked: TopNQuery | History) -> str | None:
+    experiment = state().settings.experiment
+    if experiment is None or user_id is None or "model" in asked.model_fields_set:
+        return None
+    return variant_of(experiment, user_id)
+
+
+def _recorded(
+    body: dict[str, Any], recommender: Recommender, user_id: str | None, asked: TopNQuery | History
+) -> dict[str, Any]:
+    """The answer, once it is noted for the experiment that it belongs to, if any."""
+    api, variant = state(), _variant(user_id, asked)
+    if variant is not None and user_id is not None and api.settings.experiment is not None:
+        if recommender.version != api.served.version_of(variant):
+            return body  # another model had to stand in
+        api.recorder.record(
+            body["recommendation_id"],
+            user_id,
+            recommender.version,
+            body["strategy"],
+            variant,
+            api.settings.experiment.name,
+        )
+    return body
 
 
 def _understood(

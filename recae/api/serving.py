@@ -87,6 +87,11 @@ class ServedModel:
                 self._others.move_to_end(version)
         return found
 
+    def version_of(self, model: str) -> str:
+        """The version that a name stands for now."""
+        version = self._named.get(model, model)
+        return self.version if version == CURRENT else version
+
     def peek(self) -> Recommender | None:
         """The recommender in service, or None; asks no database."""
         return self._recommender
