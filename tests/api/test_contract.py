@@ -125,3 +125,24 @@ def test_whatever_bytes_are_posted_the_answer_is_json_and_never_a_bug(data):
     response = FUZZED.post("/v1/recommendations", data=data, content_type="application/json")
 
     assert response.status_code in {200, 400, 422}, response.text
+
+
+def test_the_page_of_the_description_shows_every_operation_without_scripts_or_other_sites(client):
+    page = client.get("/docs")
+    described = client.get("/openapi.json").json
+
+    assert (page.status_code, page.mimetype) == (200, "text/html")
+    for path, operations in described["paths"].items():
+        assert f"<code>{path}</code>" in page.text
+        for operation in operations.values():
+            assert f'id="{operation["operationId"]}"' in page.text
+    assert "<script" not in page.text
+    assert "://" not in page.text
+    assert client.get("/docs/style.css").mimetype == "text/css"
+
+
+@pytest.mark.parametrize("ending", ["similar", "recommendations", "events"])
+def test_no_id_ends_in_the_name_of_what_an_id_has(client, ending):
+    owner = "items" if ending == "similar" else "users"
+
+    assert client.delete(f"/v1/{owner}/a/{ending}").status_code == 405
