@@ -9,12 +9,11 @@ from flask import Blueprint, g
 from pydantic import ValidationError
 
 from recae.api.asking import Asked, asked_of
+from recae.api.batch_schemas import BatchAnswer, BatchRequest
 from recae.api.context import check_length, current_recommender, path_id, state, took_ms, wanted_n
 from recae.api.errors import ApiError, detail_of, invalid, refuse_invalid
 from recae.api.experiments import variant_of
 from recae.api.schemas import (
-    BatchAnswer,
-    BatchRequest,
     History,
     RankRequest,
     RecommendationList,
