@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PositiveInt, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,6 +24,23 @@ from recae.retrain_settings import RetrainSettings
 CONFIG_VARIABLE = "RECAE_CONFIG"
 DEFAULT_FILE = Path("recae.toml")
 DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
+
+
+class Experiment(BaseModel):
+    """A split of the users between models; each user keeps their side as long as name and shares stay."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=64)
+    shares: dict[str, float] = Field(min_length=2)
+    """Model, as a request would name it -> share of the users; together 1."""
+
+    @field_validator("shares")
+    @classmethod
+    def _shares_of_one(cls, shares: dict[str, float]) -> dict[str, float]:
+        if any(not 0 <= share <= 1 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
+            raise ValueError(f"expected shares from 0 to 1 that add up to 1, found {shares}")
+        return shares
 
 
 class Settings(BaseSettings):
@@ -71,8 +88,20 @@ class Settings(BaseSettings):
     max_n: PositiveInt = 1_000
     """Most items in one answer."""
 
-    reload_s: float = Field(1.0, gt=0)
-    """How often a server looks for a newly promoted model, in seconds."""
+    max_batch: PositiveInt = 1_000
+    """Most parts of one batch of recommendations."""
+
+    reload_s: float = Field(0.5, gt=0)
+    """How often a server looks for a newly promoted model and for changed items, in seconds."""
+
+    named_models: dict[str, str] = {}
+    """Name -> version of the model store: what a request may ask for with "model", beside "current" and versions."""
+
+    max_models: PositiveInt = 2
+    """Most models a serving process keeps in memory beside the one in service; the one not used longest goes."""
+
+    experiment: Experiment | None = None
+    """Users split between models: {"name": "vae", "shares": {"current": 0.5, "challenger": 0.5}}."""
 
     retrain: RetrainSettings = RetrainSettings()
     """The nightly run: a table of its own, see :mod:`recae.retrain_settings`."""

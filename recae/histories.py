@@ -3,20 +3,33 @@
 import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from scipy.sparse import csr_array
+from numpy.typing import NDArray
 
 from recae.data.idmap import IdMap
 from recae.errors import DataError
 from recae.models.base import Model
+from recae.models.ranking import Positions, Scores
 
 Strategy: TypeAlias = Literal["model", "fold_in", "fallback"]
 Sent: TypeAlias = dict[str, float | None]
 
 MAX_WEIGHT = 1e6
 """Largest weight of one item in a history; float32 sums of squares stay finite far beyond it."""
+
+
+class Row(NamedTuple):
+    """One history as the model reads it."""
+
+    columns: Positions
+    """Shape (n,), ascending."""
+    values: Scores
+    """Shape (n,)."""
+    strategy: Strategy
+    unknown: tuple[str, ...] = ()
+    """Ids that were sent and that the model does not know."""
 
 
 class Histories:
@@ -33,32 +46,54 @@ class Histories:
         self.items = items
         self.users = users
 
-    def row(self, sent: Sent, user_id: str | None) -> tuple[csr_array, Strategy]:
-        """One history as a row, shape (1, n_items), and what can be done with it.
+    def row(self, sent: Sent, user_id: str | None) -> "Row":
+        """One history, and what can be done with it.
 
         Raises:
             DataError: if a weight is nothing the model can take.
         """
-        row: dict[int, float] = {}  # column -> weight
-        if user_id is not None and self.users is not None and user_id in self.users:
-            stored = self.model.histories_[[self.users.position(user_id)]]
-            row.update(zip(stored.indices.tolist(), stored.data.tolist(), strict=True))
-        added = {item_id: weight for item_id, weight in sent.items() if item_id in self.items}
-        known_until = max(row.values(), default=0.0)
-        for place, (item_id, weight) in enumerate(added.items(), start=1):
-            is_ordered = self.model.feedback == "sequences"
-            value = (
-                self._place(item_id, weight, known_until + place)
-                if is_ordered
-                else self._weight(item_id, weight)
-            )
-            row[self.items.position(item_id)] = value
-        strategy: Strategy = "model" if row else "fallback"
-        if added:
-            strategy = "fold_in" if self.model.supports_fold_in else "fallback"
-        columns = np.array(sorted(row), dtype=np.int32)
-        values = np.array([row[column] for column in sorted(row)], dtype=np.float32)
-        return csr_array((values, columns, [0, len(columns)]), shape=(1, len(self.items))), strategy
+        stored_columns, stored_values = self._stored(user_id)
+        columns = self.items.find(sent)
+        known, unknown = np.flatnonzero(columns >= 0), tuple[str, ...]()
+        if len(known) < len(columns):
+            unknown = tuple(item_id for item_id in sent if item_id not in self.items)
+        columns = columns[known]
+        if not len(columns):
+            return Row(stored_columns, stored_values, "model" if len(stored_columns) else "fallback", unknown)
+        values = self._values(sent, known, stored_values)
+        if len(stored_columns):
+            is_sent = np.zeros(len(self.items), dtype=np.bool_)
+            is_sent[columns] = True
+            kept = ~is_sent[stored_columns]
+            columns = np.concatenate([stored_columns[kept], columns])
+            values = np.concatenate([stored_values[kept], values])
+        order = np.argsort(columns)
+        strategy: Strategy = "fold_in" if self.model.supports_fold_in else "fallback"
+        return Row(columns[order], values[order], strategy, unknown)
+
+    def _stored(self, user_id: str | None) -> tuple[Positions, Scores]:
+        """The training row of a user; empty for an unknown one."""
+        if user_id is None or self.users is None or user_id not in self.users:
+            return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
+        position = self.users.position(user_id)
+        start, end = self.model.histories_.indptr[position : position + 2]
+        return self.model.histories_.indices[start:end], self.model.histories_.data[start:end]
+
+    def _values(self, sent: Sent, known: NDArray[np.intp], stored: Scores) -> Scores:
+        """What the known items that were sent count, in their order."""
+        if self.model.feedback != "sequences" and not any(map(_is_given, sent.values())):
+            return np.full(len(known), self._usual_weight, dtype=np.float32)
+        pairs = list(sent.items())
+        given = [pairs[place] for place in known.tolist()]
+        if self.model.feedback == "sequences":
+            until = float(stored.max(initial=0.0))
+            values = [
+                self._place(item_id, weight, until + place)
+                for place, (item_id, weight) in enumerate(given, start=1)
+            ]
+        else:
+            values = [self._weight(*pair) for pair in given]
+        return np.array(values, dtype=np.float32)
 
     def _place(self, item_id: str, weight: float | None, place: float) -> float:
         if weight is not None:
@@ -86,6 +121,10 @@ class Histories:
         """What an item counts that was sent without a weight: 1 says "liked", but as a rating it would say "worst"."""
         values = self.model.histories_.data
         return float(values.mean()) if self.model.feedback == "ratings" and len(values) else 1.0
+
+
+def _is_given(weight: float | None) -> bool:
+    return weight is not None
 
 
 def as_sent(history: Mapping[str, float | None] | Iterable[str]) -> Sent:

@@ -1,19 +1,21 @@
 """Rankings of one fitted model: of batches of histories as matrices, and by name where no history is needed."""
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from recae.answers import RankedItem, Ranking, shortage
-from recae.candidates import Candidates
-from recae.data.catalogue import Catalogue
+from recae.candidates import Candidates, Mask
+from recae.data.catalogue import Catalogue, Item, shown_title
 from recae.data.idmap import IdMap
 from recae.errors import ModelError
 from recae.explanations import Explanation
 from recae.models.base import Model
-from recae.models.ranking import Positions, Scores, rank, top_n
+from recae.models.ranking import NEVER, Positions, Scores, best_of, rank
 
 
 class Ranker:
@@ -110,9 +112,9 @@ class Ranker:
             available_only: leave out what the catalogue calls unavailable.
         """
         allowed = self._candidates.allowed(categories=categories, available_only=available_only)
-        columns = np.flatnonzero(allowed).astype(np.int32)
-        ids, scores = self._most_popular(n, columns)
-        return Ranking(self._named(ids, scores), shortage(len(ids), n, 0, len(columns)))
+        n_candidates = int(np.count_nonzero(allowed))
+        ids, scores = self._most_popular(min(n, n_candidates), allowed)
+        return Ranking(self._named(ids, scores), shortage(len(ids), n, 0, n_candidates))
 
     def similar(self, item_id: str, n: int = 10, *, available_only: bool = True) -> Ranking:
         """The items nearest to one item by the model's own measure, without the item itself.
@@ -126,7 +128,7 @@ class Ranker:
             UnknownIdError: if the model does not know the item.
         """
         position = int(self.items.positions([item_id])[0])
-        allowed = self._candidates.allowed(available_only=available_only)
+        allowed = self._candidates.allowed(available_only=available_only).copy()
         allowed[position] = False
         columns = np.flatnonzero(allowed).astype(np.int32)
         if not len(columns):
@@ -137,7 +139,19 @@ class Ranker:
 
     def title(self, item_id: str) -> str | None:
         """An item's title, if the catalogue has one."""
-        return self.catalogue.title(item_id) if self.catalogue is not None else None
+        return shown_title(self.item(item_id))
+
+    def item(self, item_id: str) -> Item:
+        """What the catalogue knows of an item; an empty line for one it does not hold."""
+        if item_id in self.items or self.catalogue is None:
+            return self._candidates.item(item_id)
+        return self.catalogue.item(item_id)
+
+    def with_items(self, changed: Iterable[Item]) -> Self:
+        """The same model over a catalogue in which these lines are new; this recommender stays as it is."""
+        other = copy(self)
+        vars(other).update(_candidates=self._candidates.changed(changed))
+        return other
 
     def knows_user(self, user_id: str) -> bool:
         """Whether the user was in the training log."""
@@ -145,15 +159,12 @@ class Ranker:
 
     @cached_property
     def _popularity(self) -> Scores:
-        """Training users per item, shape (1, n_items)."""
-        counts = np.bincount(self.model.histories_.indices, minlength=len(self.items))
-        return counts.astype(np.float32)[np.newaxis, :]
+        """Training users per item, shape (n_items,)."""
+        return np.bincount(self.model.histories_.indices, minlength=len(self.items)).astype(np.float32)
 
-    def _most_popular(self, n: int, candidates: Positions) -> tuple[Positions, Scores]:
-        if not len(candidates):
-            return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
-        ids, scores = top_n(self._popularity, n, items=candidates)
-        return ids[0], scores[0]
+    def _most_popular(self, n: int, allowed: Mask) -> tuple[Positions, Scores]:
+        """Columns and scores of the n most popular of the allowed items; there are so many at least."""
+        return best_of(np.where(allowed, self._popularity, np.float32(NEVER)), n)
 
     def _named(
         self,
@@ -163,10 +174,17 @@ class Ranker:
         reasons: Sequence[tuple[Explanation, ...]] | None = None,
     ) -> tuple[RankedItem, ...]:
         """Columns as items, ranked from ``offset`` + 1."""
+        titles = self._candidates.titles
         return tuple(
-            RankedItem(item_id, score, rank, self.title(item_id), explanation)
-            for rank, (item_id, score, explanation) in enumerate(
-                zip(self.items.ids[ids], scores.tolist(), reasons or [()] * len(ids), strict=True),
+            RankedItem(item_id, score, rank, titles[column], explanation)
+            for rank, (column, item_id, score, explanation) in enumerate(
+                zip(
+                    ids.tolist(),
+                    self.items.ids[ids],
+                    scores.tolist(),
+                    reasons or [()] * len(ids),
+                    strict=True,
+                ),
                 start=offset + 1,
             )
         )

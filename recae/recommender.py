@@ -6,26 +6,65 @@ request in ids and titles, through the same function.
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from recae.answers import RankedItem, Ranking, Recommendations, shortage
+from recae.candidates import Mask
 from recae.diversity import POOL, Diversity
 from recae.explanations import Explanation, explanations_of
-from recae.histories import MAX_WEIGHT, Histories, Strategy, as_sent
-from recae.models.ranking import Positions, Scores
+from recae.histories import MAX_WEIGHT, Histories, Row, Strategy, as_sent
+from recae.models.ranking import NEVER, SCORE_BYTES, Positions, Scores, best_of
 from recae.ranker import Ranker
 
 __all__ = [
     "MAX_WEIGHT",
     "Explanation",
+    "Query",
     "RankedItem",
     "Ranking",
     "Recommendations",
     "Recommender",
     "Strategy",
 ]
+
+
+class Query(NamedTuple):
+    """One request, as the arguments of :meth:`Recommender.recommend`, which tell what they mean."""
+
+    history: Mapping[str, float | None] | Iterable[str] = ()
+    n: int = 10
+    user_id: str | None = None
+    offset: int = 0
+    exclude_seen: bool = True
+    include_items: Sequence[str] | None = None
+    exclude_items: Iterable[str] = ()
+    categories: Iterable[str] = ()
+    available_only: bool = True
+    diversity: float = 0.0
+    explain: int = 0
+    seen: Iterable[str] = ()
+
+    @property
+    def n_ranked(self) -> int:
+        """How many places have to be known to answer it."""
+        return max(self.offset + self.n, POOL if self.reorders else 0)
+
+    @property
+    def reorders(self) -> bool:
+        """Whether the order of the ranking is not that of the answer."""
+        return self.diversity > 0 and self.offset < POOL
+
+
+class Prepared(NamedTuple):
+    """A request whose history was read and whose filters were applied: :meth:`Recommender.answer` takes it."""
+
+    query: Query
+    row: Row
+    allowed: Mask
+    n_candidates: int
 
 
 class Recommender(Ranker):
@@ -48,6 +87,7 @@ class Recommender(Ranker):
         available_only: bool = True,
         diversity: float = 0.0,
         explain: int = 0,
+        seen: Iterable[str] = (),
     ) -> Recommendations:
         """Answer one request. Items the catalogue hides are in no answer.
 
@@ -68,39 +108,88 @@ class Recommender(Ranker):
                 :mod:`recae.diversity`. Scores stay the model's own, so they need not fall from place to place.
             explain: name so many items of the history for each recommended one; see :mod:`recae.explanations`. The
                 fallback goes by no history, and has no explanation.
+            seen: further items that the user knows, which count for ``exclude_seen`` alone.
 
         Raises:
             ValueError: if n is below 1, offset or explain below 0, or diversity not within 0 and 1.
             DataError: if a weight is nothing the model can take.
         """
-        if n < 1 or offset < 0:
-            raise ValueError(f"n is {n} and offset {offset}; expected n >= 1 and offset >= 0")
-        if explain < 0 or not 0.0 <= diversity <= 1.0:
+        query = Query(
+            history,
+            n,
+            user_id,
+            offset,
+            exclude_seen,
+            include_items,
+            exclude_items,
+            categories,
+            available_only,
+            diversity,
+            explain,
+            seen,
+        )
+        return self.answer([self.prepare(query)])[0]
+
+    def answer(self, prepared: Sequence[Prepared]) -> list[Recommendations]:
+        """Answer many requests, as :meth:`recommend` answers one, with one pass through the model for many of them."""
+        if len(prepared) == 1:
+            return [self._finished(prepared[0], self._scores(prepared[0]))]
+        answers: list[Recommendations] = []
+        step = max(1, SCORE_BYTES // (4 * len(self.items)))
+        for start in range(0, len(prepared), step):
+            block = prepared[start : start + step]
+            scored = [one for one in block if one.row.strategy != "fallback"]
+            scores = iter(self.model.score_rows([(one.row.columns, one.row.values) for one in scored]))
+            answers += [
+                self._finished(one, None if one.row.strategy == "fallback" else next(scores)) for one in block
+            ]
+        return answers
+
+    def prepare(self, query: Query) -> Prepared:
+        """Read a request's history and apply its filters.
+
+        Raises:
+            ValueError, DataError: as :meth:`recommend`.
+        """
+        if query.n < 1 or query.offset < 0:
+            raise ValueError(f"n is {query.n} and offset {query.offset}; expected n >= 1 and offset >= 0")
+        if query.explain < 0 or not 0.0 <= query.diversity <= 1.0:
             raise ValueError(
-                f"explain is {explain} and diversity {diversity}; expected explain >= 0 and diversity from 0 to 1"
+                f"explain is {query.explain} and diversity {query.diversity}; "
+                "expected explain >= 0 and diversity from 0 to 1"
             )
-        sent = as_sent(history)
-        row, strategy = self._histories.row(sent, user_id)
+        row = self._histories.row(as_sent(query.history), query.user_id)
         allowed = self._candidates.allowed(
-            include_items, exclude_items, categories, available_only=available_only
+            query.include_items, query.exclude_items, query.categories, available_only=query.available_only
         )
-        if exclude_seen:
-            allowed[row.indices] = False
-        columns = np.flatnonzero(allowed).astype(np.int32)
-        reorders = diversity > 0 and offset < POOL
-        ids, scores = self._best(row, strategy, max(offset + n, POOL if reorders else 0), columns)
-        if reorders:
-            order = self._diversity.order(ids, scores, offset + n, diversity)
-            ids, scores = ids[order], scores[order]
-        page = self._named(
-            ids[offset:], scores[offset:], offset, self._reasons(row, strategy, ids[offset:], explain)
+        if query.exclude_seen:
+            allowed = allowed.copy()
+            allowed[row.columns] = False
+            if query.seen:
+                allowed[self.items.known(query.seen)[0]] = False
+        return Prepared(query, row, allowed, int(np.count_nonzero(allowed)))
+
+    def _scores(self, one: Prepared) -> Scores | None:
+        return (
+            None if one.row.strategy == "fallback" else self.model.score_row(one.row.columns, one.row.values)
         )
+
+    def _finished(self, one: Prepared, scores: Scores | None) -> Recommendations:
+        """The answer from the scores of one history, shape (n_items,), which are overwritten; None for the fallback."""
+        query, row = one.query, one.row
+        ids, best = self._best(scores, query.n_ranked, one.allowed, one.n_candidates)
+        end = query.offset + query.n
+        if query.reorders:
+            order = self._diversity.order(ids, best, end, query.diversity)
+            ids, best = ids[order], best[order]
+        ids, best = ids[query.offset : end], best[query.offset : end]
+        page = self._named(ids, best, query.offset, self._reasons(row, ids, query.explain))
         return Recommendations(
             items=page,
-            short=shortage(len(page), n, offset, len(columns)),
-            strategy=strategy,
-            unknown_items=self._unknown([*sent, *(include_items or ())]),
-            next_offset=offset + n if len(columns) > offset + n else None,
+            short=shortage(len(page), query.n, query.offset, one.n_candidates),
+            strategy=row.strategy,
+            unknown_items=self._unknown(row, query.include_items or ()),
+            next_offset=end if one.n_candidates > end else None,
         )
 
     def rank_candidates(
@@ -129,17 +218,19 @@ class Recommender(Ranker):
         if explain < 0:
             raise ValueError(f"explain is {explain}; expected explain >= 0")
         sent, named = as_sent(history), list(dict.fromkeys(candidates))
-        row, strategy = self._histories.row(sent, user_id)
-        columns = np.flatnonzero(self._candidates.allowed(named, available_only=False)).astype(np.int32)
-        ids, scores = self._best(row, strategy, len(columns), columns)
-        n_unknown = len(self._unknown(named))
-        n_hidden = len(named) - n_unknown - len(columns)
+        row = self._histories.row(sent, user_id)
+        allowed = self._candidates.allowed(named, available_only=False)
+        n_candidates = int(np.count_nonzero(allowed))
+        scores = None if row.strategy == "fallback" else self.model.score_row(row.columns, row.values)
+        ids, best = self._best(scores, n_candidates, allowed, n_candidates)
+        n_unknown = sum(item_id not in self.items for item_id in named)
+        n_hidden = len(named) - n_unknown - n_candidates
         short = f"of {len(named):,} candidate(s) the model does not know {n_unknown:,}, and {n_hidden:,} are hidden"
         return Recommendations(
-            items=self._named(ids, scores, 0, self._reasons(row, strategy, ids, explain)),
+            items=self._named(ids, best, 0, self._reasons(row, ids, explain)),
             short=short if n_unknown or n_hidden else None,
-            strategy=strategy,
-            unknown_items=self._unknown([*sent, *named]),
+            strategy=row.strategy,
+            unknown_items=self._unknown(row, named),
         )
 
     @cached_property
@@ -150,23 +241,24 @@ class Recommender(Ranker):
     def _diversity(self) -> Diversity:
         return Diversity(self.model.histories_)
 
-    def _unknown(self, item_ids: Iterable[str]) -> tuple[str, ...]:
-        """Each id that the model does not know, once."""
-        return tuple(self.items.known(dict.fromkeys(item_ids))[1])
+    def _unknown(self, row: Row, named: Iterable[str]) -> tuple[str, ...]:
+        """Each id of a request that the model does not know, once."""
+        return tuple(dict.fromkeys([*row.unknown, *(id_ for id_ in named if id_ not in self.items)]))
 
     def _best(
-        self, row: csr_array, strategy: Strategy, n: int, candidates: Positions
+        self, scores: Scores | None, n: int, allowed: Mask, n_candidates: int
     ) -> tuple[Positions, Scores]:
-        """Columns and scores of the n best candidates, each (k,)."""
-        if strategy == "fallback" or not len(candidates):
-            return self._most_popular(n, candidates)
-        ids, scores = self.rank(row, n, items=candidates)
-        return ids[0], scores[0]
+        """Columns and scores of the n best candidates, each (k,); the most popular without scores."""
+        n = min(n, n_candidates)
+        if scores is None or not n:
+            return self._most_popular(n, allowed)
+        scores[~allowed] = NEVER
+        return best_of(scores, n)
 
-    def _reasons(
-        self, row: csr_array, strategy: Strategy, ids: Positions, k: int
-    ) -> Sequence[tuple[Explanation, ...]] | None:
+    def _reasons(self, row: Row, ids: Positions, k: int) -> Sequence[tuple[Explanation, ...]] | None:
         """The explanation of each recommended item; None if there is none."""
-        if not k or strategy == "fallback":
+        if not k or row.strategy == "fallback":
             return None
-        return explanations_of(self.model, row, ids, k, self.items, self.title)
+        bounds = np.array([0, len(row.columns)], dtype=np.int32)
+        history = csr_array((row.values, row.columns, bounds), shape=(1, len(self.items)))
+        return explanations_of(self.model, history, ids, k, self.items, self.title)

@@ -183,3 +183,18 @@ def test_a_weight_that_cannot_be_a_liking_is_refused_here_too():
 
 def test_a_fresh_id_map_needs_no_catalogue():
     assert Candidates(IdMap(["p"])).allowed(available_only=False).tolist() == [True]
+
+
+def test_lines_that_change_show_in_a_copy_and_leave_the_first_as_it_was():
+    first = Candidates(ITEMS, CATALOGUE)
+    first.allowed(categories=["drama"])  # what is kept of categories must not outlive them
+    second = first.changed(
+        [Item("a", "Neu", None, ("Western",)), Item("x", hidden=True), Item("q", "Unknown")]
+    )
+
+    assert names(second.allowed(categories=["western"])) == ["a"]
+    assert "x" not in names(second.allowed(available_only=False))
+    assert second.titles[0] == "Neu"
+    assert second.item("q").title is None
+    assert names(first.allowed(categories=["western"])) == []
+    assert first.titles[0] == "Alien (1979)"

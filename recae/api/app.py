@@ -2,8 +2,11 @@
 
 from flask import Flask
 
-from recae.api import context, errors, items, operations, recommendations
+from recae.api import context, errors, events, items, operations, recommendations, versions
+from recae.api.experiments import ServedRecorder
+from recae.api.live_items import LiveItems
 from recae.api.serving import ServedModel
+from recae.api.storage import Storage
 from recae.artifacts import ModelStore
 from recae.config import Settings, load_settings
 from recae.recommender import Recommender
@@ -21,13 +24,19 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
     app = Flask("recae", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.merge_slashes = False  # "a//b" is an id, not a redirect
-    if recommender is not None:
-        served = ServedModel(recommender=recommender)
-    else:
-        served = ServedModel(ModelStore(settings.models)).watch(settings.reload_s)
-    app.extensions[context.EXTENSION] = context.ApiState(settings, served)
+    storage = Storage(settings)
+    served = ServedModel(
+        None if recommender is not None else ModelStore(settings.models),
+        recommender,
+        live=LiveItems(storage),
+        named=settings.named_models,
+        max_others=settings.max_models,
+    )
+    app.extensions[context.EXTENSION] = context.ApiState(settings, served, storage, ServedRecorder(storage))
     context.register(app)
     errors.register(app)
-    for resource in (recommendations, items, operations):
+    for resource in (recommendations, items, events, versions, operations):
         app.register_blueprint(resource.bp)
+    if recommender is None:
+        served.watch(settings.reload_s)
     return app

@@ -1,23 +1,33 @@
 """What every request has: an id, a clock, the limits, and one recommender from its start to its end."""
 
-import json
 import re
 import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from flask import Flask, Response, current_app, g, request
-from werkzeug.exceptions import BadRequest
+from werkzeug.routing import PathConverter
 
-from recae.api.errors import ApiError, invalid
-from recae.api.schemas import SimilarQuery, TopNQuery, TopNRequest, read_id
-from recae.api.serving import ServedModel
+from recae.api.errors import invalid
+from recae.api.experiments import ServedRecorder
+from recae.api.schemas import HasN, read_id
+from recae.api.serving import CURRENT, ServedModel
+from recae.api.storage import Storage
 from recae.config import Settings
 from recae.recommender import Recommender
 
 EXTENSION = "recae"
+SANE_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
+
+
+class IdConverter(PathConverter):
+    """An id in a path, slashes and all, up to the names of what an id has.
+
+    So DELETE /v1/users/u/events does not delete a user called "u/events".
+    """
+
+    regex = r"[^/][\s\S]*?(?<!/similar)(?<!/recommendations)(?<!/events)"
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,8 @@ class ApiState:
 
     settings: Settings
     served: ServedModel
+    storage: Storage
+    recorder: ServedRecorder
 
 
 def state() -> ApiState:
@@ -34,19 +46,22 @@ def state() -> ApiState:
     return found
 
 
-def current_recommender() -> Recommender:
-    """The recommender in service, the same one throughout a request.
+def current_recommender(model: str | None = None) -> Recommender:
+    """The recommender of a request, the same one throughout.
+
+    Args:
+        model: "current", a version or a name of the settings; None for the one chosen before, else "current".
 
     Raises:
-        ApiError: 503, if no model is loaded yet.
+        ApiError: 503, if no model is loaded yet; 404, if there is none of this name.
     """
-    if "recommender" not in g:
-        g.recommender = state().served.recommender()
+    if model is not None or "recommender" not in g:
+        g.recommender = state().served.recommender(model or CURRENT)
     found: Recommender = g.recommender
     return found
 
 
-def wanted_n(asked: TopNQuery | TopNRequest | SimilarQuery) -> int:
+def wanted_n(asked: HasN) -> int:
     """How many items are wanted: what the caller says, or the default, as far as the server's limit goes.
 
     Raises:
@@ -81,55 +96,15 @@ def took_ms() -> float:
 
 def register(app: Flask) -> None:
     """Hook the start and end of every request."""
+    app.url_map.converters["id"] = IdConverter
     app.before_request(_begin)
-    app.before_request(_check_body)
     app.after_request(_label)
 
 
 def _begin() -> None:
     g.started = time.perf_counter()
-    sent = request.headers.get("X-Request-ID", "")
-    g.request_id = sent if re.fullmatch(r"[\w.-]{1,128}", sent, re.ASCII) else uuid.uuid4().hex
-
-
-def _check_body() -> None:
-    """Refuse what is no JSON object before SpecTree sees it: there an unreadable body counts as an empty one."""
-    if request.method not in ("POST", "PUT", "PATCH") or request.url_rule is None:
-        return
-    if not request.is_json:
-        found = request.mimetype or "nothing"
-        message = f"the body is declared as {found}; send JSON with Content-Type: application/json"
-        raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
-    if request.args:
-        name = next(iter(request.args))
-        raise invalid(name, "this request takes everything in its body, and nothing in the query")
-    limit = state().settings.max_body_bytes
-    if len(request.get_data()) >= limit and request.stream.read(
-        1
-    ):  # of a chunked body nobody knew the length
-        raise ApiError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            "body_too_large",
-            f"the body is over this server's limit of {limit:,} bytes",
-        )
-    try:
-        body = request.get_json()
-    except (BadRequest, RecursionError) as error:
-        raise ApiError(HTTPStatus.BAD_REQUEST, "malformed_json", _fault(request.get_data())) from error
-    if not isinstance(body, dict):
-        raise invalid("body", "expected a JSON object: { ... }")
-
-
-def _fault(body: bytes) -> str:
-    if not body:
-        return "the body is empty; expected a JSON object: { ... }"
-    try:
-        json.loads(body)
-    except json.JSONDecodeError as error:
-        return f"the body is no JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-    except (ValueError, RecursionError):
-        pass
-    return "the body is no JSON that can be read; expected an object in UTF-8, nested a few levels deep"
+    sent = request.environ.get("HTTP_X_REQUEST_ID", "")
+    g.request_id = sent if sent and SANE_ID.fullmatch(sent) else uuid.uuid4().hex
 
 
 def _label(response: Response) -> Response:

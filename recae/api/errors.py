@@ -1,14 +1,14 @@
 """One JSON shape for every error, whoever raises it: a route, pydantic, Flask, or a bug."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import NoReturn
 
 from flask import Flask, Response, current_app, g
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from recae.api.schemas import ErrorBody, ErrorDetail
-from recae.errors import DataError, RecaeError, UnknownIdError
+from recae.errors import DataError, EventLogError, RecaeError, UnknownIdError
 
 CODES = {
     HTTPStatus.BAD_REQUEST: "bad_request",
@@ -52,10 +52,12 @@ def not_ready(reason: str) -> ApiError:
     return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", reason)
 
 
-def refuse_invalid(_request: Any, _response: Any, error: Exception | None, *_rest: Any) -> None:
-    """SpecTree's hook after it has validated a request: the first complaint becomes the answer."""
-    if not isinstance(error, ValidationError):
-        return
+def refuse_invalid(error: ValidationError) -> NoReturn:
+    """Make the first complaint about a request the answer.
+
+    Raises:
+        ApiError: 422, always.
+    """
     complaints = error.errors(include_url=False, include_context=False)
     first = complaints[0]
     message = first["msg"].removeprefix("Value error, ")
@@ -74,6 +76,17 @@ def register(app: Flask) -> None:
     app.register_error_handler(Exception, _of_bug)
 
 
+def detail_of(error: Exception) -> tuple[int, ErrorDetail]:
+    """Status and detail of an expected error, for a part of a batch; anything else is raised again."""
+    if isinstance(error, ApiError):
+        return error.status, ErrorDetail(
+            code=error.code, message=_valid(error.message), field=error.field and _valid(error.field)
+        )
+    if isinstance(error, DataError):
+        return 422, ErrorDetail(code="invalid_field", message=_valid(str(error)), field="items")
+    raise error
+
+
 def _of_api_error(error: ApiError) -> Response:
     response = _answer(error.status, error.code, error.message, error.field)
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -84,6 +97,10 @@ def _of_api_error(error: ApiError) -> Response:
 def _of_recae_error(error: RecaeError) -> Response:
     if isinstance(error, UnknownIdError):
         return _answer(HTTPStatus.NOT_FOUND, f"unknown_{error.kind}", str(error), f"{error.kind}_id")
+    if isinstance(error, EventLogError):
+        current_app.logger.error("request %s failed: %s", g.request_id, error)
+        message = "the event log cannot be reached now; the server's log tells more under this request_id"
+        return _of_api_error(ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "event_log_unavailable", message))
     if isinstance(error, DataError):
         return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_field", str(error), "items")
     return _of_bug(error)

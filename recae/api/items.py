@@ -1,21 +1,27 @@
-"""What is known about items: which are alike."""
+"""What is known about items: which are alike, which are popular, and the catalogue's lines."""
+
+from typing import Any
 
 from flask import Blueprint
 
-from recae.api.context import current_recommender, path_id, took_ms, wanted_n
-from recae.api.schemas import RankedItemOut, SimilarList, SimilarQuery
+from recae.api.context import current_recommender, path_id, state, took_ms, wanted_n
+from recae.api.errors import invalid
+from recae.api.item_schemas import ItemBody, ItemChange, ItemDeleted, ItemOut
+from recae.api.schemas import PopularList, PopularQuery, RankedItemOut, SimilarList, SimilarQuery
 from recae.api.spec import documented
+from recae.data.eventlog.items import StoredItem
+from recae.errors import UnknownIdError
 
-bp = Blueprint("items", __name__, url_prefix="/v1/items")
+bp = Blueprint("items", __name__, url_prefix="/v1")
 
 
-@bp.get("/<path:item_id>/similar")
+@bp.get("/items/<id:item_id>/similar")
 @documented("similar_items", tag="items", ok=SimilarList, errors=(404, 503))
 def similar_items(item_id: str, query: SimilarQuery) -> SimilarList:
     """The items most like one item, nearest first, without the item itself."""
     item_id = path_id(item_id, "item_id")
-    recommender = current_recommender()
-    found = recommender.similar(item_id, wanted_n(query))
+    recommender = current_recommender(query.model)
+    found = recommender.similar(item_id, wanted_n(query), available_only=query.available_only)
     return SimilarList(
         item_id=item_id,
         title=recommender.title(item_id),
@@ -24,3 +30,100 @@ def similar_items(item_id: str, query: SimilarQuery) -> SimilarList:
         short=found.short,
         took_ms=took_ms(),
     )
+
+
+@bp.get("/popular")
+@documented("popular_items", tag="items", ok=PopularList, errors=(503,))
+def popular_items(query: PopularQuery) -> PopularList:
+    """What most users of the training log have, most popular first."""
+    recommender = current_recommender()
+    found = recommender.popular(wanted_n(query), query.category, available_only=query.available_only)
+    return PopularList(
+        model_version=recommender.version,
+        items=[RankedItemOut.model_validate(item) for item in found.items],
+        short=found.short,
+        took_ms=took_ms(),
+    )
+
+
+@bp.get("/items/<id:item_id>")
+@documented("get_item", tag="items", ok=ItemOut, errors=(404, 503))
+def get_item(item_id: str) -> ItemOut:
+    """One item as the catalogue has it: the stored line, or the one that the model was trained with."""
+    return _shown(_found(path_id(item_id, "item_id")))
+
+
+@bp.put("/items/<id:item_id>")
+@documented("put_item", tag="items", ok=ItemOut, errors=(404, 503))
+def put_item(item_id: str, json: ItemBody) -> ItemOut:
+    """Store an item, whole. Recommendations go by it from now on, in every worker within a second."""
+    item = StoredItem(_writable(item_id), **_fields(json.model_dump()))
+    state().storage.items.put([item])
+    state().served.follow_items()
+    return _shown(item)
+
+
+@bp.patch("/items/<id:item_id>")
+@documented("patch_item", tag="items", ok=ItemOut, errors=(404, 503))
+def patch_item(item_id: str, json: ItemChange) -> ItemOut:
+    """Change some fields of an item; `title` and `year` may be set to null. The others stay as they are."""
+    item_id = _writable(item_id)
+    given = {
+        name: value
+        for name, value in json.model_dump(exclude_unset=True).items()
+        if value is not None or name in ("title", "year")
+    }
+    before = _found(item_id)
+
+    def changed(stored: StoredItem | None) -> StoredItem:
+        return StoredItem(**vars(stored or before) | _fields(given))
+
+    item = state().storage.items.change(item_id, changed)
+    state().served.follow_items()
+    return _shown(item)
+
+
+@bp.delete("/items/<id:item_id>")
+@documented("delete_item", tag="items", ok=ItemDeleted, errors=(404, 503))
+def delete_item(item_id: str) -> ItemDeleted:
+    """Remove an item. It is not recommended any more, although the model knows it, until it is stored again."""
+    item_id = _writable(item_id)
+    _found(item_id)
+    state().storage.items.remove(item_id)
+    state().served.follow_items()
+    return ItemDeleted(item_id=item_id)
+
+
+def _writable(item_id: str) -> str:
+    item_id = path_id(item_id, "item_id")
+    if "\0" in item_id:
+        raise invalid("item_id", "an item that is stored has no zero byte in its id")
+    return item_id
+
+
+def _fields(given: dict[str, Any]) -> dict[str, Any]:
+    if "categories" in given:
+        given["categories"] = tuple(given["categories"])
+    return given
+
+
+def _found(item_id: str) -> StoredItem:
+    """The stored line, else the one that the model in service brought, unless the item was removed.
+
+    Raises:
+        UnknownIdError: if there is neither.
+    """
+    try:
+        return state().storage.items.get(item_id)
+    except UnknownIdError:
+        recommender = current_recommender()
+        if item_id not in recommender.items or state().served.is_removed(item_id):
+            raise
+        line = recommender.item(item_id)
+        return StoredItem(item_id, line.title, line.year, line.categories, line.available, line.hidden)
+
+
+def _shown(item: StoredItem) -> ItemOut:
+    version_in_service = state().served.peek()
+    known = version_in_service is not None and item.item_id in version_in_service.items
+    return ItemOut(**vars(item), known_to_model=known)

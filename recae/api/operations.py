@@ -1,13 +1,14 @@
 """Probes for whoever runs the server, and the description of everything it answers."""
 
-from flask import Blueprint
-from flask.typing import ResponseReturnValue
+import json
+
+from flask import Blueprint, Response, render_template
 
 from recae.api.context import current_recommender, state
-from recae.api.schemas import Live, Ready
+from recae.api.operation_schemas import Live, Ready
 from recae.api.spec import document, documented
 
-bp = Blueprint("operations", __name__)
+bp = Blueprint("operations", __name__, template_folder="templates")
 
 
 @bp.get("/health/live")
@@ -25,6 +26,24 @@ def ready() -> Ready:
 
 
 @bp.get("/openapi.json")
-def openapi() -> ResponseReturnValue:
+def openapi() -> Response:
     """This description."""
-    return document()
+    return Response(json.dumps(document(), ensure_ascii=False), mimetype="application/json")
+
+
+@bp.get("/docs")
+def docs() -> Response:
+    """The description as a page: no script, and nothing from elsewhere."""
+    described = document()
+    by_tag: dict[str, list[tuple[str, str, dict[str, object]]]] = {}
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            by_tag.setdefault(operation["tags"][0], []).append((method.upper(), path, operation))
+    schemas = described["components"]["schemas"]
+    return Response(render_template("docs.html", info=described["info"], by_tag=by_tag, schemas=schemas))
+
+
+@bp.get("/docs/style.css")
+def docs_style() -> Response:
+    """How the page looks."""
+    return Response(render_template("docs.css"), mimetype="text/css")

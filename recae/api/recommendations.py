@@ -1,86 +1,229 @@
-"""Top-N for a user, and for any history."""
+"""Top-N for a user and for any history, one at a time or many, and the order of a list."""
 
+import logging
+import time
 import uuid
-from datetime import UTC, datetime
-from http import HTTPStatus
+from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, g
+from pydantic import ValidationError
 
-from recae.api.context import check_length, current_recommender, path_id, took_ms, wanted_n
-from recae.api.errors import ApiError
-from recae.api.schemas import HistoryItem, RankedItemOut, RecommendationList, TopNQuery, TopNRequest
+from recae.api.asking import Asked, asked_of
+from recae.api.batch_schemas import BatchAnswer, BatchRequest
+from recae.api.context import check_length, current_recommender, path_id, state, took_ms, wanted_n
+from recae.api.errors import ApiError, detail_of, invalid, refuse_invalid
+from recae.api.experiments import variant_of
+from recae.api.schemas import (
+    History,
+    RankRequest,
+    RecommendationList,
+    TopNQuery,
+    TopNRequest,
+)
 from recae.api.spec import documented
-from recae.recommender import Recommendations
+from recae.errors import DataError
+from recae.recommender import Prepared, Query, RankedItem, Recommendations, Recommender
 
+logger = logging.getLogger(__name__)
 bp = Blueprint("recommendations", __name__, url_prefix="/v1")
 
-NEVER_OUTDATED = datetime.max.replace(tzinfo=UTC)
 
-
-@bp.get("/users/<path:user_id>/recommendations")
+@bp.get("/users/<id:user_id>/recommendations")
 @documented("recommend_for_user", tag="recommend", ok=RecommendationList, errors=(404, 503))
-def recommend_for_user(user_id: str, query: TopNQuery) -> RecommendationList:
+def recommend_for_user(user_id: str, query: TopNQuery) -> dict[str, Any]:
     """Suggest items to one user, best first.
 
-    A user without a known history gets the most popular items, or 404 with `strict=true`.
+    The user's history is read from the event log as it is now. A user without a known history gets the most popular
+    items, or 404 with `strict=true`.
     """
     user_id = path_id(user_id, "user_id")
-    recommender = current_recommender()
-    if query.strict and not recommender.knows_user(user_id):
-        message = f"user {user_id!r} is not in the log this model learned from"
-        raise ApiError(HTTPStatus.NOT_FOUND, "unknown_user", message, "user_id")
+    recommender = _recommender_for(user_id, query)
+    asked = asked_of(recommender, user_id, None, strict=query.strict)
     found = recommender.recommend(
-        n=wanted_n(query),
-        user_id=user_id,
+        asked.history,
+        wanted_n(query),
+        user_id=asked.user_id,
         offset=query.offset,
         exclude_seen=query.exclude_seen,
         categories=query.category,
+        available_only=query.available_only,
+        diversity=query.diversity,
+        explain=query.explain,
+        seen=asked.seen,
     )
-    return _answer(found, user_id)
+    return _recorded(_answer(recommender, found, user_id, asked), recommender, user_id, query)
 
 
 @bp.post("/recommendations")
-@documented("recommend_for_history", tag="recommend", ok=RecommendationList, errors=(400, 413, 415, 503))
-def recommend_for_history(json: TopNRequest) -> RecommendationList:
+@documented("recommend_for_history", tag="recommend", ok=RecommendationList, errors=(404, 503))
+def recommend_for_history(json: TopNRequest) -> dict[str, Any]:
     """Suggest items for a history the server need not know, best first.
 
-    With `user_id`, what is known about the user counts too. Without any known item, the most popular are the answer.
+    With `user_id`, the history in the event log counts too. Without any known item, the most popular are the answer.
+    """
+    recommender, asked, prepared = _understood(json)
+    body = _answer(recommender, recommender.answer([prepared])[0], json.user_id, asked)
+    return _recorded(body, recommender, json.user_id, json)
+
+
+@bp.post("/recommendations/batch")
+@documented("recommend_batch", tag="recommend", ok=BatchAnswer, errors=(404, 503))
+def recommend_batch(json: BatchRequest) -> dict[str, Any]:
+    """Answer many requests at once: one pass through the model for all of them.
+
+    A part that cannot be answered has the status and the error it would have alone; the others are answered.
+    """
+    limit = state().settings.max_batch
+    if len(json.requests) > limit:
+        raise invalid("requests", f"{len(json.requests)} requests are over this server's limit of {limit}")
+    defaults = json.model_dump(include={"n", "model"}, exclude_none=True)
+    results: list[dict[str, Any]] = [{} for _ in json.requests]
+    by_model: dict[str, list[tuple[int, TopNRequest, Asked, Prepared]]] = {}
+    recommenders: dict[str, Recommender] = {}
+    for place, part in enumerate(json.requests):
+        try:
+            request = _part(part, defaults)
+            recommender, asked, prepared = _understood(request, recommenders)
+        except (ApiError, DataError) as error:
+            results[place] = _failed(error)
+        else:
+            by_model.setdefault(recommender.version, []).append((place, request, asked, prepared))
+            recommenders[recommender.version] = recommender
+    for version, parts in by_model.items():
+        recommender = recommenders[version]
+        for (place, request, asked, _), found in zip(
+            parts, recommender.answer([prepared for *_, prepared in parts]), strict=True
+        ):
+            body = _answer(recommender, found, request.user_id, asked)
+            _recorded(body, recommender, request.user_id, request)
+            results[place] = {"status": 200, "body": body, "error": None}
+    return {"results": results, "took_ms": took_ms()}
+
+
+@bp.post("/rank")
+@documented("rank", tag="recommend", ok=RecommendationList, errors=(404, 503))
+def rank(json: RankRequest) -> dict[str, Any]:
+    """Put a list of items in order for a user or a history, best first.
+
+    What the user has seen and what is unavailable is ranked too: the caller has chosen it. `unknown_items` names what
+    the model does not know, and what is hidden is left out; `short` counts both.
     """
     check_length(json.items, "items")
-    check_length(json.filter.include_items, "filter.include_items")
-    check_length(json.filter.exclude_items, "filter.exclude_items")
-    found = current_recommender().recommend(
-        _history(json.items),
-        wanted_n(json),
-        user_id=json.user_id,
-        offset=json.offset,
-        exclude_seen=json.exclude_seen,
-        include_items=json.filter.include_items,
-        exclude_items=json.filter.exclude_items,
-        categories=json.filter.categories,
+    check_length(json.candidates, "candidates")
+    recommender = _recommender_for(json.user_id, json)
+    asked = asked_of(recommender, json.user_id, json, strict=json.strict)
+    found = recommender.rank_candidates(asked.history, json.candidates, asked.user_id, explain=json.explain)
+    body = _recorded(_answer(recommender, found, json.user_id, asked), recommender, json.user_id, json)
+    unknown = [item_id for item_id in json.candidates if item_id not in recommender.items]
+    return body | {"unknown_items": list(dict.fromkeys([*asked.unknown, *unknown]))}
+
+
+def _recommender_for(user_id: str | None, asked: TopNQuery | History) -> Recommender:
+    """The model that the request names; the one of the user's variant, if it names none and an experiment runs."""
+    variant = _variant(user_id, asked)
+    if variant is not None:
+        try:
+            return current_recommender(variant)
+        except ApiError as error:  # a variant that cannot be loaded must not cost its users their answers
+            logger.warning("variant %s of the experiment cannot serve: %s", variant, error.message)
+    return current_recommender(asked.model)
+
+
+def _variant(user_id: str | None, asked: TopNQuery | History) -> str | None:
+    experiment = state().settings.experiment
+    if experiment is None or user_id is None or "model" in asked.model_fields_set:
+        return None
+    return variant_of(experiment, user_id)
+
+
+def _recorded(
+    body: dict[str, Any], recommender: Recommender, user_id: str | None, asked: TopNQuery | History
+) -> dict[str, Any]:
+    """The answer, once it is noted for the experiment that it belongs to, if any."""
+    api, variant = state(), _variant(user_id, asked)
+    if variant is not None and user_id is not None and api.settings.experiment is not None:
+        if recommender.version != api.served.version_of(variant):
+            return body  # another model had to stand in
+        api.recorder.record(
+            body["recommendation_id"],
+            user_id,
+            recommender.version,
+            body["strategy"],
+            variant,
+            api.settings.experiment.name,
+        )
+    return body
+
+
+def _understood(
+    asked: TopNRequest, known: dict[str, Recommender] | None = None
+) -> tuple[Recommender, Asked, Prepared]:
+    """Check one request against the server's limits, and find its model and its history."""
+    check_length(asked.items, "items")
+    check_length(asked.filter.include_items, "filter.include_items")
+    check_length(asked.filter.exclude_items, "filter.exclude_items")
+    n = wanted_n(asked)
+    recommender = _recommender_for(asked.user_id, asked)
+    if known:  # all parts of a batch see one state of a model
+        recommender = known.get(recommender.version, recommender)
+    found = asked_of(recommender, asked.user_id, asked, strict=asked.strict)
+    unknown = [i for i in asked.filter.include_items or () if i not in recommender.items]
+    found = found._replace(unknown=list(dict.fromkeys([*found.unknown, *unknown])))
+    query = Query(
+        history=found.history,
+        n=n,
+        user_id=found.user_id,
+        offset=asked.offset,
+        exclude_seen=asked.exclude_seen,
+        include_items=asked.filter.include_items,
+        exclude_items=asked.filter.exclude_items,
+        categories=asked.filter.categories,
+        available_only=asked.filter.available_only,
+        diversity=asked.diversity,
+        explain=asked.explain,
+        seen=found.seen,
     )
-    return _answer(found, json.user_id)
+    return recommender, found, recommender.prepare(query)
 
 
-def _history(items: list[HistoryItem]) -> dict[str, float | None]:
-    """Item id -> weight, earliest first; of an item that comes twice the latest counts, the later one among equals."""
-    in_time = sorted(items, key=lambda item: item.timestamp or NEVER_OUTDATED)  # stable
-    weights: dict[str, float | None] = {}
-    for item in in_time:
-        weights.pop(item.item_id, None)  # it moves to its later place: some models go by the order
-        weights[item.item_id] = item.weight
-    return weights
+def _part(part: Any, defaults: dict[str, Any]) -> TopNRequest:
+    if not isinstance(part, dict):
+        raise invalid("requests", "each request is a JSON object: { ... }")
+    try:
+        return TopNRequest.model_validate(defaults | part)
+    except ValidationError as error:
+        refuse_invalid(error)
 
 
-def _answer(found: Recommendations, user_id: str | None) -> RecommendationList:
-    return RecommendationList(
-        recommendation_id=f"r_{uuid.uuid4().hex}",
-        model_version=current_recommender().version,
-        user_id=user_id,
-        strategy=found.strategy,
-        items=[RankedItemOut.model_validate(item) for item in found.items],
-        short=found.short,
-        unknown_items=list(found.unknown_items),
-        next_offset=found.next_offset,
-        took_ms=took_ms(),
-    )
+def _failed(error: Exception) -> dict[str, Any]:
+    status, detail = detail_of(error)
+    return {"status": int(status), "body": None, "error": detail.model_dump()}
+
+
+def _answer(
+    recommender: Recommender, found: Recommendations, user_id: str | None, asked: Asked
+) -> dict[str, Any]:
+    """The body of a `RecommendationList`: a dictionary, since validating what we have built takes longer than building it."""
+    return {
+        "recommendation_id": f"r_{uuid.uuid4().hex}",
+        "model_version": recommender.version,
+        "user_id": user_id,
+        "strategy": found.strategy,
+        "items": [_ranked(item) for item in found.items],
+        "short": found.short,
+        "unknown_items": asked.unknown,
+        "next_offset": found.next_offset,
+        "took_ms": round((time.perf_counter() - g.started) * 1000, 3),
+    }
+
+
+def _ranked(item: RankedItem) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "item_id": item.item_id,
+        "score": item.score,
+        "rank": item.rank,
+        "title": item.title,
+    }
+    if item.explanation:
+        body["explanation"] = [vars(reason) for reason in item.explanation]
+    return body

@@ -1,5 +1,6 @@
 """What requests may say and what answers look like; the OpenAPI document is made from these."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -16,6 +17,8 @@ from pydantic import (
 from recae.recommender import MAX_WEIGHT
 
 MAX_ID_LENGTH = 256
+MAX_OFFSET = 2**31 - 1
+MAX_EXPLAIN = 100
 
 
 def read_id(value: Any) -> str:
@@ -42,6 +45,12 @@ def _json_type(value: object) -> str:
     return names.get(type(value), "null")
 
 
+def _read_time(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str | datetime):
+        raise ValueError("a time is ISO 8601 with a zone, or seconds since 1970")  # noqa: TRY004 - pydantic's way
+    return value
+
+
 Id = Annotated[
     str,
     BeforeValidator(read_id),
@@ -51,6 +60,12 @@ Id = Annotated[
 ]
 Category = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 Weight = Annotated[float, Strict(), Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
+ModelName = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
+Time = Annotated[
+    AwareDatetime,
+    BeforeValidator(_read_time),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]}),
+]
 Categories = Annotated[list[Category], Field(max_length=100)]
 
 
@@ -60,26 +75,50 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-class TopNQuery(Request):
-    """Query of the recommendations for a user."""
+class HasN(Request):
+    """Base of requests for a list."""
 
     n: int = Field(10, ge=1)
     """How many items; at most the server's limit, 1,000 by default."""
-    offset: int = Field(0, ge=0)
+
+
+class TopNQuery(HasN):
+    """Query of the recommendations for a user."""
+
+    offset: int = Field(0, ge=0, le=MAX_OFFSET)
     """How many places to skip; `next_offset` of the previous answer goes here."""
     exclude_seen: bool = True
     """Leave out what is in the user's history."""
     category: Categories = []
     """Recommend only items of any of these categories. May be repeated."""
+    available_only: bool = True
+    """Leave out what the catalogue calls unavailable. What is hidden is always left out."""
+    diversity: float = Field(0.0, ge=0.0, le=1.0, allow_inf_nan=False)
+    """From relevance alone, 0, to items as unlike each other as can be found among the best, 1."""
+    explain: int = Field(0, ge=0, le=MAX_EXPLAIN)
+    """Name so many items of the history that speak for each recommended one."""
     strict: bool = False
     """Answer 404 for an unknown user, in place of popular items."""
+    model: ModelName = "current"
+    """Which model: `current`, a stored version, or a name from the server's settings."""
 
 
-class SimilarQuery(Request):
+class SimilarQuery(HasN):
     """Query of the items similar to one."""
 
-    n: int = Field(10, ge=1)
-    """How many items; at most the server's limit, 1,000 by default."""
+    available_only: bool = True
+    """Leave out what the catalogue calls unavailable."""
+    model: ModelName = "current"
+    """Which model: `current`, a stored version, or a name from the server's settings."""
+
+
+class PopularQuery(HasN):
+    """Query of the most popular items."""
+
+    category: Categories = []
+    """Only items of any of these categories. May be repeated."""
+    available_only: bool = True
+    """Leave out what the catalogue calls unavailable."""
 
 
 class HistoryItem(Request):
@@ -88,8 +127,8 @@ class HistoryItem(Request):
     item_id: Id
     weight: Weight | None = None
     """How much it counts, or the rating given. Default: 1, or the mean rating. Refused by models that go by order."""
-    timestamp: AwareDatetime | None = None
-    """When it happened; without a time it comes last. Models that go by order read the history in this order, and as
+    timestamp: Time | None = None
+    """When it happened: ISO 8601 with a zone, or seconds since 1970; without a time it comes last. Models that go by order read the history in this order, and as
     listed among equals. Of an item that comes twice the latest counts; without a time, the one named last."""
 
 
@@ -106,30 +145,61 @@ class Filter(Request):
     """Never these."""
     categories: Categories = []
     """Only items of any of these."""
+    available_only: StrictBool = True
+    """Leave out what the catalogue calls unavailable. What is hidden is always left out."""
 
 
-class TopNRequest(Request):
-    """A history to recommend for; without any the popular items are the answer."""
+class History(Request):
+    """Whom a request is about: a user, a history, or both; with neither the popular items are the answer."""
 
     user_id: Id | None = None
-    """Adds what is known about this user to `items`."""
+    """The user's history is read from the event log as it is now, and `items` are added to it."""
     items: list[
         Annotated[HistoryItem, BeforeValidator(_as_object, json_schema_input_type=Id | HistoryItem)]
     ] = []
     """The history: ids, or objects with a weight. At most the server's limit, 10,000 by default."""
+    explain: Annotated[int, Strict(), Field(ge=0, le=MAX_EXPLAIN)] = 0
+    """Name so many items of the history that speak for each recommended one."""
+    strict: StrictBool = False
+    """Answer 404 for an unknown user, in place of popular items."""
+    model: ModelName = "current"
+    """Which model: `current`, a stored version, or a name from the server's settings."""
+
+
+class TopNRequest(History, HasN):
+    """Whom to recommend to, and what."""
+
     n: Annotated[int, Strict(), Field(ge=1)] = 10
     """How many items; at most the server's limit, 1,000 by default."""
-    offset: Annotated[int, Strict(), Field(ge=0)] = 0
+    offset: Annotated[int, Strict(), Field(ge=0, le=MAX_OFFSET)] = 0
     """How many places to skip; `next_offset` of the previous answer goes here."""
     exclude_seen: StrictBool = True
     """Leave out what is in the history."""
-    filter: Filter = Filter()
+    diversity: Annotated[float, Strict(), Field(ge=0.0, le=1.0, allow_inf_nan=False)] = 0.0
+    """From relevance alone, 0, to items as unlike each other as can be found among the best, 1."""
+    filter: Filter = Field(default_factory=Filter)
+
+
+class RankRequest(History):
+    """A list to put in order for somebody."""
+
+    candidates: list[Id] = Field(min_length=1)
+    """The items to rank; all are answered but those that are unknown or hidden. At most 10,000 by default."""
 
 
 class Answer(BaseModel):
     """Base of what the server sends."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True, use_attribute_docstrings=True)
+
+
+class ExplanationOut(Answer):
+    """An item of the history that speaks for a recommended one."""
+
+    item_id: str
+    title: str | None
+    contribution: float
+    """What it adds to the score, in the unit of the scores."""
 
 
 class RankedItemOut(Answer):
@@ -143,6 +213,13 @@ class RankedItemOut(Answer):
     title: str | None
 
 
+class RecommendedItem(RankedItemOut):
+    """One place in a ranking for somebody."""
+
+    explanation: tuple[ExplanationOut, ...] = ()
+    """Only if it was asked for: the items of the history that speak for this one, the strongest first."""
+
+
 class RecommendationList(Answer):
     """Recommended items, best first."""
 
@@ -150,14 +227,24 @@ class RecommendationList(Answer):
     model_version: str
     user_id: str | None
     strategy: Literal["model", "fold_in", "fallback"]
-    """From the user's known history, from the history sent, or the most popular items."""
-    items: list[RankedItemOut]
+    """From what the model learned of the user, from the history in the event log or the request, or the most popular."""
+    items: list[RecommendedItem]
     short: str | None
     """Why there are fewer items than asked for."""
     unknown_items: list[str]
     """Ids of the request that the model does not know; they were left out."""
     next_offset: int | None
     """Where the next page begins, if there is one."""
+    took_ms: float
+
+
+class PopularList(Answer):
+    """Items that most training users have, most popular first; the score is their number."""
+
+    model_version: str
+    items: list[RankedItemOut]
+    short: str | None
+    """Why there are fewer items than asked for."""
     took_ms: float
 
 
@@ -171,21 +258,6 @@ class SimilarList(Answer):
     short: str | None
     """Why there are fewer items than asked for."""
     took_ms: float
-
-
-class Live(Answer):
-    """The process answers."""
-
-    status: Literal["live"] = "live"
-
-
-class Ready(Answer):
-    """The process can recommend."""
-
-    status: Literal["ready"] = "ready"
-    model_version: str
-    problem: str | None
-    """Why a newer model could not be loaded, if so; the one named here goes on serving."""
 
 
 class ErrorDetail(Answer):

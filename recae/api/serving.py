@@ -1,34 +1,56 @@
-"""The model in service: loaded in the background, replaced when another one is promoted."""
+"""The models in service: the promoted one, replaced when another one is, and others that requests name."""
 
 import logging
 import threading
 import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
-from recae.api.errors import not_ready
-from recae.errors import RecaeError
+from recae.api.errors import ApiError, not_ready
+from recae.errors import ArtifactError, EventLogError, RecaeError
 from recae.recommender import Recommender
 
 if TYPE_CHECKING:
+    from recae.api.live_items import LiveItems
     from recae.artifacts import ModelStore
 
 logger = logging.getLogger(__name__)
 
+CURRENT = "current"
 RETRY_S = 30.0
 """A version that could not be loaded is tried again after this long: reading and hashing it is work."""
 
 
 class ServedModel:
-    """Hands out the recommender in service; requests keep the one they started with.
+    """Hands out recommenders; a request keeps the one it started with.
 
     Args:
-        store: where promoted versions are; None for a recommender that never changes.
+        store: where versions are; None for a recommender that never changes.
         recommender: what to serve until the store says otherwise.
+        live: the catalogue as it is now; None for the one that each model was trained with.
+        named: further names of versions.
+        max_others: most models kept in memory beside the one in service.
     """
 
-    def __init__(self, store: "ModelStore | None" = None, recommender: Recommender | None = None) -> None:
+    def __init__(
+        self,
+        store: "ModelStore | None" = None,
+        recommender: Recommender | None = None,
+        *,
+        live: "LiveItems | None" = None,
+        named: Mapping[str, str] | None = None,
+        max_others: int = 2,
+    ) -> None:
         self._store = store
         self._recommender = recommender
+        self._live = live
+        self._named = dict(named or {})
+        self._max_others = max_others
+        self._others: OrderedDict[str, Recommender] = OrderedDict()
+        self._changing = threading.RLock()  # whoever exchanges recommenders
+        self._loading = threading.Lock()  # whoever reads another model, which may take seconds
         self._failed: tuple[str | None, float] = (None, 0.0)  # version, monotonic time
         self._closed = threading.Event()
         self.problem: str | None = None if recommender else "the model is being loaded; ask again in a moment"
@@ -41,37 +63,99 @@ class ServedModel:
         """Version in service, or "none"."""
         return self._recommender.version if self._recommender else "none"
 
-    def recommender(self) -> Recommender:
-        """The recommender in service.
+    def recommender(self, model: str = CURRENT) -> Recommender:
+        """The recommender in service, or the one of another model.
+
+        Args:
+            model: "current", a version, or a name of the settings.
 
         Raises:
-            ApiError: 503 with the reason, if no model is loaded yet.
+            ApiError: 503 with the reason, if no model is loaded yet or the one named cannot be; 404, if there is none.
         """
-        if self._recommender is None:
-            raise not_ready(self.problem or "no model is loaded")
+        if self._live is not None and not self._live.is_loaded:
+            self.follow_items()
+        version = self._named.get(model, model)
+        if version in (CURRENT, self.version):
+            if self._recommender is None:
+                raise not_ready(self.problem or "no model is loaded")
+            return self._recommender
+        found = self._others.get(version)
+        if found is None:
+            return self._load_other(model, version)
+        with self._changing:
+            if version in self._others:
+                self._others.move_to_end(version)
+        return found
+
+    def version_of(self, model: str) -> str:
+        """The version that a name stands for now."""
+        version = self._named.get(model, model)
+        return self.version if version == CURRENT else version
+
+    def peek(self) -> Recommender | None:
+        """The recommender in service, or None; asks no database."""
         return self._recommender
 
+    def is_removed(self, item_id: str) -> bool:
+        """Whether an item was removed from the catalogue, and not stored again since."""
+        return self._live is not None and self._live.is_removed(item_id)
+
     def refresh(self) -> None:
-        """Load the promoted version, unless it is loaded already."""
-        if self._store is None:
-            return
-        version = None
+        """Read what has changed among the items, and load the promoted version, unless it is loaded already."""
+        version, items_problem = None, None
         try:
-            version = self._store.current()
+            version = self._store.current() if self._store is not None else self.version
+            if version is not None:  # without a model nothing is shown, and no database is made
+                items_problem = self._items_problem()
+            if self._store is None:
+                return
             if version is None:
                 self.problem = f"no model is in service in {self._store.root}; run `recae train`"
                 return
             if version != self.version:
                 if self._failed_lately(version):
                     return
-                self._recommender = _loaded(self._store, version)
+                fresh = _loaded(self._store, version)
+                if self._live is not None and not self._live.is_loaded:  # nothing hidden may show meanwhile
+                    self.problem = items_problem
+                    return
+                with (
+                    self._changing
+                ):  # no change of an item may fall between reading the items and the exchange
+                    self._recommender = self._live.over(fresh) if self._live else fresh
                 self.loaded.set()
                 logger.info("model version %s is in service", version)
-            self.problem = None
+            self.problem = items_problem
         except Exception as error:  # whatever is wrong with a version, the one in service goes on
             self._failed = (version, time.monotonic())
             self.problem = str(error) if isinstance(error, RecaeError) else f"{type(error).__name__}: {error}"
             logger.exception("model version %s cannot be loaded", version)
+
+    def _items_problem(self) -> str | None:
+        """Why the items cannot be followed; what was read of them before goes on to count."""
+        try:
+            self.follow_items()
+        except EventLogError as error:
+            logger.warning("items cannot be followed: %s", error)
+            return str(error)
+        return None
+
+    def follow_items(self) -> None:
+        """Bring all loaded models to the catalogue as it is now.
+
+        Raises:
+            EventLogError: if the database fails.
+        """
+        if self._live is None:
+            return
+        with self._changing:
+            changed = self._live.poll()
+            if not changed:
+                return
+            for version, other in self._others.items():
+                self._others[version] = other.with_items(changed)
+            if self._recommender is not None:
+                self._recommender = self._recommender.with_items(changed)
 
     def watch(self, every_s: float) -> Self:
         """Refresh now and then every so many seconds, in a background thread, until `close`."""
@@ -87,6 +171,27 @@ class ServedModel:
     def close(self) -> None:
         """Stop watching."""
         self._closed.set()
+
+    def _load_other(self, model: str, version: str) -> Recommender:
+        if self._store is None or version not in self._store.versions():
+            names = ", ".join([CURRENT, *self._named])
+            message = (
+                f"there is no model {model!r}; expected {names}, or a stored version, see GET /v1/models"
+            )
+            raise ApiError(HTTPStatus.NOT_FOUND, "unknown_model", message, "model")
+        with self._loading:
+            found = self._others.get(version)  # another request may have loaded it meanwhile
+            if found is not None:
+                return found
+            try:
+                fresh = _loaded(self._store, version)
+            except ArtifactError as error:
+                raise not_ready(str(error)) from error
+            with self._changing:
+                found = self._others[version] = self._live.over(fresh) if self._live else fresh
+                while len(self._others) > self._max_others:
+                    self._others.popitem(last=False)
+        return found
 
     def _failed_lately(self, version: str) -> bool:
         failed, when = self._failed

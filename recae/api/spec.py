@@ -1,37 +1,52 @@
-"""The OpenAPI document, made from the routes and their schemas."""
+"""The OpenAPI document, made from the routes and their schemas, and the checks that keep requests to it.
 
-from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+SpecTree makes the document. The checks are ours: SpecTree would validate answers a second time, read every header, and
+take an unreadable body for an empty one.
+"""
 
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache, wraps
+from inspect import signature
+from typing import Any, TypeAlias
+from urllib.parse import parse_qs
+
+from flask import Response as FlaskResponse
+from flask import request
 from flask.typing import ResponseReturnValue
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel, ValidationError
 from spectree import Response, SpecTree
 
 import recae
-from recae.api.errors import refuse_invalid
-from recae.api.schemas import ErrorBody
+from recae.api.bodies import read_json, refuse_query
+from recae.api.errors import invalid, refuse_invalid
+from recae.api.schemas import MAX_ID_LENGTH, ErrorBody
 
 ERRORS = {
     400: "The body is no JSON",
-    404: "The model does not know what the path names",
+    404: "There is nothing that the path names, or the model named does not exist",
+    409: "The state of the server does not allow it; the message tells why",
     413: "The body is larger than this server takes",
     415: "The body is not declared as JSON",
     422: "A part of the request, named by `field`, cannot be used",
     500: "The server made a mistake; its log tells more under the `request_id`",
-    503: "No model is loaded yet; try again after `Retry-After` seconds",
+    503: "No model is loaded yet, or the event log cannot be reached; try again after `Retry-After` seconds",
 }
 """In the document's words, not Python's phrases, which change between its versions."""
 
-View: TypeAlias = Callable[..., BaseModel]
+BODY_ERRORS = (400, 413, 415)
+
+Body: TypeAlias = BaseModel | Mapping[str, Any]
+View: TypeAlias = Callable[..., Body]
 Route: TypeAlias = Callable[..., ResponseReturnValue]
 
 tree = SpecTree(
     "flask",
     title="recae",
     version=recae.__version__,
-    description="Recommendations from an autoencoder: for known users, for any history, and by similarity.",
+    description="Recommendations from an autoencoder: for users as the event log knows them now, for any history, and "
+    "by similarity; and the events and items they are made from.",
     mode="strict",
-    before=refuse_invalid,
     validation_error_model=ErrorBody,
     naming_strategy=lambda model: model.__name__,
     nested_naming_strategy=lambda _parent, child: child,
@@ -39,23 +54,86 @@ tree = SpecTree(
 
 
 def documented(
-    operation_id: str, *, tag: str, ok: type[BaseModel], errors: tuple[int, ...] = ()
+    operation_id: str, *, tag: str, ok: type[BaseModel], errors: tuple[int, ...] = (), status: int = 200
 ) -> Callable[[View], Route]:
-    """Validate a view's ``query`` and ``json`` parameters, turn its schema into JSON, and document both.
+    """Validate a view's ``query`` and ``json`` parameters, turn its answer into JSON, and document both.
+
+    The view returns a schema, or for speed a dictionary that is known to follow it.
 
     Args:
         operation_id: its name in the OpenAPI document.
         tag: the group it is shown in.
         ok: schema of the answer.
-        errors: statuses it may answer with, beside 422 and 500.
+        errors: statuses it may answer with, beside 422, 500 and those of bodies.
+        status: of the answer.
     """
-    models: dict[str, Any] = {f"HTTP_{status}": (ErrorBody, ERRORS[status]) for status in (*errors, 422, 500)}
-    response = Response(HTTP_200=(ok, "The answer"), **models)
-    validated = tree.validate(resp=response, tags=[tag], operation_id=operation_id)
-    return cast("Callable[[View], Route]", validated)
+
+    def decorate(view: View) -> Route:
+        schemas = {name: view.__annotations__.get(name) for name in ("query", "json")}
+        all_errors = sorted({*errors, *(BODY_ERRORS if schemas["json"] else ()), 422, 500})
+        models: dict[str, Any] = {f"HTTP_{code}": (ErrorBody, ERRORS[code]) for code in all_errors}
+        response = Response(**{f"HTTP_{status}": (ok, "The answer")}, **models)
+        described = tree.validate(resp=response, tags=[tag], operation_id=operation_id)(view)
+        takes_query, takes_json = (name in signature(view).parameters for name in ("query", "json"))
+
+        @wraps(described)
+        def route(**arguments: Any) -> ResponseReturnValue:
+            if takes_query:
+                arguments["query"] = _query(schemas["query"], request.query_string)
+            elif request.query_string:
+                refuse_query(request.args, has_body=takes_json)
+            if takes_json:
+                arguments["json"] = _validated(schemas["json"], read_json())
+            return FlaskResponse(_json(view(**arguments)), status=status, mimetype="application/json")
+
+        return route
+
+    return decorate
 
 
 def document() -> dict[str, Any]:
     """The OpenAPI document of the current application."""
-    found: dict[str, Any] = tree.spec
+    found: dict[str, Any] = json.loads(json.dumps(tree.spec))
+    for path in found["paths"].values():
+        for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "path":
+                    parameter["schema"] = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}
+                    parameter["description"] = "An id; what a URL cannot hold is percent-encoded."
     return found
+
+
+@lru_cache(maxsize=4_096)
+def _query(schema: type[BaseModel], query_string: bytes) -> BaseModel:
+    """The query as its schema has it. Schemas of queries are not changed by views, so equal ones are read once."""
+    text = query_string.decode("utf-8", "replace")
+    try:
+        pairs = parse_qs(text, keep_blank_values=True, errors="replace")
+    except ValueError:
+        raise invalid("query", "it has too many parts") from None
+    single = {
+        name: values[0] if len(values) == 1 and not _is_list(schema, name) else values
+        for name, values in pairs.items()
+    }
+    return _validated(schema, single)
+
+
+def _is_list(schema: type[BaseModel], name: str) -> bool:
+    field = schema.model_fields.get(name)
+    return field is not None and getattr(field.annotation, "__origin__", None) is list
+
+
+def _validated(schema: Any, value: Any) -> BaseModel:
+    if isinstance(value, dict | list) or issubclass(schema, RootModel):
+        try:
+            found: BaseModel = schema.model_validate(value)
+        except ValidationError as error:
+            refuse_invalid(error)
+        return found
+    raise invalid("body", "expected a JSON object: { ... }")
+
+
+def _json(body: Body) -> str:
+    if isinstance(body, BaseModel):
+        return body.model_dump_json(exclude_unset=False)
+    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -44,7 +44,20 @@ def main() -> None:
 
 
 def _add_commands() -> None:
-    from recae.cli import ask, demo, doctor, events, ingest, items, learn, nightly, operate, simulate, tune
+    from recae.cli import (
+        ask,
+        demo,
+        doctor,
+        events,
+        experiment,
+        ingest,
+        items,
+        learn,
+        nightly,
+        operate,
+        simulate,
+        tune,
+    )
 
     for command in (
         demo.demo,
@@ -64,6 +77,7 @@ def _add_commands() -> None:
         nightly.schedule,
         nightly.runs,
         simulate.simulate,
+        experiment.experiment,
         doctor.doctor,
     ):
         cli.add_command(command)

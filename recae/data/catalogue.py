@@ -100,7 +100,7 @@ class Catalogue:
 
     def title(self, item_id: str) -> str | None:
         """The title to show, with its year: ``Toy Story (1995)``; None if unknown."""
-        return _shown(self.item(item_id))
+        return shown_title(self.item(item_id))
 
     def categories(self, item_id: str) -> tuple[str, ...]:
         """The item's categories; none for an unknown id."""
@@ -128,7 +128,7 @@ class Catalogue:
         index: dict[str, list[str]] = {}
         for item in self._items:
             if item.title is not None:
-                for key in {_folded(item.title), _folded(_shown(item) or "")}:
+                for key in {_folded(item.title), _folded(shown_title(item) or "")}:
                     index.setdefault(key, []).append(item.item_id)
         return index
 
@@ -150,7 +150,8 @@ class Catalogue:
         return f"Catalogue({len(self):,} items)"
 
 
-def _shown(item: Item) -> str | None:
+def shown_title(item: Item) -> str | None:
+    """The title with its year, ``Toy Story (1995)``; None if there is none."""
     return item.title if item.title is None or item.year is None else f"{item.title} ({item.year})"
 
 

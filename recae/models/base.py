@@ -2,7 +2,7 @@
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -225,6 +225,30 @@ class Model(Attribution):
         """
         self._fitted()
         return self._score(self._checked(histories))
+
+    def score_row(self, columns: Positions, values: Scores) -> Scores:
+        """Score every item for one history that is known to be sound, as :meth:`score` does, without its checks.
+
+        Args:
+            columns: shape (n,), distinct, ascending.
+            values: shape (n,), finite.
+
+        Returns:
+            Fresh float32 array, shape (n_items_,).
+        """
+        bounds = np.array([0, len(columns)], dtype=np.int32)
+        scores: Scores = self._score(csr_array((values, columns, bounds), shape=(1, self.n_items_)))[0]
+        return scores
+
+    def score_rows(self, rows: Sequence[tuple[Positions, Scores]]) -> Scores:
+        """As :meth:`score_row` for several histories at once, shape (n_rows, n_items_)."""
+        if not rows:
+            return np.empty((0, self.n_items_), dtype=np.float32)
+        bounds = np.zeros(len(rows) + 1, dtype=np.int32)
+        np.cumsum([len(columns) for columns, _ in rows], out=bounds[1:])
+        columns = np.concatenate([columns for columns, _ in rows])
+        values = np.concatenate([values for _, values in rows])
+        return self._score(csr_array((values, columns, bounds), shape=(len(rows), self.n_items_)))
 
     @abstractmethod
     def _score(self, histories: csr_array) -> Scores:

@@ -63,16 +63,17 @@ class LinearAutoencoder(Model):
         self.n_choices_ = np.bincount(histories.indices, minlength=n_items).astype(np.float32)
 
     def _score(self, histories: csr_array) -> Scores:
-        scale = self._scale
-        inputs = csr_array(
-            (histories.data / scale[histories.indices], histories.indices, histories.indptr),
-            shape=histories.shape,
-        )
+        negated, scale = self._factors
+        inputs = histories
+        if scale is not None:
+            data = histories.data / scale[histories.indices]
+            inputs = csr_array((data, histories.indices, histories.indptr), shape=histories.shape)
         scores = sparse_times_dense(inputs, self.precision_)  # (n_rows, n_items)
-        scores *= -self._multipliers
+        scores *= negated
         rows = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
         scores[rows, histories.indices] += inputs.data
-        scores *= scale
+        if scale is not None:
+            scores *= scale
         return scores
 
     def _contributions(self, history: csr_array, items: Positions) -> Scores:
@@ -96,6 +97,16 @@ class LinearAutoencoder(Model):
         similar: Scores = self.precision_[wanted] * -scale[wanted, None] * scale
         similar[:, self.n_choices_ == 0] = 0.0
         return similar
+
+    @property
+    def _factors(self) -> tuple[Vector, Vector | None]:
+        """-mu and D^alpha, each (n_items,), None for all ones; kept, since reading P's diagonal for each request is work."""
+        kept: tuple[Scores, LinearConfig, Vector, Vector | None] | None = vars(self).get("_kept")
+        if kept is None or kept[0] is not self.precision_ or kept[1] is not self.config:
+            scale = self._scale if self._setting("item_rescaling") else None
+            kept = self.precision_, self.config, -self._multipliers, scale
+            vars(self)["_kept"] = kept
+        return kept[2:]
 
     @property
     def _multipliers(self) -> Vector:

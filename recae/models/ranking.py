@@ -26,6 +26,9 @@ WORTH_GROUPING: Final = 8
 """From so many times the scores that are looked through in the end, it is faster to look at maxima first."""
 
 
+GROUP: Final = 32
+"""Columns of a group where a single row is ranked."""
+
 FEW_ROWS: Final = 8
 """Below so many rows, the calls that grouping needs cost more than it saves."""
 
@@ -122,6 +125,31 @@ def top_n(
     ids = np.take_along_axis(ids, order, axis=1)
     best = np.take_along_axis(best, order, axis=1)
     return (ids if items is None else items[ids]).astype(np.int32), best
+
+
+def best_of(scores: Scores, n: int) -> tuple[Positions, Scores]:
+    """Columns of the ``n`` highest scores of one row, in the order of :func:`top_n`, for a fraction of its time.
+
+    Args:
+        scores: shape (n_items,), without NaN.
+        n: from 0 to n_items.
+
+    Returns:
+        ``(ids, scores)``, int32 and float32, each (n,).
+    """
+    if not n:
+        return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
+    n_groups = len(scores) // GROUP
+    looked_at = scores
+    if (
+        n_groups > WORTH_GROUPING * n
+    ):  # the n-th highest maximum is reached by n scores at least: one pass, few are left
+        maxima = scores[: n_groups * GROUP].reshape(n_groups, GROUP).max(axis=1)
+        looked_at = scores[scores >= np.partition(maxima, n_groups - n)[n_groups - n]]
+    cut = np.partition(looked_at, len(looked_at) - n)[len(looked_at) - n]
+    reached = np.flatnonzero(scores >= cut)  # n, and more where other columns have the lowest score too
+    chosen = reached[np.argsort(-scores[reached], kind="stable")[:n]]
+    return chosen.astype(np.int32), scores[chosen]
 
 
 def _some_best(scores: torch.Tensor, n: int) -> tuple[NDArray[np.int64], Scores, Flags]:

@@ -29,9 +29,12 @@ def test_the_committed_description_is_what_the_server_says(client):
 
 def test_every_route_is_described(app, client):
     described = client.get("/openapi.json").json["paths"]
-    routes = {str(rule).replace("<path:", "{").replace(">", "}") for rule in app.url_map.iter_rules()}
+    routes = {
+        str(rule).replace("<id:", "{").replace("<", "{").replace(">", "}")
+        for rule in app.url_map.iter_rules()
+    }
 
-    assert set(described) == routes - {"/openapi.json"}
+    assert set(described) == routes - {"/openapi.json", "/docs", "/docs/style.css"}
 
 
 def test_every_answer_carries_the_model_version_and_a_request_id(client):
@@ -57,7 +60,7 @@ def test_the_callers_request_id_is_kept_if_it_is_sane(client):
         ("GET", "/v1/users//recommendations", 404, "not_found"),
         ("GET", "/v1/recommendations", 405, "method_not_allowed"),
         ("POST", "/v1/recommendation", 404, "not_found"),
-        ("DELETE", "/v1/items/a/similar", 405, "method_not_allowed"),
+        ("DELETE", "/v1/popular", 405, "method_not_allowed"),
     ],
 )
 def test_errors_of_flask_itself_have_the_same_shape(client, method, path, status, code):
@@ -122,3 +125,24 @@ def test_whatever_bytes_are_posted_the_answer_is_json_and_never_a_bug(data):
     response = FUZZED.post("/v1/recommendations", data=data, content_type="application/json")
 
     assert response.status_code in {200, 400, 422}, response.text
+
+
+def test_the_page_of_the_description_shows_every_operation_without_scripts_or_other_sites(client):
+    page = client.get("/docs")
+    described = client.get("/openapi.json").json
+
+    assert (page.status_code, page.mimetype) == (200, "text/html")
+    for path, operations in described["paths"].items():
+        assert f"<code>{path}</code>" in page.text
+        for operation in operations.values():
+            assert f'id="{operation["operationId"]}"' in page.text
+    assert "<script" not in page.text
+    assert "://" not in page.text
+    assert client.get("/docs/style.css").mimetype == "text/css"
+
+
+@pytest.mark.parametrize("ending", ["similar", "recommendations", "events"])
+def test_no_id_ends_in_the_name_of_what_an_id_has(client, ending):
+    owner = "items" if ending == "similar" else "users"
+
+    assert client.delete(f"/v1/{owner}/a/{ending}").status_code == 405

@@ -227,7 +227,11 @@ def test_pages_follow_each_other(client):
         ({"filter": {"include_items": ["a"] * 5}}, "filter.include_items"),
         ({"filter": {"exclude_items": ["a"] * 5}}, "filter.exclude_items"),
         ({"filter": {"categories": [""]}}, "filter.categories[0]"),
-        ({"diversity": 0.2}, "diversity"),
+        ({"diversity": 1.2}, "diversity"),
+        ({"diversity": "0.2"}, "diversity"),
+        ({"explain": -1}, "explain"),
+        ({"model": ""}, "model"),
+        ({"filter": {"available_only": 1}}, "filter.available_only"),
     ],
 )
 def test_a_body_that_cannot_be_used_is_422_and_names_the_field(client, body, field):

@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
 from recae.models import ranking
-from recae.models.ranking import NEVER, hits, ndcg, rank, top_n
+from recae.models.ranking import NEVER, best_of, hits, ndcg, rank, top_n
 
 
 def scores_of(*rows):
@@ -134,3 +134,17 @@ def test_ndcg_of_worked_examples():
 def test_a_perfect_list_has_ndcg_1_however_many_targets():
     assert ndcg(np.ones((1, 10), dtype=bool), np.array([25]), 10) == pytest.approx([1.0])
     assert ndcg(np.array([[True, False]]), np.array([1]), 10) == pytest.approx([1.0]), "a list shorter than k"
+
+
+@pytest.mark.parametrize("size", [1, 7, 500, 20_000])
+@pytest.mark.parametrize("decimals", [0, 6])
+def test_one_row_is_ranked_as_a_batch_would_rank_it(size, decimals):
+    random = np.random.default_rng(size)
+    scores = random.normal(size=size).astype(np.float32).round(decimals)
+    for n in {0, 1, min(size, 10), min(size, 100), size}:
+        ids, best = best_of(scores.copy(), n)
+        assert len(ids) == n
+        if n:
+            wanted_ids, wanted = top_n(scores[np.newaxis].copy(), n)
+            assert ids.tolist() == wanted_ids[0].tolist()
+            assert best.tolist() == wanted[0].tolist()

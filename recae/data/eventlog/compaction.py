@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from recae.data.eventlog import partitions, schema
 from recae.data.eventlog.database import Database
+from recae.data.eventlog.events import user_key
 from recae.data.eventlog.partitions import STORED, Partition
 from recae.durable import locked
 from recae.errors import EventLogError
@@ -37,8 +38,17 @@ def archive(database: Database, folder: Path, before: int, watermark: int) -> in
     return moved
 
 
-def delete_user(database: Database, folder: Path, user_id: str) -> int:
-    """Remove a user's events from the live table and all partitions in one transaction; returns how many."""
+def delete_user(database: Database, folder: Path, user_id: str, now: int) -> int:
+    """Remove a user's events from the live table and all partitions in one transaction; returns how many.
+
+    The same transaction removes which recommendations they got, and notes that models trained before know them no more.
+    """
+    key = user_key(user_id)
+
+    def forget(connection: Connection) -> None:
+        connection.execute(delete(schema.recommendations).where(schema.recommendations.c.user_key == key))
+        connection.execute(delete(schema.deleted_users).where(schema.deleted_users.c.user_key == key))
+        connection.execute(insert(schema.deleted_users).values(user_key=key, deleted_at=now))
 
     def others(table: pa.Table) -> Any:
         return pc.not_equal(table.column("user_id"), user_id)
@@ -49,7 +59,7 @@ def delete_user(database: Database, folder: Path, user_id: str) -> int:
             for part in _listed(database)
             if pc.any(pc.equal(partitions.users_in(folder, part), user_id)).as_py()
         ]
-        return _remove(database, folder, affected, others, events.user_id == user_id)
+        return _remove(database, folder, affected, others, events.user_id == user_id, forget)
 
 
 def expire(database: Database, folder: Path, before: int) -> int:
@@ -125,6 +135,7 @@ def _remove(
     affected: list[Partition],
     keep: Callable[[pa.Table], Any],
     live: Any,
+    also: Callable[[Connection], None] | None = None,
 ) -> int:
     """Write the affected partitions anew with what is kept, then exchange all and delete live events at once."""
     removed_keys: list[bytes] = []
@@ -146,6 +157,8 @@ def _remove(
                 delete(schema.archived_keys).where(keys.event_key == bindparam("removed_key")),
                 [{"removed_key": key} for key in removed_keys],
             )
+        if also is not None:
+            also(connection)
         return connection.execute(delete(schema.events).where(live)).rowcount
 
     return database.write(work) + len(removed_keys)

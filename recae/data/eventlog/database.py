@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from recae.data.eventlog.events import Row
+from recae.data.eventlog.events import Recent, Row, user_key
 from recae.data.eventlog.migrations import migrate
 from recae.errors import EventLogError
 
@@ -19,6 +19,11 @@ T = TypeVar("T")
 TRIES = 8
 """How often a transaction is tried that others got in the way of."""
 FIRST_PAUSE_S = 0.02
+
+RECENT = text(
+    "SELECT item_id, value FROM events WHERE user_id = :user_id ORDER BY timestamp DESC, sequence DESC LIMIT :n"
+)
+DELETED = text("SELECT 1 FROM deleted_users WHERE user_key = :user_key")
 
 
 class Database(ABC):
@@ -68,6 +73,13 @@ class Database(ABC):
     @abstractmethod
     def insert(self, connection: Connection, rows: Sequence[Row]) -> int:
         """Store what the log does not hold yet, in this order, and return how many those are."""
+
+    def recent(self, user_id: str, n: int) -> Recent:
+        """The newest ``n`` live events of a user, and whether their events were deleted once."""
+        with self.read() as connection:
+            events = connection.execute(RECENT, {"user_id": user_id, "n": n}).all()
+            deleted = connection.execute(DELETED, {"user_key": user_key(user_id)}).one_or_none()
+        return Recent([(item_id, value) for item_id, value in events], deleted is not None)
 
     @abstractmethod
     def watermark(self) -> int:

@@ -11,16 +11,20 @@ The key is 16 bytes:
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
-from recae.data.acceptance import Acceptance
+from recae.data.acceptance import LONGEST_ID, Acceptance
 from recae.data.rows import CLEANERS, COLUMNS, BadRowError
 
 DEFAULT_TYPE = "view"
 DEFAULT_VALUE = 1.0
+
+FIELDS = frozenset(COLUMNS.names)
+NUMBERS = (int, float)
+LARGE = 1e6
 
 KEY_BYTES, TIME_BYTES = 16, 5
 DIGEST_BYTES = KEY_BYTES - TIME_BYTES
@@ -70,6 +74,15 @@ class Rejected:
     message: str
 
 
+class Recent(NamedTuple):
+    """What the log knows of a user now."""
+
+    events: list[tuple[str, float]]
+    """Item id and value of each event, newest first."""
+    is_deleted: bool
+    """Whether the user's events were deleted once: nothing that was learned before may be used for them."""
+
+
 class Appended(NamedTuple):
     """What became of the events offered."""
 
@@ -91,6 +104,10 @@ def accept(
     rows: list[Row] = []
     rejected: list[Rejected] = []
     for index, event in enumerate(events):
+        row = _plain_row(event, now, acceptance) if type(event) is dict else None
+        if row is not None:
+            rows.append(row)
+            continue
         try:
             rows.append(_row(event._asdict() if isinstance(event, Event) else event, now, acceptance))
         except _RefusedError as refused:
@@ -102,6 +119,38 @@ class _RefusedError(Exception):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.code = f"bad_{field}"
+
+
+def _plain_row(event: dict[str, Any], now: float, acceptance: Acceptance) -> Row | None:
+    """What `_row` makes of an event that needs no cleaning, in a third of the time; None for any that may."""
+    get: Callable[..., Any] = event.get
+    user_id, item_id, event_type = get("user_id"), get("item_id"), get("event_type", DEFAULT_TYPE)
+    value, timestamp = get("value", DEFAULT_VALUE), get("timestamp", now)
+    event_id, recommendation_id = get("event_id"), get("recommendation_id")
+    if not event.keys() <= FIELDS or not (
+        _is_plain(user_id) and _is_plain(item_id) and _is_plain(event_type)
+    ):
+        return None
+    if (event_id is not None and not _is_plain(event_id)) or (
+        recommendation_id is not None and not _is_plain(recommendation_id)
+    ):
+        return None
+    if type(value) not in NUMBERS or type(timestamp) not in NUMBERS:
+        return None
+    if not (-LARGE < value < LARGE and 0 <= timestamp <= acceptance.latest):  # NaN is neither
+        return None
+    return keyed(user_id, item_id, event_type, float(value), int(timestamp), event_id, recommendation_id)
+
+
+def _is_plain(text: Any) -> bool:
+    """A string that every rule lets through: no zero byte, no half surrogate pair, not blank, not endless."""
+    return (
+        type(text) is str
+        and text.isascii()
+        and text.isprintable()
+        and 0 < len(text) <= LONGEST_ID
+        and not text.isspace()
+    )
 
 
 def _row(event: Mapping[str, Any], now: float, acceptance: Acceptance) -> Row:
@@ -178,3 +227,8 @@ def keyed(
 def id_key(event_id: str) -> bytes:
     """The key of an event that has an id."""
     return hashlib.blake2b(event_id.encode(), digest_size=KEY_BYTES).digest()
+
+
+def user_key(user_id: str) -> bytes:
+    """A user in tables that must not spell their ids: BLAKE2b-128."""
+    return id_key(user_id)

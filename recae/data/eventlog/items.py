@@ -4,9 +4,9 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, Table, delete, func, select, update
 
 from recae.data.catalogue import Catalogue, Item
 from recae.data.eventlog import schema
@@ -50,8 +50,21 @@ class StoredItems:
         now = int(self._clock())
         rows = [_row(item, now) for item in given.values()]
         if rows:
-            self._database.write(lambda connection: self._upsert(connection, rows))
+            self._database.write(lambda connection: self._store(connection, rows))
         return len(rows)
+
+    def change(self, item_id: str, work: Callable[[StoredItem | None], StoredItem]) -> StoredItem:
+        """Read one item and store what ``work`` makes of it, None if there is none, in one transaction."""
+
+        def read_and_store(connection: Connection) -> StoredItem:
+            found = connection.execute(
+                select(*COLUMNS).where(schema.items.c.item_id == item_id).with_for_update()
+            ).one_or_none()
+            item = work(None if found is None else _item(found))
+            self._store(connection, [_row(item, int(self._clock()))])
+            return item
+
+        return self._database.write(read_and_store)
 
     def get(self, item_id: str) -> StoredItem:
         """One item.
@@ -67,9 +80,36 @@ class StoredItems:
         return _item(found)
 
     def remove(self, item_id: str) -> bool:
-        """Remove one item; False if there was none of this id."""
+        """Remove one item; False if there was none of this id. It counts as removed in :meth:`changes` either way."""
         statement = delete(schema.items).where(schema.items.c.item_id == item_id)
-        return self._database.write(lambda connection: connection.execute(statement).rowcount) > 0
+
+        def work(connection: Connection) -> int:
+            n = connection.execute(statement).rowcount
+            _note(connection, [item_id])
+            return n
+
+        return self._database.write(work) > 0
+
+    def changes(self, after: int | None = None) -> "Changes":
+        """What was stored or removed since version ``after``; all items for None.
+
+        Costs one look-up where nothing has changed, so that servers can ask again and again.
+        """
+        changed = schema.item_changes.c
+        with self._database.read() as connection:
+            version: int = connection.execute(select(schema.item_version.c.last)).scalar_one()
+            if after == version:
+                return Changes(version, [], [])
+            since = changed.version > (after or 0)
+            noted = connection.execute(select(changed.item_id).where(since)).scalars().all()
+            query = select(*COLUMNS)
+            if after is not None:
+                query = query.join_from(
+                    schema.items, schema.item_changes, schema.items.c.item_id == changed.item_id
+                ).where(since)
+            stored = [_item(row) for row in connection.execute(query)]
+        there = {item.item_id for item in stored}
+        return Changes(version, stored, [item_id for item_id in noted if item_id not in there])
 
     def page(self, n: int, after: str = "", *, available_only: bool = False) -> list[StoredItem]:
         """At most ``n`` items in the order of their ids, from the one after ``after`` on."""
@@ -96,18 +136,42 @@ class StoredItems:
             for item in self
         )
 
-    def _upsert(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
-        if connection.dialect.name == "sqlite":
-            from sqlalchemy.dialects.sqlite import insert
-        else:
-            from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
-        statement = insert(schema.items)
-        changed = {name: statement.excluded[name] for name in rows[0] if name != "item_id"}
-        # in one order, or two writers would deadlock
-        in_order = sorted(rows, key=lambda row: str(row["item_id"]))
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=["item_id"], set_=changed), in_order
-        )
+    def _store(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
+        _upsert_all(connection, schema.items, rows)
+        _note(connection, [row["item_id"] for row in rows])
+
+
+class Changes(NamedTuple):
+    """What happened to the items since an earlier version."""
+
+    version: int
+    stored: list[StoredItem]
+    """As they are now."""
+    removed: list[str]
+
+
+def _note(connection: Connection, item_ids: Iterable[str]) -> None:
+    """Give changed items a new version. Its row is locked until the commit, so versions appear in their order."""
+    version = connection.execute(
+        update(schema.item_version)
+        .values(last=schema.item_version.c.last + 1)
+        .returning(schema.item_version.c.last)
+    ).scalar_one()
+    _upsert_all(
+        connection, schema.item_changes, [{"item_id": item_id, "version": version} for item_id in item_ids]
+    )
+
+
+def _upsert_all(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    statement = insert(table)
+    changed = {name: statement.excluded[name] for name in rows[0] if name != "item_id"}
+    # in one order, or two writers would deadlock
+    in_order = sorted(rows, key=lambda row: str(row["item_id"]))
+    connection.execute(statement.on_conflict_do_update(index_elements=["item_id"], set_=changed), in_order)
 
 
 def _row(item: StoredItem, now: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from recae.data.acceptance import Acceptance
 from recae.data.eventlog import compaction, partitions, schema, streaming
 from recae.data.eventlog.bulk import rows_of
 from recae.data.eventlog.database import Database
-from recae.data.eventlog.events import Appended, Event, StoredEvent, accept
+from recae.data.eventlog.events import Appended, Event, Recent, StoredEvent, accept
 from recae.data.eventlog.groups import GroupCommit
 from recae.errors import ConfigError, DataError
 
@@ -164,6 +164,14 @@ class EventLog:
         last = events[n - 1] if n else None
         return Page(events[:n], f"{last.timestamp}.{last.sequence}" if last else cursor)
 
+    def recent(self, user_id: str, n: int) -> Recent:
+        """What a request needs of a user: the newest ``n`` live events, as the log is now.
+
+        Raises:
+            EventLogError: if the database fails.
+        """
+        return self.database.recent(user_id, n)
+
     def watermark(self) -> int:
         """A number up to which the log is complete: no event can appear at or below it later."""
         return self.database.watermark()
@@ -228,9 +236,10 @@ class EventLog:
     def delete_user(self, user_id: str) -> int:
         """Remove all events of a user, archived ones too, and return how many they were.
 
-        What a model has learned from them stays in its weights until the next training.
+        What a model has learned from them stays in its weights until the next training; that they are deleted shows in
+        :meth:`recent`, so that nobody is recommended to from the row that a model keeps of them.
         """
-        return compaction.delete_user(self.database, self.archive, user_id)
+        return compaction.delete_user(self.database, self.archive, user_id, int(self._clock()))
 
     def compact(self, before: int) -> int:
         """Move events with times before ``before`` into partitions; returns how many."""

@@ -82,6 +82,26 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             rows_bad BIGINT NOT NULL
         )""",
     ),
+    (
+        # a digest: who asked to be forgotten is not written down again
+        "CREATE TABLE deleted_users (user_key {bytes} PRIMARY KEY, deleted_at BIGINT NOT NULL) {compact}",
+        "CREATE TABLE item_version (last BIGINT NOT NULL)",
+        "INSERT INTO item_version (last) VALUES (0)",
+        "CREATE TABLE item_changes (item_id TEXT PRIMARY KEY, version BIGINT NOT NULL)",
+        "CREATE INDEX item_changes_by_version ON item_changes (version)",
+        """CREATE TABLE recommendations (
+            recommendation_id TEXT PRIMARY KEY,
+            user_key {bytes},
+            model_version TEXT NOT NULL,
+            strategy TEXT NOT NULL,
+            experiment TEXT,
+            variant TEXT,
+            served_at BIGINT NOT NULL
+        )""",
+        "CREATE INDEX recommendations_by_user ON recommendations (user_key)",
+        "CREATE INDEX recommendations_by_experiment ON recommendations (experiment, variant)",
+        "CREATE INDEX events_by_recommendation ON events (recommendation_id) WHERE recommendation_id IS NOT NULL",
+    ),
 )
 """Step by step; the schema's version is the number of steps taken."""
 

@@ -62,3 +62,31 @@ items = Table(
     Column("extra", Text),
     Column("updated_at", BigInteger),
 )
+
+deleted_users = Table(
+    "deleted_users",
+    METADATA,
+    Column("user_key", LargeBinary(16), primary_key=True),
+    Column("deleted_at", BigInteger),
+)
+
+item_version = Table("item_version", METADATA, Column("last", BigInteger))
+
+item_changes = Table(
+    "item_changes",
+    METADATA,
+    Column("item_id", Text, primary_key=True),
+    Column("version", BigInteger),
+)
+
+recommendations = Table(
+    "recommendations",
+    METADATA,
+    Column("recommendation_id", Text, primary_key=True),
+    Column("user_key", LargeBinary(16)),
+    Column("model_version", Text),
+    Column("strategy", Text),
+    Column("experiment", Text),
+    Column("variant", Text),
+    Column("served_at", BigInteger),
+)

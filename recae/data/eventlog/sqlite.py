@@ -4,6 +4,8 @@ Write-ahead logging with ``synchronous=FULL``: a commit returns when the operati
 Writers wait for each other from their BEGIN on, so numbers of events are given out and committed in one order.
 """
 
+import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -11,9 +13,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
 
 from recae.data.eventlog.database import Database
-from recae.data.eventlog.events import Row
+from recae.data.eventlog.events import Recent, Row, user_key
 from recae.durable import sync
 
 BUSY_S = 30
@@ -21,6 +24,8 @@ BUSY_S = 30
 CHECKPOINT_PAGES = 16_384
 """64 MB of log before it is moved into the file: an ingest changes the same index pages again and again."""
 CACHE_KIB = 65_536
+READER_CACHE_KIB = 16_384
+"""Of each thread that reads histories."""
 ROWS_A_STATEMENT = 64
 """Rows of one INSERT; one a row took half as long again."""
 WRITES = "recae_writes"
@@ -33,6 +38,8 @@ INSERT_ONE = INSERT + "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_MANY = INSERT + ", ".join(
     f"(?1 + {place}, ?, ?, ?, ?, ?, ?, ?, ?)" for place in range(ROWS_A_STATEMENT)
 )
+RECENT = "SELECT item_id, value FROM events WHERE user_id = ? ORDER BY timestamp DESC, sequence DESC LIMIT ?"
+DELETED = "SELECT 1 FROM deleted_users WHERE user_key = ?"
 
 
 class SqliteDatabase(Database):
@@ -49,6 +56,9 @@ class SqliteDatabase(Database):
         )
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+        self._readers_lock = threading.Lock()
         super().__init__(engine)
         if is_new:
             sync(file.parent)
@@ -71,6 +81,36 @@ class SqliteDatabase(Database):
                 INSERT_ONE, [(first + place, *row) for place, row in enumerate(rows[whole:], whole)]
             )
         return _changes(connection) - before - _remove_archived(connection, first)
+
+    def recent(self, user_id: str, n: int) -> Recent:
+        """As the base class does it, for a fifth of the time: sqlite3 itself, on a connection of the thread's own."""
+        try:
+            reader = self._reader()
+            events = reader.execute(RECENT, (user_id, n)).fetchall()
+            deleted = reader.execute(DELETED, (user_key(user_id),)).fetchone()
+        except sqlite3.Error as error:
+            raise self._explained(SQLAlchemyError(str(error))) from error
+        return Recent(events, deleted is not None)
+
+    def close(self) -> None:
+        """Give up the connections."""
+        with self._readers_lock:
+            for reader in self._readers:
+                reader.close()
+            self._readers.clear()
+            self._local = threading.local()
+        super().close()
+
+    def _reader(self) -> sqlite3.Connection:
+        reader: sqlite3.Connection | None = getattr(self._local, "reader", None)
+        if reader is None:
+            file = str(self.engine.url.database)
+            reader = sqlite3.connect(file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+            reader.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
+            self._local.reader = reader
+            with self._readers_lock:
+                self._readers.append(reader)
+        return reader
 
     def watermark(self) -> int:
         """Writers commit in the order of their numbers, so it is the last number."""

@@ -1,0 +1,270 @@
+"""What serving costs: real gunicorn workers, asked over HTTP, each figure in its unit.
+
+    python evaluation/bench/bench_serving.py                    all figures; wrk must be installed
+    python evaluation/bench/bench_serving.py --seconds 4        shorter measurements
+    python evaluation/bench/bench_serving.py --json FILE        for a program
+
+The rates come from wrk with 8 connections on the machine that serves, so both share its cores. The bare route is a Flask
+`jsonify` under the same gunicorn settings, and what the other rates are compared with.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from scipy.sparse import csr_array
+
+from recae.artifacts import ModelStore
+from recae.data.eventlog import EventLog
+from recae.data.idmap import IdMap
+from recae.models import create
+from recae.threads import limit_threads
+
+WORKERS, CONNECTIONS = 2, 8
+SMALL = {"n_users": 6_040, "n_items": 3_700, "n_each": 100}
+"""As MovieLens 1M with ratings from 4 up."""
+LARGE = {"n_users": 20_000, "n_items": 41_000, "n_each": 30}
+BARE = """
+from flask import Flask, jsonify
+app = Flask("bare")
+@app.get("/v1/users/<path:user_id>/recommendations")
+def bare(user_id):
+    return jsonify(user_id=user_id, items=[1, 2, 3])
+"""
+USERS_LUA = """
+counter = 0
+request = function()
+  counter = counter + 1
+  return wrk.format("GET", "/v1/users/" .. (counter * 7919 % {n_users}) .. "/recommendations?n=10")
+end
+"""
+EVENTS_LUA = """
+local thread_id = 0
+setup = function(thread) thread:set("seed", os.time() * 1000 + math.random(999)) end
+counter = 0
+request = function()
+  local events = {{}}
+  for i = 1, {n_each} do
+    counter = counter + 1
+    events[i] = string.format('{{"user_id":"%d","item_id":"%d","event_id":"{name}-%d"}}',
+      counter % 50000, counter % {n_items}, counter)
+  end
+  return wrk.format("POST", "/v1/events", {{["Content-Type"] = "application/json"}}, "[" .. table.concat(events, ",") .. "]")
+end
+"""
+
+
+def interactions(n_users: int, n_items: int, n_each: int) -> csr_array:
+    """Users with ``n_each`` items each, popularity falling as in logs of films; shape (n_users, n_items)."""
+    random = np.random.default_rng(0)
+    popularity = 1.0 / np.arange(1, n_items + 1) ** 0.7
+    columns = random.choice(n_items, size=n_users * n_each, p=popularity / popularity.sum())
+    rows = np.repeat(np.arange(n_users), n_each)
+    matrix = csr_array((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=(n_users, n_items))
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def prepare(home: Path, model: Any, matrix: csr_array, *, versions: int = 1) -> list[str]:
+    """A home folder with a model in service, and the matrix as the event log; returns the versions."""
+    users, items = IdMap.of_range(matrix.shape[0]), IdMap.of_range(matrix.shape[1])
+    model.fit(matrix, show_progress=False)
+    store = ModelStore(home / "models")
+    saved = [store.save(model, items, users=users) for _ in range(versions)]
+    store.promote(saved[0])
+    entries = matrix.tocoo()
+    table = pa.table(
+        {
+            "user_id": pa.array(map(str, entries.row), pa.string()),
+            "item_id": pa.array(map(str, entries.col), pa.string()),
+            "timestamp": pa.array(1_600_000_000 + np.arange(matrix.nnz) % 10_000_000),
+        }
+    )
+    with EventLog(f"sqlite:///{home / 'events.db'}", home / "events") as log:
+        log.append_table(table)
+    return saved
+
+
+@contextlib.contextmanager
+def server(*arguments: str, folder: Path, port: int, path: str) -> Iterator[int]:
+    """gunicorn in a process of its own, once it answers; the port."""
+    environment = os.environ | {
+        "HOME": str(folder),  # gunicorn would write there
+        "RECAE_HOME": str(folder),
+        "RECAE_PORT": str(port),
+        "RECAE_WORKERS": str(WORKERS),
+        "RECAE_MAX_BODY_BYTES": str(2**24),
+        "PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}",
+    }
+    process = subprocess.Popen([sys.executable, "-m", *arguments], cwd=folder, env=environment)
+    try:
+        deadline = time.monotonic() + 120
+        ready = 0
+        while ready < 20:  # every worker in all likelihood
+            status = ask(port, "GET", path)[0]
+            ready = ready + 1 if status == 200 else 0
+            if time.monotonic() > deadline or process.poll() is not None:
+                raise SystemExit("the server did not start")
+            if status != 200:
+                time.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def ask(port: int, method: str, path: str, body: Any = None) -> tuple[int, Any, float]:
+    """Status, JSON and seconds of one request on a connection of its own; status 0 while nobody listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    started = time.perf_counter()
+    try:
+        sent = None if body is None else json.dumps(body)
+        connection.request(method, path, sent, {"Content-Type": "application/json"} if sent else {})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read()), time.perf_counter() - started
+    except OSError:
+        return 0, None, 0.0
+    finally:
+        connection.close()
+
+
+def wrk(port: int, seconds: float, script: str) -> dict[str, float]:
+    """Requests a second and the 99th percentile in ms under ``CONNECTIONS``, after a second of warm-up."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(script)
+        file.flush()
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", "--latency", "-s", file.name, f"http://127.0.0.1:{port}"]
+        said = subprocess.run([*command, f"-d{seconds}s"], capture_output=True, text=True, check=True).stdout
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
+    value, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", said).groups()
+    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+    scale = {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
+    return {"rate": rate, "p99_ms": float(value) * scale, "failed": int(failed[1]) if failed else 0}
+
+
+def batch_ratio(port: int, n_users: int, repeats: int = 20) -> dict[str, float]:
+    """Median ms of one user, of 100 users in a batch, and how many times as long the batch takes."""
+    one, many = [], []
+    for turn in range(repeats):
+        first = turn * 131 % (n_users - 100)
+        one.append(ask(port, "POST", "/v1/recommendations", {"user_id": str(first)})[2])
+        parts = [{"user_id": str(first + place)} for place in range(100)]
+        status, _, seconds = ask(port, "POST", "/v1/recommendations/batch", {"requests": parts})
+        _expect(status == 200, "the batch")
+        many.append(seconds)
+    single, batch = 1000 * statistics.median(one), 1000 * statistics.median(many)
+    return {"one_ms": single, "batch_of_100_ms": batch, "ratio": batch / single}
+
+
+def promotion(port: int, versions: list[str], turns: int = 6) -> dict[str, float]:
+    """Seconds from the request to promote until 40 connections in a row are answered by the new version."""
+    times = []
+    for turn in range(turns):
+        wanted = versions[(turn + 1) % len(versions)]
+        started = time.perf_counter()
+        _expect(ask(port, "POST", f"/v1/models/{wanted}/promote")[0] == 200, "the promotion")
+        streak, last_old = 0, started
+        while streak < 40:
+            if ask(port, "GET", "/health/ready")[1]["model_version"] == wanted:
+                streak += 1
+            else:
+                streak, last_old = 0, time.perf_counter()
+        times.append(last_old - started)
+    return {"median_s": statistics.median(times), "worst_s": max(times)}
+
+
+def run(seconds: float) -> dict[str, dict[str, float]]:
+    """All figures."""
+    found: dict[str, dict[str, float]] = {}
+    users = USERS_LUA.format(n_users=SMALL["n_users"])
+    serve = ("recae", "serve")
+    with tempfile.TemporaryDirectory() as named:
+        folder, port = Path(named), _free_port()
+        (folder / "bare.py").write_text(BARE)
+        bare = (
+            "gunicorn",
+            "-w",
+            str(WORKERS),
+            "-k",
+            "gthread",
+            "--threads",
+            "4",
+            "--log-level",
+            "warning",
+            "-b",
+            f"127.0.0.1:{port}",
+        )
+        versions = prepare(folder, create("ease", l2=200.0), interactions(**SMALL), versions=2)
+        rates: dict[str, list[dict[str, float]]] = {"bare": [], "recommend": []}
+        for _ in range(3):  # turn by turn, since other work on the machine comes and goes
+            with server(*bare, "bare:app", folder=folder, port=port, path="/v1/users/1/recommendations"):
+                wrk(port, 1, users)
+                rates["bare"].append(wrk(port, seconds, users))
+            with server(*serve, folder=folder, port=port, path="/health/ready"):
+                wrk(port, 1, users)
+                rates["recommend"].append(wrk(port, seconds, users))
+        for name, measured in rates.items():
+            found[name] = sorted(measured, key=lambda one: one["rate"])[1]
+        found["recommend"]["share_of_bare"] = found["recommend"]["rate"] / found["bare"]["rate"]
+        with server(*serve, folder=folder, port=port, path="/health/ready"):
+            found["batch, EASE"] = batch_ratio(port, SMALL["n_users"])
+            found["promote"] = promotion(port, versions)
+            for name, n_each in (("single events", 1), ("batches of 1,000 events", 1_000)):
+                script = EVENTS_LUA.format(n_each=n_each, name=name, n_items=SMALL["n_items"])
+                found[name] = wrk(port, seconds, script)
+                found[name]["events_per_s"] = found[name]["rate"] * n_each
+    with tempfile.TemporaryDirectory() as named:
+        folder, port = Path(named), _free_port()
+        prepare(folder, create("mult_vae", epochs=1), interactions(**LARGE))
+        with server(*serve, folder=folder, port=port, path="/health/ready"):
+            script = USERS_LUA.format(n_users=LARGE["n_users"])
+            wrk(port, 1, script)
+            found["recommend, Mult-VAE of 41,000 items"] = wrk(port, seconds, script)
+            found["batch, Mult-VAE of 41,000 items"] = batch_ratio(port, LARGE["n_users"])
+    return found
+
+
+def _expect(holds: bool, what: str) -> None:
+    if not holds:
+        raise SystemExit(f"{what} was refused")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def main() -> None:
+    """Measure, and print one line a figure."""
+    parser = argparse.ArgumentParser(description="What serving costs.")
+    parser.add_argument("--seconds", type=int, default=8, help="of each measurement")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here too")
+    options = parser.parse_args()
+    if shutil.which("wrk") is None:
+        parser.error("wrk is not installed (Debian's package: wrk)")
+    limit_threads()
+    found = run(options.seconds)
+    for name, figures in found.items():
+        print(f"{name:38}", *(f"{figure} {value:,.3f}" for figure, value in figures.items()), sep="  ")
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""What a request carries as JSON, read once, and refused with the reason where it cannot be read."""
+
+import json
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from flask import request
+
+from recae.api.context import state
+from recae.api.errors import ApiError, invalid
+
+
+def read_json() -> Any:
+    """The body of the current request.
+
+    Raises:
+        ApiError: 415 if it is not declared as JSON, 413 if it is too large, 400 if it is none.
+    """
+    if not request.is_json:
+        found = request.mimetype or "nothing"
+        message = f"the body is declared as {found}; send JSON with Content-Type: application/json"
+        raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+    if request.query_string:
+        refuse_query(request.args, has_body=True)
+    limit = state().settings.max_body_bytes
+    body = request.get_data()
+    if len(body) >= limit and request.stream.read(1):  # of a chunked body nobody knew the length
+        raise ApiError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "body_too_large",
+            f"the body is over this server's limit of {limit:,} bytes",
+        )
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "malformed_json", _fault(body, error)) from error
+
+
+def refuse_query(names: Iterable[str], *, has_body: bool) -> None:
+    """Refuse a query where there is none to read: it would silently do nothing.
+
+    Raises:
+        ApiError: 422, naming its first part.
+    """
+    name = next(iter(names), "query")
+    takes = "everything in its body, and nothing in the query" if has_body else "no query"
+    raise invalid(name, f"this request takes {takes}")
+
+
+def _fault(body: bytes, error: Exception) -> str:
+    if not body:
+        return "the body is empty; expected a JSON object: { ... }"
+    if isinstance(error, json.JSONDecodeError):
+        return f"the body is no JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+    return "the body is no JSON that can be read; expected an object in UTF-8, nested a few levels deep"

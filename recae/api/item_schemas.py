@@ -1,0 +1,58 @@
+"""What is said about items."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, StrictBool, StrictInt
+
+from recae.api.schemas import Answer, Categories, Request
+
+Title = Annotated[str, Field(min_length=1, max_length=1_000)]
+Year = Annotated[StrictInt, Field(ge=-9_999, le=9_999)]
+Extra = dict[str, Any]
+
+
+class ItemBody(Request):
+    """An item, whole: what is not named gets its default."""
+
+    title: Title | None = None
+    year: Year | None = None
+    """Shown behind the title."""
+    categories: Categories = Field(default=[])
+    available: StrictBool = True
+    """False for what cannot be had now: left out unless a request says `available_only: false`."""
+    hidden: StrictBool = False
+    """True for what must never be recommended."""
+    extra: Extra = Field(default={})
+    """Further fields, kept as they are."""
+
+
+class ItemChange(Request):
+    """Some fields of an item; the others stay as they are."""
+
+    title: Title | None = None
+    year: Year | None = None
+    categories: Categories | None = None
+    available: StrictBool | None = None
+    hidden: StrictBool | None = None
+    extra: Extra | None = None
+
+
+class ItemOut(Answer):
+    """An item as the catalogue has it."""
+
+    item_id: str
+    title: str | None
+    year: int | None
+    categories: tuple[str, ...]
+    available: bool
+    hidden: bool
+    extra: Extra
+    known_to_model: bool
+    """Whether the model in service has learned of it; others cannot be recommended before the next training."""
+
+
+class ItemDeleted(Answer):
+    """An item that is gone from the catalogue; it is not recommended until it is stored again."""
+
+    item_id: str
+    deleted: bool = True

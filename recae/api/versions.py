@@ -1,0 +1,129 @@
+"""Stored models: which there are, and which one serves; and the latest evaluation."""
+
+import json
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint
+
+from recae.api.context import state
+from recae.api.errors import ApiError
+from recae.api.operation_schemas import LatestEvaluation, Promoted, Version, VersionList
+from recae.api.spec import documented
+from recae.artifacts import ModelStore
+from recae.errors import ArtifactError
+
+bp = Blueprint("versions", __name__, url_prefix="/v1")
+
+RESULTS = ("evaluation/**/results.json", "evaluations/**/results.json")
+
+
+@bp.get("/models")
+@documented("list_models", tag="models", ok=VersionList)
+def list_models() -> VersionList:
+    """All stored versions, oldest first, with what each reached on held-out data."""
+    store = _store()
+    current = store.current()
+    names = state().settings.named_models
+    versions = []
+    for name in store.versions():
+        try:
+            manifest = store.manifest(name)
+        except ArtifactError:  # one damaged version does not hide the others
+            continue
+        versions.append(
+            Version(
+                **manifest.model_dump(
+                    include={
+                        "version",
+                        "model",
+                        "created",
+                        "n_users",
+                        "n_items",
+                        "watermark",
+                        "config",
+                        "metrics",
+                    }
+                ),
+                current=name == current,
+                names=sorted(called for called, version in names.items() if version == name),
+            )
+        )
+    return VersionList(current=current, versions=versions)
+
+
+@bp.post("/models/<version>/promote")
+@documented("promote_model", tag="models", ok=Promoted, errors=(404, 409))
+def promote_model(version: str) -> Promoted:
+    """Serve a stored version from now on; every worker follows within a second, plus the time to read the model."""
+    store = _store()
+    if version not in store.versions():
+        message = f"there is no version {version!r}; see GET /v1/models"
+        raise ApiError(HTTPStatus.NOT_FOUND, "unknown_model", message, "version")
+    try:
+        replaced = store.promote(version)
+    except ArtifactError as error:
+        raise _refused(error) from error
+    return Promoted(model_version=version, replaced=replaced)
+
+
+@bp.post("/models/rollback")
+@documented("rollback_model", tag="models", ok=Promoted, errors=(409,))
+def rollback_model() -> Promoted:
+    """Serve the version again that was in service before the current one."""
+    store = _store()
+    replaced = store.current()
+    try:
+        return Promoted(model_version=store.rollback(), replaced=replaced)
+    except ArtifactError as error:
+        raise _refused(error) from error
+
+
+@bp.get("/evaluation/latest")
+@documented("latest_evaluation", tag="models", ok=LatestEvaluation, errors=(404,))
+def latest_evaluation() -> LatestEvaluation:
+    """The newest results.json in the home folder, or the metrics stored with the version in service."""
+    home = state().settings.home
+    files = sorted(
+        (file for pattern in RESULTS for file in home.glob(pattern)),
+        key=lambda file: file.stat().st_mtime,
+        reverse=True,
+    )
+    for file in files:
+        results = _read(file)
+        if results is not None:
+            created = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+            name = str(file.parent.relative_to(home))
+            return LatestEvaluation(source="evaluation", name=name, created=created, results=results)
+    store = _store()
+    current = store.current()
+    if current is not None:
+        manifest = store.manifest(current)
+        if manifest.metrics:
+            return LatestEvaluation(
+                source="version", name=current, created=manifest.created, results=manifest.metrics
+            )
+    message = (
+        "no evaluation was stored yet; run `recae evaluate PROTOCOL --output HOME/evaluation/NAME`, "
+        "or train a version with metrics"
+    )
+    raise ApiError(HTTPStatus.NOT_FOUND, "no_evaluation", message)
+
+
+def _store() -> ModelStore:
+    return ModelStore(state().settings.models)
+
+
+def _refused(error: ArtifactError) -> ApiError:
+    return ApiError(HTTPStatus.CONFLICT, "not_promoted", str(error))
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """The results of a file; None for one that is being written, damaged or no results."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

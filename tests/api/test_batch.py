@@ -1,0 +1,114 @@
+"""Many requests in one, the order of a list, and what explains it."""
+
+import pytest
+
+from recae.api import create_app
+from recae.config import Settings
+
+BATCH = "/v1/recommendations/batch"
+
+
+def strip(body):
+    return {key: value for key, value in body.items() if key not in ("recommendation_id", "took_ms")}
+
+
+def test_each_part_is_answered_as_it_would_be_alone(client):
+    client.post("/v1/events", json=[{"user_id": "new", "item_id": "x"}])
+    parts = [
+        {"user_id": "1"},
+        {"items": ["x", "q"], "n": 3},
+        {"user_id": "stranger"},
+        {"user_id": "new", "exclude_seen": False},
+        {"items": ["a"], "filter": {"exclude_items": ["b"]}, "diversity": 0.5, "explain": 1},
+        {"items": ["a"], "offset": 2},
+    ]
+    results = client.post(BATCH, json={"requests": parts, "n": 2}).json["results"]
+
+    assert [result["status"] for result in results] == [200] * len(parts)
+    for part, result in zip(parts, results, strict=True):
+        alone = client.post("/v1/recommendations", json={"n": 2} | part).json
+        for ours, theirs in zip(result["body"]["items"], alone["items"], strict=True):
+            assert ours.pop("score") == pytest.approx(theirs.pop("score"), abs=1e-6)
+            for reason in (*ours.get("explanation", ()), *theirs.get("explanation", ())):
+                reason["contribution"] = round(reason["contribution"], 5)
+        assert strip(result["body"]) == strip(alone)
+    assert len({result["body"]["recommendation_id"] for result in results}) == len(parts)
+
+
+def test_a_part_that_is_wrong_fails_alone(client):
+    parts = [
+        {"n": 0},
+        {"user_id": "nobody", "strict": True},
+        {"user_id": "1"},
+        {"items": [{"item_id": "a", "weight": -1}]},
+        "u1",
+        {"items": ["a"] * 5},
+        {"user_id": "1", "model": "nothing"},
+    ]
+    results = client.post(BATCH, json={"requests": parts}).json["results"]
+
+    assert [result["status"] for result in results] == [422, 404, 200, 422, 422, 422, 404]
+    codes = [result["error"]["code"] if result["error"] else None for result in results]
+    assert codes == [
+        "invalid_field",
+        "unknown_user",
+        None,
+        "invalid_field",
+        "invalid_field",
+        "invalid_field",
+        "unknown_model",
+    ]
+    assert results[0]["body"] is None
+    assert results[0]["error"]["field"] == "n"
+
+
+@pytest.mark.parametrize("body", [{}, {"requests": []}, {"requests": {}}, {"requests": [{}], "m": 1}, []])
+def test_a_batch_that_is_none_is_422(client, body):
+    assert client.post(BATCH, json=body).status_code == 422
+
+
+def test_a_batch_has_a_largest_number_of_parts(recommender):
+    client = create_app(Settings(max_batch=2), recommender).test_client()
+
+    assert client.post(BATCH, json={"requests": [{}] * 2}).status_code == 200
+    assert client.post(BATCH, json={"requests": [{}] * 3}).status_code == 422
+
+
+def test_candidates_come_back_best_first_and_unknown_ones_are_named(client):
+    body = {"items": ["a", "q"], "candidates": ["x", "b", "nothing", "c"]}
+    ranked = client.post("/v1/rank", json=body).json
+
+    assert {item["item_id"] for item in ranked["items"]} == {"x", "b", "c"}
+    assert ranked["items"][-1]["item_id"] == "x"
+    assert ranked["unknown_items"] == ["q", "nothing"]
+    assert "1" in ranked["short"]
+    of_user = client.post("/v1/rank", json={"user_id": "1", "candidates": ["x", "c"]}).json
+    assert [item["item_id"] for item in of_user["items"]] == ["c", "x"]
+
+
+@pytest.mark.parametrize("body", [{}, {"candidates": []}, {"candidates": ["a"] * 5}, {"candidates": [1.5]}])
+def test_a_list_that_cannot_be_ranked_is_422(client, body):
+    response = client.post("/v1/rank", json=body)
+
+    assert response.status_code == 422
+    assert response.json["error"]["field"].startswith("candidates")
+
+
+def test_explanations_name_the_items_that_speak_for_one(client):
+    (item,) = client.get("/v1/users/1/recommendations?n=1&explain=2").json["items"]
+    reasons = item["explanation"]
+
+    assert {reason["item_id"] for reason in reasons} == {"a", "b"}
+    assert reasons[0]["title"] in {"Alien (1979)", "Brazil (1985)"}
+    assert sum(reason["contribution"] for reason in reasons) == pytest.approx(item["score"], abs=1e-5)
+    (plain,) = client.get("/v1/users/1/recommendations?n=1").json["items"]
+    assert "explanation" not in plain
+
+
+def test_diversity_changes_the_order_and_not_the_scores(client):
+    plain = client.post("/v1/recommendations", json={"items": ["a"], "n": 5}).json["items"]
+    mixed = client.post("/v1/recommendations", json={"items": ["a"], "n": 5, "diversity": 1}).json["items"]
+
+    scores = {item["item_id"]: item["score"] for item in plain}
+    assert {item["item_id"]: item["score"] for item in mixed} == scores
+    assert [item["item_id"] for item in mixed] != [item["item_id"] for item in plain]

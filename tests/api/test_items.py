@@ -1,0 +1,148 @@
+"""The catalogue over HTTP: a change shows in the next answer."""
+
+import pytest
+
+from recae.api import create_app
+from recae.config import Settings
+
+ALIEN = {
+    "title": "Alien",
+    "year": 1979,
+    "categories": ["Sci-Fi", "Horror"],
+    "available": True,
+    "hidden": False,
+}
+
+
+def ids(response):
+    assert response.status_code == 200, response.text
+    return [item["item_id"] for item in response.json["items"]]
+
+
+def test_an_item_of_the_model_is_shown_before_anybody_stored_it(client):
+    assert client.get("/v1/items/a").json == ALIEN | {"item_id": "a", "extra": {}, "known_to_model": True}
+
+
+def test_a_stored_item_is_shown_as_it_was_stored(client):
+    body = {"title": "Neu", "categories": ["Drama"], "extra": {"price": 3.5}}
+    put = client.put("/v1/items/new", json=body)
+
+    assert put.status_code == 200, put.text
+    assert client.get("/v1/items/new").json == put.json
+    assert put.json | body == put.json
+    assert (put.json["available"], put.json["hidden"], put.json["known_to_model"]) == (True, False, False)
+
+
+def test_hidden_and_unavailable_items_vanish_at_once(client):
+    everything = "/v1/users/1/recommendations?n=4"
+    assert "c" in ids(client.get(everything))
+    client.patch("/v1/items/c", json={"hidden": True})
+    client.patch("/v1/items/x", json={"available": False})
+
+    assert set(ids(client.get(everything))) == {"y", "z"}
+    assert set(ids(client.get(f"{everything}&available_only=false"))) == {"x", "y", "z"}
+    body = {"user_id": "1", "n": 4, "filter": {"available_only": False}}
+    assert set(ids(client.post("/v1/recommendations", json=body))) == {"x", "y", "z"}
+    assert "c" not in ids(client.get("/v1/items/a/similar?n=5"))
+    assert "c" not in ids(client.get("/v1/popular?n=5"))
+    ranked = client.post("/v1/rank", json={"candidates": ["c", "x", "b"]})
+    assert set(ids(ranked)) == {"x", "b"}
+    client.patch("/v1/items/c", json={"hidden": False})
+    assert "c" in ids(client.get(everything))
+
+
+def test_titles_and_categories_are_those_of_now(client):
+    client.put("/v1/items/c", json={"title": "Kontakt", "categories": ["Fernsehen"]})
+
+    (only,) = client.get("/v1/users/1/recommendations?n=5&category=fernsehen").json["items"]
+    assert (only["item_id"], only["title"]) == ("c", "Kontakt")
+    assert "c" not in ids(client.get("/v1/users/1/recommendations?n=5&category=sci-fi&exclude_seen=false"))
+
+
+def test_a_patch_keeps_what_it_does_not_name(client):
+    patched = client.patch("/v1/items/a", json={"available": False})
+    assert patched.json == ALIEN | {"item_id": "a", "available": False, "extra": {}, "known_to_model": True}
+    assert client.patch("/v1/items/a", json={"title": None}).json["title"] is None
+    assert client.patch("/v1/items/a", json={}).json["available"] is False
+
+
+def test_a_put_replaces_the_whole_item(client):
+    client.put("/v1/items/a", json={"title": "Neu"})
+
+    assert client.get("/v1/items/a").json["categories"] == []
+
+
+def test_a_deleted_item_is_gone_and_not_recommended_until_it_is_stored_again(client):
+    assert client.delete("/v1/items/c").json == {"item_id": "c", "deleted": True}
+    assert client.get("/v1/items/c").status_code == 404
+    assert client.delete("/v1/items/c").status_code == 404
+    assert client.patch("/v1/items/c", json={"hidden": False}).status_code == 404
+    assert "c" not in ids(client.get("/v1/users/1/recommendations?n=4"))
+
+    client.put("/v1/items/c", json={"title": "Contact"})
+    assert "c" in ids(client.get("/v1/users/1/recommendations?n=4"))
+
+
+def test_a_new_process_sees_what_was_stored_and_deleted_before(client, recommender):
+    client.delete("/v1/items/c")
+    client.patch("/v1/items/x", json={"title": "Prinz"})
+    other = create_app(Settings(), recommender).test_client()
+
+    items = other.get("/v1/users/1/recommendations?n=4").json["items"]
+    assert {item["item_id"] for item in items} == {"x", "y", "z"}
+    assert next(item["title"] for item in items if item["item_id"] == "x") == "Prinz (1948)"
+    assert other.get("/v1/items/c").status_code == 404
+
+
+def test_a_change_by_another_process_is_followed(client, recommender):
+    other = create_app(Settings(), recommender)
+    other.test_client().get("/v1/users/1/recommendations")
+    client.patch("/v1/items/c", json={"hidden": True})
+    other.extensions["recae"].served.follow_items()  # what the watching thread does twice a second
+
+    assert "c" not in ids(other.test_client().get("/v1/users/1/recommendations?n=4"))
+
+
+def test_an_item_nobody_knows_is_404(client):
+    for response in (
+        client.get("/v1/items/q"),
+        client.patch("/v1/items/q", json={"hidden": True}),
+        client.delete("/v1/items/q"),
+    ):
+        assert (response.status_code, response.json["error"]["code"]) == (404, "unknown_item")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"title": 3}, "title"),
+        ({"title": ""}, "title"),
+        ({"hidden": 1}, "hidden"),
+        ({"available": "yes"}, "available"),
+        ({"categories": "Drama"}, "categories"),
+        ({"categories": [""]}, "categories[0]"),
+        ({"year": 1.5}, "year"),
+        ({"hiden": True}, "hiden"),
+        ({"extra": []}, "extra"),
+        ([], "body"),
+    ],
+)
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_an_item_that_cannot_be_used_is_422_and_names_the_field(client, method, body, field):
+    response = client.open("/v1/items/a", method=method, json=body)
+
+    assert (response.status_code, response.json["error"]["field"]) == (422, field), response.text
+
+
+def test_popular_items_may_be_of_a_category(client):
+    body = client.get("/v1/popular?n=2&category=drama").json
+
+    assert [(item["item_id"], item["score"]) for item in body["items"]] == [("c", 2.0), ("x", 2.0)]
+    assert body["short"] is None
+    assert "left after" in client.get("/v1/popular?n=5&category=horror").json["short"]
+
+
+def test_ids_with_slashes_are_items_too(client):
+    client.put("/v1/items/urn:a/b", json={"title": "Slashes"})
+
+    assert client.get("/v1/items/urn:a/b").json["title"] == "Slashes"

@@ -1,0 +1,41 @@
+"""The description holds for whatever is sent: schemathesis tries every operation, with good data and bad."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import CHECKS, load_all_checks
+
+from recae.api import create_app
+from recae.artifacts import ModelStore
+from recae.config import Settings
+from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
+
+load_all_checks()
+BEYOND_A_SCHEMA = CHECKS.get_by_names(["positive_data_acceptance"])
+"""What a schema cannot say: a model of likings refuses a weight of -1, and the server has limits of its own."""
+
+FOLDER = tempfile.TemporaryDirectory(
+    prefix="recae-schema-"
+)  # before any fixture: the operations become parameters
+HOME = Path(FOLDER.name)
+
+
+def application():
+    store = ModelStore(HOME / "models")
+    store.promote(store.save(fitted_ease(), ITEMS, users=USERS, catalogue=CATALOGUE, metrics={"ndcg": 0.5}))
+    app = create_app(Settings(home=HOME, reload_s=3_600))
+    app.extensions["recae"].served.refresh()
+    return app
+
+
+schema = schemathesis.openapi.from_wsgi("/openapi.json", application())
+
+
+@pytest.mark.timeout(600)  # a few seconds alone
+@schema.parametrize()
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+def test_every_operation_answers_as_it_is_described(case):
+    case.call_and_validate(excluded_checks=BEYOND_A_SCHEMA)

@@ -1,0 +1,174 @@
+"""Stored models over HTTP: listed, promoted, rolled back, and asked for by name beside the one in service."""
+
+import json
+import os
+
+import pytest
+
+from recae.api import create_app
+from recae.artifacts import WEIGHTS, ModelStore
+from recae.config import Settings
+from recae.models.baselines import Popularity
+from tests.tastes import CATALOGUE, ITEMS, LIKES, USERS, fitted_ease
+
+
+@pytest.fixture
+def store(home):
+    return ModelStore(home / "models")
+
+
+@pytest.fixture
+def save(store):
+    def saved(model=None, **more):
+        return store.save(model or fitted_ease(), ITEMS, users=USERS, catalogue=CATALOGUE, **more)
+
+    return saved
+
+
+@pytest.fixture
+def serve(store):
+    """A client of an application that looks for promotions when it is told to."""
+    opened = []
+
+    def served(**settings):
+        app = create_app(Settings(reload_s=3_600, **settings))
+        app.extensions["recae"].served.refresh()
+        opened.append(app.extensions["recae"].served)
+        return app.test_client()
+
+    yield served
+    for one in opened:
+        one.close()
+
+
+def popularity():
+    return Popularity().fit(LIKES, show_progress=False)
+
+
+def test_all_versions_are_listed_with_their_metrics_and_names(store, save, serve):
+    first, second = save(metrics={"ndcg@100": 0.25}), save()
+    store.promote(first)
+    body = serve(named_models={"challenger": second}).get("/v1/models").json
+
+    assert body["current"] == first
+    assert [version["version"] for version in body["versions"]] == [first, second]
+    assert [version["current"] for version in body["versions"]] == [True, False]
+    assert [version["names"] for version in body["versions"]] == [[], ["challenger"]]
+    assert body["versions"][0]["metrics"] == {"ndcg@100": 0.25}
+    assert (body["versions"][0]["model"], body["versions"][0]["n_items"]) == ("ease", 6)
+
+
+def test_without_any_model_the_list_is_empty(serve):
+    assert serve().get("/v1/models").json == {"current": None, "versions": []}
+
+
+def test_promote_and_rollback_change_the_version_in_service(store, save, serve):
+    first, second = save(), save()
+    store.promote(first)
+    client = serve()
+
+    promoted = client.post(f"/v1/models/{second}/promote")
+    assert (promoted.status_code, promoted.json) == (200, {"model_version": second, "replaced": first})
+    assert store.current() == second
+    rolled_back = client.post("/v1/models/rollback")
+    assert (rolled_back.status_code, rolled_back.json) == (200, {"model_version": first, "replaced": second})
+    assert store.current() == first
+
+
+def test_what_cannot_be_promoted_is_refused_with_the_reason(store, save, serve):
+    good, bad = save(), save()
+    store.promote(good)
+    client = serve()
+    (store.root / bad / WEIGHTS).write_bytes(b"")
+
+    unknown = client.post("/v1/models/nothing/promote")
+    damaged = client.post(f"/v1/models/{bad}/promote")
+    nothing_before = client.post("/v1/models/rollback")
+    assert (unknown.status_code, unknown.json["error"]["code"]) == (404, "unknown_model")
+    assert (damaged.status_code, nothing_before.status_code) == (409, 409)
+    assert f"{WEIGHTS} is not what was saved" in damaged.json["error"]["message"]
+    assert store.current() == good
+
+
+def test_a_request_may_name_another_model(store, save, serve):
+    ease, popular = save(), save(popularity())
+    store.promote(ease)
+    client = serve(named_models={"baseline": popular})
+    path = "/v1/users/1/recommendations?n=1"
+
+    for name in (popular, "baseline"):
+        answer = client.get(f"{path}&model={name}")
+        assert answer.json["model_version"] == answer.headers["X-Model-Version"] == popular
+        posted = client.post("/v1/recommendations", json={"user_id": "1", "n": 1, "model": name})
+        assert posted.json["items"] == answer.json["items"]
+    for name in ("current", ease):
+        assert client.get(f"{path}&model={name}").json["model_version"] == ease
+    assert client.get(path).json["model_version"] == ease
+    unknown = client.get(f"{path}&model=nothing")
+    assert (unknown.status_code, unknown.json["error"]["code"]) == (404, "unknown_model")
+    assert unknown.json["error"]["field"] == "model"
+
+
+@pytest.mark.parametrize("name", ["../models", "..", "a/b", "current "])
+def test_a_name_leads_nowhere_else(store, save, serve, name):
+    store.promote(save())
+    response = serve().get("/v1/users/1/recommendations", query_string={"model": name})
+
+    assert (response.status_code, response.json["error"]["code"]) == (404, "unknown_model")
+
+
+def test_other_models_are_bounded_in_number_and_follow_the_items(store, save, serve, monkeypatch):
+    versions = [save() for _ in range(4)]
+    store.promote(versions[0])
+    client = serve(max_models=2)
+    served = client.application.extensions["recae"].served
+    for version in versions:
+        assert client.get(f"/v1/users/1/recommendations?model={version}").status_code == 200
+    client.patch("/v1/items/c", json={"hidden": True})
+
+    assert list(served._others) == versions[2:]
+    for version in versions:
+        items = client.get(f"/v1/users/1/recommendations?n=6&model={version}").json["items"]
+        assert "c" not in {item["item_id"] for item in items}
+
+
+def test_a_damaged_model_that_is_named_is_503(store, save, serve):
+    good, bad = save(), save()
+    store.promote(good)
+    (store.root / bad / WEIGHTS).unlink()
+    response = serve().get(f"/v1/users/1/recommendations?model={bad}")
+
+    assert (response.status_code, response.json["error"]["code"]) == (503, "not_ready")
+
+
+# ------------------------------------------------------------------ the latest evaluation
+
+
+def test_without_an_evaluation_the_answer_says_how_to_make_one(store, save, serve):
+    store.promote(save())
+    response = serve().get("/v1/evaluation/latest")
+
+    assert (response.status_code, response.json["error"]["code"]) == (404, "no_evaluation")
+    assert "recae evaluate" in response.json["error"]["message"]
+
+
+def test_the_metrics_of_the_version_in_service_are_better_than_nothing(store, save, serve):
+    version = save(metrics={"ndcg@100": 0.25})
+    store.promote(version)
+    body = serve().get("/v1/evaluation/latest").json
+
+    assert (body["source"], body["name"], body["results"]) == ("version", version, {"ndcg@100": 0.25})
+
+
+def test_the_newest_results_in_the_home_folder_come_first(home, store, save, serve):
+    store.promote(save(metrics={"ndcg@100": 0.25}))
+    for when, name in enumerate(["evaluation/new", "evaluations/old", "evaluation/damaged"]):
+        (home / name).mkdir(parents=True)
+        file = home / name / "results.json"
+        file.write_text("{" if "damaged" in name else json.dumps({"command": name}))
+        os.utime(file, (2_000 - 1_000 * (when == 1) + 500 * (when == 2),) * 2)
+    body = serve().get("/v1/evaluation/latest").json
+
+    assert (body["source"], body["name"]) == ("evaluation", "evaluation/new")
+    assert body["results"] == {"command": "evaluation/new"}
+    assert body["created"] == "1970-01-01T00:33:20Z"

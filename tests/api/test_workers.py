@@ -1,0 +1,103 @@
+"""Two real gunicorn workers: what one is told, the other knows; and what was acknowledged survives a kill."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from recae.artifacts import ModelStore
+from recae.config import Settings
+from recae.data.eventlog import EventLog
+from tests.servers import free_port, get, until
+from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
+
+ROUNDS = 24
+"""Connections in a row that meet both workers in all likelihood."""
+
+
+@pytest.fixture
+def store(home):
+    store = ModelStore(home / "models")
+    store.promote(store.save(fitted_ease(), ITEMS, users=USERS, catalogue=CATALOGUE))
+    return store
+
+
+@pytest.fixture
+def server(home, store):
+    """Port and process of a server with two workers."""
+    port = free_port()
+    settings = {"RECAE_HOME": str(home), "RECAE_PORT": str(port), "RECAE_WORKERS": "2", "HOME": str(home)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "recae", "serve"],
+        cwd=home,
+        env=os.environ | settings,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        until(lambda: all(get(port, "/health/ready")[0] == 200 for _ in range(ROUNDS)), process)
+        yield port, process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def send(port, method, path, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        data = None if body is None else json.dumps(body)
+        connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def ids(port, path):
+    return {item["item_id"] for item in get(port, path)[2]["items"]}
+
+
+def test_both_workers_know_at_once_what_an_event_says(server):
+    port, _ = server
+    for place, item_id in enumerate(["x", "y", "a", "b"]):
+        status, body = send(port, "POST", "/v1/events", [{"user_id": "new", "item_id": item_id}])
+        assert (status, body["accepted"]) == (202, 1)
+        for _ in range(ROUNDS):
+            seen = ids(port, "/v1/users/new/recommendations?n=6")
+            assert len(seen) == 5 - place, "an acknowledged event counts in every worker"
+
+
+def test_a_change_of_an_item_and_a_promotion_reach_both_workers(server, store):
+    port, process = server
+    everything = "/v1/users/1/recommendations?n=4"
+    assert send(port, "PATCH", "/v1/items/c", {"hidden": True})[0] == 200
+    until(lambda: all("c" not in ids(port, everything) for _ in range(ROUNDS)), process)
+
+    successor = store.save(fitted_ease(), ITEMS, users=USERS, catalogue=CATALOGUE)
+    assert send(port, "POST", f"/v1/models/{successor}/promote")[0] == 200
+
+    def all_follow():
+        return all(get(port, "/health/ready")[2]["model_version"] == successor for _ in range(ROUNDS))
+
+    until(all_follow, process)
+    assert all("c" not in ids(port, everything) for _ in range(ROUNDS)), (
+        "what is hidden stays so in a new model"
+    )
+
+
+def test_what_was_acknowledged_survives_a_kill(server, home):
+    port, process = server
+    for number in range(20):
+        event = {"user_id": "u", "item_id": str(number), "event_id": f"e{number}"}
+        assert send(port, "POST", "/v1/events", {"events": [event]})[1]["accepted"] == 1
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+    with EventLog.open(Settings(home=home)) as log:
+        assert {event.event_id for event in log.history("u").events} == {f"e{n}" for n in range(20)}

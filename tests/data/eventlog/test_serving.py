@@ -1,0 +1,173 @@
+"""What a server asks of the database: recent histories, deleted users, changed items, and recommendations given."""
+
+import threading
+
+import pytest
+
+from recae.data.acceptance import Acceptance
+from recae.data.eventlog.events import _plain_row, _row, accept
+from recae.data.eventlog.items import StoredItem, StoredItems
+from recae.data.eventlog.served import Served, ServedRecommendations
+
+
+def test_the_newest_events_of_a_user_come_first_and_no_more_than_asked_for(log):
+    log.append([{"user_id": "u", "item_id": str(n), "value": n, "timestamp": n} for n in (2, 1, 3)])
+    log.append([{"user_id": "v", "item_id": "9"}])
+
+    assert log.recent("u", 2).events == [("3", 3.0), ("2", 2.0)]
+    assert log.recent("nobody", 2).events == []
+    assert not log.recent("u", 2).is_deleted
+
+
+def test_every_thread_sees_what_was_appended_a_moment_ago(log):
+    seen = []
+
+    def ask():
+        for number in range(10):
+            log.append([{"user_id": "u", "item_id": f"{threading.get_ident()}-{number}"}])
+            seen.append(len(log.recent("u", 1_000).events))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert max(seen) == 30
+    assert len(log.recent("u", 1_000).events) == 30
+
+
+def test_a_deleted_user_stays_noted_without_the_id(log):
+    log.append([{"user_id": "forget me", "item_id": "a"}])
+    log.delete_user("forget me")
+    log.delete_user("forget me")
+    log.append([{"user_id": "forget me", "item_id": "b"}])
+
+    assert log.recent("forget me", 9) == ([("b", 1.0)], True)
+    with log.database.read() as connection:
+        noted = connection.exec_driver_sql("SELECT * FROM deleted_users").all()
+    assert len(noted) == 1
+    assert b"forget" not in bytes(noted[0][0])
+
+
+def test_changes_of_items_are_told_once(log):
+    items = StoredItems(log.database)
+    items.put([StoredItem("a", "Alien"), StoredItem("b")])
+    everything = items.changes()
+    items.put([StoredItem("a", "Aliens")])
+    items.remove("b")
+    items.remove("never there")
+    since = items.changes(everything.version)
+
+    assert {item.item_id for item in everything.stored} == {"a", "b"}
+    assert [item.title for item in since.stored] == ["Aliens"]
+    assert sorted(since.removed) == ["b", "never there"]
+    assert items.changes(since.version) == (since.version, [], [])
+    assert sorted(items.changes().removed) == ["b", "never there"]
+
+
+def test_an_item_that_comes_back_is_removed_no_more(log):
+    items = StoredItems(log.database)
+    items.remove("a")
+    before = items.changes()
+    items.put([StoredItem("a")])
+
+    assert items.changes(before.version).removed == []
+    assert items.changes().removed == []
+
+
+def test_two_who_change_one_item_at_once_lose_nothing(log):
+    items = StoredItems(log.database)
+    items.put([StoredItem("a")])
+
+    def add(category):
+        for number in range(5):
+            items.change(
+                "a",
+                lambda found, name=f"{category}{number}": StoredItem(
+                    "a", categories=(*found.categories, name)
+                ),
+            )
+
+    threads = [threading.Thread(target=add, args=(category,)) for category in "xy"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(items.get("a").categories) == 10
+
+
+def test_recommendations_are_joined_with_the_events_that_name_them(log):
+    served = ServedRecommendations(log.database)
+    served.add([Served(f"r{n}", f"u{n % 2}", "v1", "model", "e", "ab"[n % 2], 1) for n in range(4)])
+    served.add(
+        [Served("r9", None, "v1", "model", "e", "a", 1), Served("r8", "u0", "v1", "model", None, None, 1)]
+    )
+    log.append(
+        [
+            {"user_id": "u0", "item_id": "i", "value": 2, "event_id": f"x{n}", "recommendation_id": "r0"}
+            for n in range(3)
+        ]
+    )
+
+    assert sorted(served.outcomes("e")) == [("a", 2, 1, 3, 6.0), ("b", 2, 0, 0, 0.0)]
+    assert sorted(served.outcomes("e", ["buy"])) == [("a", 2, 0, 0, 0.0), ("b", 2, 0, 0, 0.0)]
+    assert served.experiments() == ["e"]
+    log.delete_user("u0")
+    assert sorted(served.outcomes("e")) == [("b", 2, 0, 0, 0.0)]
+
+
+PLAIN = {"user_id": "u", "item_id": "i"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"value": 2},
+        {"value": 2.5, "timestamp": 5},
+        {"timestamp": 5.7, "event_type": "buy"},
+        {"event_id": "e", "recommendation_id": "r"},
+        {"event_id": None, "recommendation_id": None},
+        {"user_id": " u "},
+    ],
+)
+def test_an_event_that_needs_no_cleaning_is_stored_as_cleaning_would_store_it(more):
+    event, rules = PLAIN | more, Acceptance(1_000.0)
+
+    assert _plain_row(event, 900.0, rules) == _row(event, 900.0, rules)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"user_id": 7},
+        {"user_id": "ü"},
+        {"user_id": " "},
+        {"user_id": ""},
+        {"user_id": "u" * 257},
+        {"user_id": "a\0b"},
+        {"item_id": None},
+        {"event_type": None},
+        {"event_type": ""},
+        {"value": True},
+        {"value": float("nan")},
+        {"value": "3"},
+        {"value": 10**400},
+        {"value": None},
+        {"timestamp": None},
+        {"timestamp": "5"},
+        {"timestamp": 2_000},
+        {"timestamp": -1},
+        {"timestamp": float("nan")},
+        {"event_id": ""},
+        {"event_id": 5},
+        {"colour": "red"},
+    ],
+)
+def test_any_other_event_takes_the_careful_way(more):
+    event, rules = PLAIN | more, Acceptance(1_000.0)
+
+    assert _plain_row(event, 900.0, rules) is None
+    accept([event], 900.0, rules)
