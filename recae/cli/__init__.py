@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _add_commands() -> None:
-    from recae.cli import ask, demo, doctor, learn, operate, tune
+    from recae.cli import ask, demo, doctor, keys, learn, operate, tune
 
     for command in (
         demo.demo,
@@ -57,6 +57,7 @@ def _add_commands() -> None:
         ask.similar,
         operate.serve,
         operate.models,
+        keys.keys,
         doctor.doctor,
     ):
         cli.add_command(command)
