@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from recae.api import context, errors, items, operations, recommendations
+from recae.api import access, context, errors, headers, items, logs, metrics, operations, recommendations
 from recae.api.serving import ServedModel
 from recae.artifacts import ModelStore
 from recae.config import Settings, load_settings
@@ -21,12 +21,16 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
     app = Flask("recae", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.merge_slashes = False  # "a//b" is an id, not a redirect
+    counters = metrics.Metrics()
     if recommender is not None:
         served = ServedModel(recommender=recommender)
     else:
-        served = ServedModel(ModelStore(settings.models)).watch(settings.reload_s)
+        served = ServedModel(ModelStore(settings.models), observer=counters).watch(settings.reload_s)
     app.extensions[context.EXTENSION] = context.ApiState(settings, served)
-    context.register(app)
+    logs.register(app)
+    metrics.register(app, counters)
+    headers.register(app)
+    context.register(app, access.checker(settings, access.key_ring(settings)))
     errors.register(app)
     for resource in (recommendations, items, operations):
         app.register_blueprint(resource.bp)

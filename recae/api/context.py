@@ -4,7 +4,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -79,9 +79,10 @@ def took_ms() -> float:
     return round(seconds * 1000, 3)
 
 
-def register(app: Flask) -> None:
-    """Hook the start and end of every request."""
+def register(app: Flask, check_access: Callable[[], None]) -> None:
+    """Hook the start and end of every request; ``check_access`` decides before the body is read."""
     app.before_request(_begin)
+    app.before_request(check_access)
     app.before_request(_check_body)
     app.after_request(_label)
 

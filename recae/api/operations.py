@@ -1,9 +1,10 @@
 """Probes for whoever runs the server, and the description of everything it answers."""
 
-from flask import Blueprint
+from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
 from recae.api.context import current_recommender, state
+from recae.api.metrics import current_metrics
 from recae.api.schemas import Live, Ready
 from recae.api.spec import document, documented
 
@@ -22,6 +23,13 @@ def live() -> Live:
 def ready() -> Ready:
     """Whether a model is loaded; send no requests before."""
     return Ready(model_version=current_recommender().version, problem=state().served.problem)
+
+
+@bp.get("/metrics")
+def metrics() -> ResponseReturnValue:
+    """What this server counts, for Prometheus."""
+    body, media_type = current_metrics().exposition(state().settings)
+    return Response(body, content_type=media_type)
 
 
 @bp.get("/openapi.json")

@@ -8,6 +8,7 @@ from flask import Blueprint
 
 from recae.api.context import check_length, current_recommender, path_id, took_ms, wanted_n
 from recae.api.errors import ApiError
+from recae.api.metrics import count_recommendation
 from recae.api.schemas import HistoryItem, RankedItemOut, RecommendationList, TopNQuery, TopNRequest
 from recae.api.spec import documented
 from recae.recommender import Recommendations
@@ -73,6 +74,7 @@ def _history(items: list[HistoryItem]) -> dict[str, float | None]:
 
 
 def _answer(found: Recommendations, user_id: str | None) -> RecommendationList:
+    count_recommendation(found.strategy, took_ms() / 1000)
     return RecommendationList(
         recommendation_id=f"r_{uuid.uuid4().hex}",
         model_version=current_recommender().version,

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from recae.api.errors import not_ready
 from recae.errors import RecaeError
@@ -18,16 +18,33 @@ RETRY_S = 30.0
 """A version that could not be loaded is tried again after this long: reading and hashing it is work."""
 
 
+class Observer(Protocol):
+    """Who is told of models that come into service, or fail to."""
+
+    def model_loaded(self, version: str, replaced: str | None) -> None:
+        """Told after a version has come into service."""
+
+    def model_failed(self) -> None:
+        """Told after a version could not be loaded."""
+
+
 class ServedModel:
     """Hands out the recommender in service; requests keep the one they started with.
 
     Args:
         store: where promoted versions are; None for a recommender that never changes.
         recommender: what to serve until the store says otherwise.
+        observer: who is told of every change.
     """
 
-    def __init__(self, store: "ModelStore | None" = None, recommender: Recommender | None = None) -> None:
+    def __init__(
+        self,
+        store: "ModelStore | None" = None,
+        recommender: Recommender | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         self._store = store
+        self._observer = observer
         self._recommender = recommender
         self._failed: tuple[str | None, float] = (None, 0.0)  # version, monotonic time
         self._closed = threading.Event()
@@ -64,13 +81,18 @@ class ServedModel:
             if version != self.version:
                 if self._failed_lately(version):
                     return
+                replaced = self._recommender.version if self._recommender else None
                 self._recommender = _loaded(self._store, version)
                 self.loaded.set()
+                if self._observer:
+                    self._observer.model_loaded(version, replaced)
                 logger.info("model version %s is in service", version)
             self.problem = None
         except Exception as error:  # whatever is wrong with a version, the one in service goes on
             self._failed = (version, time.monotonic())
             self.problem = str(error) if isinstance(error, RecaeError) else f"{type(error).__name__}: {error}"
+            if self._observer:
+                self._observer.model_failed()
             logger.exception("model version %s cannot be loaded", version)
 
     def watch(self, every_s: float) -> Self:

@@ -5,7 +5,8 @@ from typing import Any, TypeAlias, cast
 
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel
-from spectree import Response, SpecTree
+from spectree import Response, SecurityScheme, SpecTree
+from spectree.models import InType, SecureType, SecuritySchemeData
 
 import recae
 from recae.api.errors import refuse_invalid
@@ -13,10 +14,13 @@ from recae.api.schemas import ErrorBody
 
 ERRORS = {
     400: "The body is no JSON",
+    401: "The server asks for a key and knows none of what was sent",
+    403: "The key's role does not include this",
     404: "The model does not know what the path names",
     413: "The body is larger than this server takes",
     415: "The body is not declared as JSON",
     422: "A part of the request, named by `field`, cannot be used",
+    429: "The key asks more often than it may; try again after `Retry-After` seconds",
     500: "The server made a mistake; its log tells more under the `request_id`",
     503: "No model is loaded yet; try again after `Retry-After` seconds",
 }
@@ -31,6 +35,13 @@ tree = SpecTree(
     version=recae.__version__,
     description="Recommendations from an autoencoder: for known users, for any history, and by similarity.",
     mode="strict",
+    security_schemes=[
+        SecurityScheme(
+            name="key",
+            data=SecuritySchemeData(type=SecureType.API_KEY, name="X-API-Key", field_in=InType.HEADER),
+        ),
+        SecurityScheme(name="bearer", data=SecuritySchemeData(type=SecureType.HTTP, scheme="bearer")),
+    ],
     before=refuse_invalid,
     validation_error_model=ErrorBody,
     naming_strategy=lambda model: model.__name__,
@@ -49,9 +60,14 @@ def documented(
         ok: schema of the answer.
         errors: statuses it may answer with, beside 422 and 500.
     """
-    models: dict[str, Any] = {f"HTTP_{status}": (ErrorBody, ERRORS[status]) for status in (*errors, 422, 500)}
+    guarded = tag != "operations"
+    statuses = sorted({*errors, 422, 500, *((401, 403, 429) if guarded else ())})
+    models: dict[str, Any] = {f"HTTP_{status}": (ErrorBody, ERRORS[status]) for status in statuses}
     response = Response(HTTP_200=(ok, "The answer"), **models)
-    validated = tree.validate(resp=response, tags=[tag], operation_id=operation_id)
+    security: list[dict[str, list[str]]] | None = (
+        [{name: []} for name in ("key", "bearer")] if guarded else None
+    )
+    validated = tree.validate(resp=response, tags=[tag], operation_id=operation_id, security=security)
     return cast("Callable[[View], Route]", validated)
 
 

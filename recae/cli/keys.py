@@ -29,7 +29,8 @@ def create(context: Context, name: str, role: str) -> None:
 
     key = KeyFile(context.settings.keys).create(name, Role.named(role))
     click.echo(
-        f"a key with the role {role}, stored as a hash in {context.settings.keys}; it is not shown again:", err=True
+        f"a key with the role {role}, stored as a hash in {context.settings.keys}; it is not shown again:",
+        err=True,
     )
     click.echo(key)
 

@@ -1,0 +1,78 @@
+"""gunicorn's threaded worker, made to outlast bad clients.
+
+As it comes, a thread that has read the first bytes of a request waits for the rest as long as the client likes, and
+errors in the HTTP itself are answered in HTML. Here a request that is not through in time loses its connection, and
+every error has the one JSON shape.
+"""
+
+import contextlib
+import json
+import socket
+import time
+import uuid
+from typing import Any, Final
+
+from gunicorn import http, util  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+
+from recae.api.errors import MAX_SHOWN
+
+STATUSES: Final = {
+    http.errors.LimitRequestLine: "414 URI Too Long",
+    http.errors.LimitRequestHeaders: "431 Request Header Fields Too Large",
+}
+"""Of what is no request; 400 for everything else."""
+
+
+class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
+    """Ends requests that take longer than ``request_timeout_s`` of the settings, whose app it serves."""
+
+    request_timeout_s: float = 15.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._deadlines: dict[Any, float] = {}  # by connection: monotonic time
+
+    def handle(self, conn: Any) -> Any:
+        """Answer one request of a connection, in a thread of the pool."""
+        self._deadlines[conn] = time.monotonic() + self.request_timeout_s
+        try:
+            return super().handle(conn)
+        finally:
+            self._deadlines.pop(conn, None)
+
+    def notify(self) -> None:
+        """Tell the master that this worker lives, at least once a second, and look who is late."""
+        super().notify()
+        now = time.monotonic()
+        for conn, deadline in list(self._deadlines.items()):
+            if now > deadline:
+                # Its thread wakes up, finds the connection ended, and is free for the next.
+                with contextlib.suppress(OSError):
+                    conn.sock.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, _req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer what is no HTTP request, or what an application left unanswered."""
+        request_id = uuid.uuid4().hex
+        if isinstance(exc, http.errors.ParseException | OSError):
+            status = STATUSES.get(type(exc), "400 Bad Request")
+            code, message = "bad_request", f"this is no HTTP request: {str(exc)[:MAX_SHOWN]}"
+            self.log.warning(
+                "request %s from %s is no HTTP: %.200r", request_id, addr[0] if addr else "-", str(exc)
+            )
+        else:
+            status, code = "500 Internal Server Error", "internal_error"
+            message = "the server made a mistake; its log tells more under this request_id"
+            self.log.error("request %s failed", request_id, exc_info=exc)
+        error = {"code": code, "message": message, "field": None}
+        body = json.dumps({"error": error, "request_id": request_id})  # ASCII
+        head = (
+            f"HTTP/1.1 {status}",
+            "Connection: close",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+            f"X-Request-ID: {request_id}",
+            "X-Content-Type-Options: nosniff",
+        )
+        with contextlib.suppress(OSError):  # it may be gone
+            util.write_nonblock(client, ("\r\n".join(head) + "\r\n\r\n" + body).encode("ascii"))
