@@ -214,12 +214,13 @@ def _parse(configured: str) -> list[Key]:
     keys = []
     for number, entry in enumerate(filter(None, map(str.strip, configured.split(","))), start=1):
         name, role, key = [*entry.split(":", 2), "", ""][:3]
-        if len(key) < MIN_LENGTH:  # the entry itself is a secret: the message must not repeat it
+        if len(key) < MIN_LENGTH or not _NAME.fullmatch(
+            name
+        ):  # the entry itself is a secret: the message must not repeat it
             raise ConfigError(
                 f"api_keys: entry {number} is not of the form name:role:key with a key of at least {MIN_LENGTH} "
                 "characters; `openssl rand -hex 32` makes one"
             )
-        _check_name(name)
         keys.append(Key(name, Role.named(role), digest_of(key), ""))
     names = [key.name for key in keys]
     if len(set(names)) < len(names):

@@ -101,9 +101,11 @@ def checker(settings: Settings, ring: KeyRing) -> Callable[[], None]:
 
 
 def _identify(ring: KeyRing, needed: Role) -> None:
-    sent = request.headers.get("X-API-Key")
+    sent = request.environ.get(
+        "HTTP_X_API_KEY"
+    )  # a plain dictionary: request.headers would make one of its own
     if sent is None:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        scheme, _, token = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         sent = token.strip() if scheme.lower() == "bearer" else None
     if not sent:
         raise _unauthorized("this server asks for a key; send one in X-API-Key, or as Authorization: Bearer")

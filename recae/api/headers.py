@@ -23,12 +23,12 @@ def register(app: Flask) -> None:
 
 
 def _protect(response: Response) -> Response:
-    headers = response.headers
+    headers, media_type = response.headers, response.mimetype
     headers["X-Content-Type-Options"] = "nosniff"
-    if response.mimetype == "text/html":
+    if media_type == "text/html":
         headers.setdefault("Content-Security-Policy", PAGE_POLICY)
         headers["Referrer-Policy"] = "no-referrer"
         headers["X-Frame-Options"] = "DENY"  # for browsers that do not know frame-ancestors
-    elif response.mimetype == "application/json":
+    elif media_type == "application/json":
         headers.setdefault("Cache-Control", "no-store")  # answers differ by key, and by the second
     return response

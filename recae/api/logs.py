@@ -18,11 +18,13 @@ REQUESTS: Final = "recae.requests"
 UNROUTED: Final = "-"
 """Stands for the route where no path matched."""
 
+SENTENCE: Final = "%(method)s %(route)s %(status)d in %(ms)s ms, model %(model_version)s, key %(key)s, request %(request_id)s"
+
 logger = logging.getLogger(REQUESTS)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; what a record's ``facts`` hold become fields of their own."""
+    """One JSON object a line; a record's ``facts`` stand in the place of its message."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record."""
@@ -30,11 +32,15 @@ class JsonFormatter(logging.Formatter):
             "time": _instant(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
         }
+        facts = getattr(record, "facts", None)
+        if facts is not None:
+            fields.update(facts)
+        else:
+            fields["message"] = record.getMessage()
         if record.exc_info:
             fields["exception"] = "".join(traceback.format_exception(*record.exc_info))
-        return json.dumps(fields | getattr(record, "facts", {}))  # ASCII: no way to start a new line
+        return json.dumps(fields)  # ASCII: no way to start a new line
 
 
 class TextFormatter(logging.Formatter):
@@ -86,23 +92,20 @@ def register(app: Flask) -> None:
 
 def _write(response: Response) -> Response:
     if logger.isEnabledFor(logging.INFO):
-        route = request.url_rule.rule if request.url_rule else UNROUTED
-        ms = round((time.perf_counter() - g.started) * 1000, 3)
-        version = response.headers.get("X-Model-Version", "none")
+        rule = request.url_rule
         facts = {
             "request_id": g.request_id,
             "method": request.method,
-            "route": route,
+            "route": rule.rule if rule else UNROUTED,
             "status": response.status_code,
-            "ms": ms,
-            "model_version": version,
-            "key": g.get("key_name", "-"),
+            "ms": round((time.perf_counter() - g.started) * 1000, 3),
+            "model_version": response.headers.get("X-Model-Version", "none"),
+            "key": g.key_name,
         }
         if "strategy" in g:
             facts["strategy"] = g.strategy
-        message = f"{request.method} {route} {response.status_code} {ms} ms, model {version}, key {facts['key']}, request {g.request_id}"
         # Not logger.info: looking for the calling line costs more than all the rest, and it is always this one.
-        record = logging.LogRecord(REQUESTS, logging.INFO, __file__, 0, message, (), None)
+        record = logging.LogRecord(REQUESTS, logging.INFO, __file__, 0, SENTENCE, (facts,), None)
         record.facts = facts
         logger.handle(record)
     return response

@@ -62,6 +62,7 @@ class Metrics:
         self._failures = Counter(
             "recae_model_load_failures", "Promoted models that could not be loaded.", registry=registry
         )
+        self._by_strategy: dict[str, Any] = {}
         self._by_place: dict[tuple[str, str, int], Any] = {}  # labels() validates and locks: once is enough
 
     def request_answered(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -74,7 +75,10 @@ class Metrics:
 
     def recommended(self, strategy: str, seconds: float) -> None:
         """Count one recommendation; a request for a batch makes several."""
-        self._recommendations.labels(strategy).observe(seconds)
+        found = self._by_strategy.get(strategy)
+        if found is None:
+            found = self._by_strategy[strategy] = self._recommendations.labels(strategy)
+        found.observe(seconds)
 
     def model_loaded(self, version: str, replaced: str | None) -> None:
         """Count a model put into service."""
