@@ -1,5 +1,6 @@
 """Bytes on a socket, for clients that keep to no protocol."""
 
+import re
 import socket
 from contextlib import contextmanager
 
@@ -37,5 +38,4 @@ def read_all(sock):
 
 def statuses(received):
     """Status of every answer in a stream of bytes."""
-    lines = [line for line in received.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
-    return [int(line.split()[1]) for line in lines]
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]

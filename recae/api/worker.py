@@ -7,13 +7,15 @@ every error has the one JSON shape.
 
 import contextlib
 import json
+import selectors
 import socket
 import time
 import uuid
+from functools import partial
 from typing import Any, Final
 
 from gunicorn import http, util  # type: ignore[import-untyped]
-from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
 from recae.api.errors import MAX_SHOWN
 
@@ -24,6 +26,28 @@ STATUSES: Final = {
 """Of what is no request; 400 for everything else."""
 
 
+class Body:
+    """A request's body, whose faults are the OSError that applications expect of a client that has gone wrong.
+
+    gunicorn raises errors of its own while the application reads a chunked body; to Flask they would be bugs.
+    """
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def read(self, size: int | None = None) -> bytes:
+        """At most ``size`` bytes, or all.
+
+        Raises:
+            OSError: if the client broke off, or sent what is no chunk.
+        """
+        try:
+            data: bytes = self._body.read(size)
+        except http.errors.ParseException as error:
+            raise OSError(f"the body cannot be read: {error}") from error
+        return data
+
+
 class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     """Ends requests that take longer than ``request_timeout_s`` of the settings, whose app it serves."""
 
@@ -32,6 +56,37 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadlines: dict[Any, float] = {}  # by connection: monotonic time
+
+    def load_wsgi(self) -> None:
+        """Load the application, and stand between it and the bodies it reads."""
+        super().load_wsgi()
+        answer = self.wsgi.wsgi_app
+
+        def with_safe_body(environ: dict[str, Any], start_response: Any) -> Any:
+            environ["wsgi.input"] = Body(environ["wsgi.input"])
+            return answer(environ, start_response)
+
+        self.wsgi.wsgi_app = with_safe_body
+
+    def accept(self, listener: Any) -> None:
+        """Take a connection and wait for its first bytes here, in the loop that waits for all.
+
+        gunicorn gives it to a thread at once, which waits five seconds: a few hundred idle ones would hold them all.
+        """
+        try:
+            sock, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):  # another process was faster, or the client is gone
+            return
+        self.nr_conns += 1
+        conn = TConn(self.cfg, sock, address, listener.getsockname())
+        conn.timeout = time.monotonic() + self.request_timeout_s
+        self.pending_conns.append(conn)
+        self.poller.register(sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        super()._cap_keepalive(deadline)  # on the way to a stop
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
 
     def handle(self, conn: Any) -> Any:
         """Answer one request of a connection, in a thread of the pool."""
