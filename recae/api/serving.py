@@ -52,6 +52,10 @@ class ServedModel:
         """Why the newest promoted model is not the one served."""
         self.loaded = threading.Event()
         """Set when the first model is there."""
+        self.looked = threading.Event()
+        """Set after the first look for a model, whatever it found."""
+        if store is None:
+            self.looked.set()
 
     @property
     def version(self) -> str:
@@ -94,6 +98,8 @@ class ServedModel:
             if self._observer:
                 self._observer.model_failed()
             logger.exception("model version %s cannot be loaded", version)
+        finally:
+            self.looked.set()
 
     def watch(self, every_s: float) -> Self:
         """Refresh now and then every so many seconds, in a background thread, until `close`."""

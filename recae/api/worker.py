@@ -17,6 +17,7 @@ from typing import Any, Final
 from gunicorn import http, util  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
+from recae.api.context import EXTENSION
 from recae.api.errors import MAX_SHOWN
 
 STATUSES: Final = {
@@ -24,6 +25,9 @@ STATUSES: Final = {
     http.errors.LimitRequestHeaders: "431 Request Header Fields Too Large",
 }
 """Of what is no request; 400 for everything else."""
+
+LOAD_PATIENCE_S: Final = 20.0
+"""How long a new process lets connections wait for its model; other processes take them meanwhile, if there are any."""
 
 
 class Body:
@@ -67,6 +71,19 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             return answer(environ, start_response)
 
         self.wsgi.wsgi_app = with_safe_body
+
+    def run(self) -> None:
+        """Load the model, then take connections until told to stop.
+
+        A process that takes its share of them before it has a model would answer 503 while others serve: at the start,
+        and whenever a process that died is replaced. Where loading takes very long it begins all the same, so that the
+        probes get an answer.
+        """
+        served = self.wsgi.extensions[EXTENSION].served
+        deadline = time.monotonic() + LOAD_PATIENCE_S
+        while self.alive and not served.looked.wait(0.5) and time.monotonic() < deadline:
+            self.notify()
+        super().run()
 
     def accept(self, listener: Any) -> None:
         """Take a connection and wait for its first bytes here, in the loop that waits for all.

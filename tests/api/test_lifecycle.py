@@ -2,11 +2,13 @@
 
 import http.client
 import json
+import os
 import signal
 import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -51,8 +53,9 @@ def kept_busy(port, answers, n_threads=4):
                 body = json.loads(response.read())
             except (OSError, http.client.HTTPException) as error:
                 answers.append((None, None, {"failed": repr(error)}))
-                return
+                break
             answers.append((response.status, response.headers["X-Model-Version"], body))
+        connection.close()
 
     threads = [threading.Thread(target=ask) for _ in range(n_threads)]
     for thread in threads:
@@ -130,6 +133,28 @@ def test_a_damaged_version_is_refused_and_told_of_and_the_old_one_serves_on(home
 
         store.rollback()
         until(lambda: get(port, "/health/ready")[2]["problem"] is None, process)
+
+
+def test_a_process_that_dies_is_replaced_and_fails_nobody_but_who_it_was_answering(home, store):
+    store.promote(save(store))
+    port, answers = free_port(), []
+    with running(SERVE, home, port, RECAE_WORKERS="2", RECAE_LOG_FORMAT="off") as process:
+        workers = children(process.pid)
+        with kept_busy(port, answers, n_threads=2):
+            os.kill(workers[0], signal.SIGKILL)
+            until(lambda: len(set(children(process.pid)) - set(workers)) == 1, process)
+            version = store.current()
+            until(lambda: value(port, f'recae_model_workers{{version="{version}"}}') == 2.0, process)
+
+        assert {status for status, _, _ in answers} <= {200, None}, (
+            "no 503 from a process that has no model yet"
+        )
+        assert get(port, "/v1/users/1/recommendations?n=1")[0] == 200
+
+
+def children(pid):
+    """Processes that a process has started, as Linux counts them."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_server_told_to_stop_finishes_what_runs_and_takes_its_counts_away(home, store, tmp_path):
