@@ -63,7 +63,7 @@ def test_a_misspelt_variable_is_an_error_with_the_right_spelling(monkeypatch):
 def test_a_key_like_no_other_is_answered_with_all_there_are(working_folder):
     (working_folder / "recae.toml").write_text("zzz = 1\n")
 
-    with pytest.raises(ConfigError, match=r"there are: data, events, home, host"):
+    with pytest.raises(ConfigError, match=r"there are: api_keys, burst, data, events, home, host"):
         load_settings()
 
 

@@ -7,7 +7,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from recae.api import create_app
 from recae.api.metrics import EventLag
-from recae.api.serving import ServedModel
 from recae.artifacts import WEIGHTS, ModelStore
 from recae.config import Settings
 from recae.data.eventlog import EventLog
@@ -71,7 +70,7 @@ def test_models_in_service_and_failures_to_load_are_told(tmp_path):
     good, bad = store.save(fitted_ease(), ITEMS), store.save(fitted_ease(), ITEMS)
     store.promote(good)
     app = create_app(Settings(home=tmp_path, reload_s=1e6))
-    served: ServedModel = app.extensions["recae"].served
+    served = app.extensions["recae"].served
     assert served.looked.wait(60)
     store.promote(bad)
     (store.root / bad / WEIGHTS).write_bytes(b"")
