@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json", "off"] = "text"
     """How a server writes its log: lines for people, JSON for programs; "off" leaves out the line of each request."""
 
+    tracing: bool = False
+    """Send spans of requests with OpenTelemetry, which has to be installed beside recae."""
+
     @field_validator("host")
     @classmethod
     def _without_brackets(cls, host: str) -> str:

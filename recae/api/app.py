@@ -2,7 +2,18 @@
 
 from flask import Flask
 
-from recae.api import access, context, errors, headers, items, logs, metrics, operations, recommendations
+from recae.api import (
+    access,
+    context,
+    errors,
+    headers,
+    items,
+    logs,
+    metrics,
+    operations,
+    recommendations,
+    tracing,
+)
 from recae.api.serving import ServedModel
 from recae.artifacts import ModelStore
 from recae.config import Settings, load_settings
@@ -32,6 +43,8 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
     headers.register(app)
     context.register(app, access.checker(settings, access.key_ring(settings)))
     errors.register(app)
+    if settings.tracing:
+        tracing.register(app)
     for resource in (recommendations, items, operations):
         app.register_blueprint(resource.bp)
     return app
