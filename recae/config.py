@@ -8,9 +8,9 @@ import os
 import tomllib
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -106,6 +106,25 @@ class Settings(BaseSettings):
     retrain: RetrainSettings = RetrainSettings()
     """The nightly run: a table of its own, see :mod:`recae.retrain_settings`."""
 
+    api_keys: SecretStr = SecretStr("")
+    """Keys beside those of `recae keys`, as name:role:key with commas between; roles are read, write and admin.
+    Meant for RECAE_API_KEYS, where a platform hands secrets over as variables."""
+
+    rate_limit_per_s: float | None = Field(None, gt=0)
+    """Requests a key may make per second, in each serving process. Default: no limit."""
+
+    burst: PositiveInt = 20
+    """Requests a key may make at once before the limit counts."""
+
+    request_timeout_s: float = Field(15.0, gt=0)
+    """Longest time from the first byte of a request to the last of its answer, in seconds; slower clients are cut off."""
+
+    log_format: Literal["text", "json", "off"] = "text"
+    """How a server writes its log: lines for people, JSON for programs; "off" leaves out the line of each request."""
+
+    tracing: bool = False
+    """Send spans of requests with OpenTelemetry, which has to be installed beside recae."""
+
     @field_validator("host")
     @classmethod
     def _without_brackets(cls, host: str) -> str:
@@ -127,6 +146,11 @@ class Settings(BaseSettings):
     def events_archive(self) -> Path:
         """Folder of the event log's older part, as Parquet."""
         return self.home / "events"
+
+    @property
+    def keys(self) -> Path:
+        """File of the API keys, hashed."""
+        return self.home / "keys.json"
 
     @property
     def models(self) -> Path:

@@ -18,10 +18,18 @@ SWEEP_AFTER_S = 3600.0
 """A leftover this old, in seconds, is removed unless a live writer holds it."""
 
 
-def write_file(path: Path, text: str) -> None:
-    """Replace ``path`` in one step: after a crash it holds the old text or the new one."""
+def write_file(path: Path, text: str, *, mode: int | None = None) -> None:
+    """Replace ``path`` in one step: after a crash it holds the old text or the new one.
+
+    Args:
+        path: the file.
+        text: what it is to hold.
+        mode: permissions it has from its first byte on; None for the usual ones.
+    """
     temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
     try:
+        if mode is not None:
+            temporary.touch(mode=mode)
         temporary.write_text(text, encoding="utf-8")
         sync(temporary)
         os.replace(temporary, path)  # noqa: PTH105 - the one call that makes the new text visible

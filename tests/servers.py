@@ -40,8 +40,11 @@ def until(condition, process):
 
 
 @contextmanager
-def running(command, home, port):
-    """A server process over the state in ``home``, ready to answer; ended by the block's end if not before."""
+def running(command, home, port, **variables):
+    """A server process over the state in ``home``, ready to answer; ended by the block's end if not before.
+
+    ``variables`` are further ones of its environment.
+    """
     environment = os.environ | {
         "RECAE_HOME": str(home),
         "RECAE_PORT": str(port),
@@ -49,6 +52,7 @@ def running(command, home, port):
         "RECAE_RELOAD_S": "0.05",
         "HOME": str(home),  # gunicorn must not write there
     }
+    environment |= variables
     process = subprocess.Popen(command, cwd=home, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         until(lambda: get(port, "/health/ready")[0] == 200, process)

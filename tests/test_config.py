@@ -64,7 +64,8 @@ def test_a_key_like_no_other_is_answered_with_all_there_are(working_folder):
     (working_folder / "recae.toml").write_text("zzz = 1\n")
 
     with pytest.raises(
-        ConfigError, match=r"there are: compact_after_days, data, events, experiment, home, host"
+        ConfigError,
+        match=r"there are: api_keys, burst, compact_after_days, data, events, experiment, home, host",
     ):
         load_settings()
 

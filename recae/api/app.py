@@ -2,7 +2,20 @@
 
 from flask import Flask
 
-from recae.api import context, errors, events, items, operations, recommendations, versions
+from recae.api import (
+    access,
+    context,
+    errors,
+    events,
+    headers,
+    items,
+    logs,
+    metrics,
+    operations,
+    recommendations,
+    tracing,
+    versions,
+)
 from recae.api.experiments import ServedRecorder
 from recae.api.live_items import LiveItems
 from recae.api.serving import ServedModel
@@ -24,6 +37,7 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
     app = Flask("recae", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.merge_slashes = False  # "a//b" is an id, not a redirect
+    counters = metrics.Metrics()
     storage = Storage(settings)
     served = ServedModel(
         None if recommender is not None else ModelStore(settings.models),
@@ -31,10 +45,16 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
         live=LiveItems(storage),
         named=settings.named_models,
         max_others=settings.max_models,
+        observer=counters,
     )
     app.extensions[context.EXTENSION] = context.ApiState(settings, served, storage, ServedRecorder(storage))
-    context.register(app)
+    logs.register(app)
+    metrics.register(app, counters)
+    headers.register(app)
+    context.register(app, access.checker(settings, access.key_ring(settings)))
     errors.register(app)
+    if settings.tracing:
+        tracing.register(app)
     for resource in (recommendations, items, events, versions, operations):
         app.register_blueprint(resource.bp)
     if recommender is None:

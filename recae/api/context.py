@@ -3,7 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flask import Flask, Response, current_app, g, request
@@ -94,10 +94,11 @@ def took_ms() -> float:
     return round(seconds * 1000, 3)
 
 
-def register(app: Flask) -> None:
-    """Hook the start and end of every request."""
+def register(app: Flask, check_access: Callable[[], None]) -> None:
+    """Hook the start and end of every request; ``check_access`` decides before the body is read."""
     app.url_map.converters["id"] = IdConverter
     app.before_request(_begin)
+    app.before_request(check_access)
     app.after_request(_label)
 
 

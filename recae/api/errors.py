@@ -1,5 +1,6 @@
 """One JSON shape for every error, whoever raises it: a route, pydantic, Flask, or a bug."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import NoReturn
 
@@ -32,14 +33,24 @@ class ApiError(Exception):
         code: what programs look at.
         message: what was found, what was expected, what to do.
         field: the part of the request that is meant.
+        headers: what the answer carries besides.
     """
 
-    def __init__(self, status: HTTPStatus, code: str, message: str, field: str | None = None) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        code: str,
+        message: str,
+        field: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.field = field
+        self.headers = dict(headers or {})
 
 
 def invalid(field: str, message: str) -> ApiError:
@@ -89,6 +100,7 @@ def detail_of(error: Exception) -> tuple[int, ErrorDetail]:
 
 def _of_api_error(error: ApiError) -> Response:
     response = _answer(error.status, error.code, error.message, error.field)
+    response.headers.update(error.headers)
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response

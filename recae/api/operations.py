@@ -5,6 +5,7 @@ import json
 from flask import Blueprint, Response, render_template
 
 from recae.api.context import current_recommender, state
+from recae.api.metrics import current_metrics
 from recae.api.operation_schemas import Live, Ready
 from recae.api.spec import document, documented
 
@@ -23,6 +24,13 @@ def live() -> Live:
 def ready() -> Ready:
     """Whether a model is loaded; send no requests before."""
     return Ready(model_version=current_recommender().version, problem=state().served.problem)
+
+
+@bp.get("/metrics")
+def metrics() -> Response:
+    """What this server counts, for Prometheus."""
+    body, media_type = current_metrics().exposition(state().settings)
+    return Response(body, content_type=media_type)
 
 
 @bp.get("/openapi.json")

@@ -13,6 +13,7 @@ from recae.api.batch_schemas import BatchAnswer, BatchRequest
 from recae.api.context import check_length, current_recommender, path_id, state, took_ms, wanted_n
 from recae.api.errors import ApiError, detail_of, invalid, refuse_invalid
 from recae.api.experiments import variant_of
+from recae.api.metrics import count_recommendation
 from recae.api.schemas import (
     History,
     RankRequest,
@@ -204,6 +205,7 @@ def _answer(
     recommender: Recommender, found: Recommendations, user_id: str | None, asked: Asked
 ) -> dict[str, Any]:
     """The body of a `RecommendationList`: a dictionary, since validating what we have built takes longer than building it."""
+    count_recommendation(found.strategy, took_ms() / 1000)
     return {
         "recommendation_id": f"r_{uuid.uuid4().hex}",
         "model_version": recommender.version,

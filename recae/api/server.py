@@ -1,36 +1,68 @@
 """gunicorn, set up for a model in memory: processes that share nothing, one computing thread each."""
 
+import math
 import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from recae.api.access import key_ring
 from recae.api.context import EXTENSION
+from recae.api.logs import configuration
+from recae.api.shared_counts import close_folder, forget_process, open_folder
 from recae.config import Settings, is_loopback
 from recae.errors import ConfigError
 from recae.threads import available_cores, limit_threads
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flask import Flask
+
+    from recae.api.worker import RequestWorker
+
+THREADS: Final = 32
+"""Of each process. They wait for slow clients, which cost a thread each; the computing is one thread's."""
+CONNECTIONS: Final = 1_000
+KEEPALIVE_S: Final = 75
+"""How long an idle connection stays open: longer than the 60 s after which usual proxies give theirs up, so that a proxy
+never sends a request into one that is being closed."""
 
 
 def gunicorn_options(settings: Settings) -> dict[str, Any]:
     """What to tell gunicorn.
 
     Raises:
-        ConfigError: if the host is reachable from other machines, which nothing protects yet.
+        ConfigError: if the host is reachable from other machines and there are no API keys.
     """
-    if not is_loopback(settings.host):
+    ring = key_ring(settings)
+    if not is_loopback(settings.host) and not ring:
         raise ConfigError(
-            f"host {settings.host!r} can be reached from other machines, and this version of recae has no API keys "
-            "to tell who is asking; serve on 127.0.0.1, behind a proxy that does"
+            f"host {settings.host!r} can be reached from other machines, and there are no API keys to tell who is "
+            "asking; make one with `recae keys create NAME` or set RECAE_API_KEYS, or serve on 127.0.0.1"
         )
+    counts: list[Path] = []  # made when gunicorn starts, not when its settings are looked at
+
+    def open_counts(_arbiter: Any) -> None:
+        counts.append(open_folder())
+
+    def close_counts(_arbiter: Any) -> None:
+        for folder in counts:
+            close_folder(folder)
+
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return {
         "bind": [f"{host}:{settings.port}"],
         "workers": settings.workers or available_cores(),
-        "worker_class": "gthread",
-        "threads": 4,  # they wait for slow clients; the computing is one thread's
+        "worker_class": _worker_class(settings),
+        "threads": THREADS,
+        "worker_connections": CONNECTIONS,
+        "keepalive": KEEPALIVE_S,
+        "graceful_timeout": max(30, math.ceil(settings.request_timeout_s)),  # what runs may run to its end
+        "on_starting": open_counts,
+        "on_exit": close_counts,
+        "child_exit": _forget_worker,
+        "logconfig_dict": configuration(settings.log_format),
         "preload_app": False,  # torch may hang in a process forked after it was used
         "post_fork": _limit_worker,
         "post_worker_init": _announce,
@@ -38,6 +70,12 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
         "control_socket_disable": True,  # it would write into the home folder
         "loglevel": "warning",
     }
+
+
+def _worker_class(settings: Settings) -> type["RequestWorker"]:
+    from recae.api.worker import RequestWorker
+
+    return type("RecaeWorker", (RequestWorker,), {"request_timeout_s": settings.request_timeout_s})
 
 
 def serve(settings: Settings) -> None:
@@ -96,6 +134,10 @@ def _announce(worker: Any) -> None:
         print(f"  curl '{url}/v1/users/42/recommendations?n=5'", file=sys.stderr)  # noqa: T201
 
     threading.Thread(target=wait_and_tell, name="recae-announce", daemon=True).start()
+
+
+def _forget_worker(_arbiter: Any, worker: Any) -> None:
+    forget_process(worker.pid)
 
 
 def _limit_worker(_arbiter: Any, _worker: Any) -> None:

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from recae.api.errors import ApiError, not_ready
 from recae.errors import ArtifactError, EventLogError, RecaeError
@@ -23,6 +23,16 @@ RETRY_S = 30.0
 """A version that could not be loaded is tried again after this long: reading and hashing it is work."""
 
 
+class Observer(Protocol):
+    """Who is told of models that come into service, or fail to."""
+
+    def model_loaded(self, version: str, replaced: str | None) -> None:
+        """Told after a version has come into service."""
+
+    def model_failed(self) -> None:
+        """Told after a version could not be loaded."""
+
+
 class ServedModel:
     """Hands out recommenders; a request keeps the one it started with.
 
@@ -32,6 +42,7 @@ class ServedModel:
         live: the catalogue as it is now; None for the one that each model was trained with.
         named: further names of versions.
         max_others: most models kept in memory beside the one in service.
+        observer: who is told of every change.
     """
 
     def __init__(
@@ -42,8 +53,10 @@ class ServedModel:
         live: "LiveItems | None" = None,
         named: Mapping[str, str] | None = None,
         max_others: int = 2,
+        observer: Observer | None = None,
     ) -> None:
         self._store = store
+        self._observer = observer
         self._recommender = recommender
         self._live = live
         self._named = dict(named or {})
@@ -57,6 +70,10 @@ class ServedModel:
         """Why the newest promoted model is not the one served."""
         self.loaded = threading.Event()
         """Set when the first model is there."""
+        self.looked = threading.Event()
+        """Set after the first look for a model, whatever it found."""
+        if store is None:
+            self.looked.set()
 
     @property
     def version(self) -> str:
@@ -119,17 +136,24 @@ class ServedModel:
                 if self._live is not None and not self._live.is_loaded:  # nothing hidden may show meanwhile
                     self.problem = items_problem
                     return
+                replaced = self._recommender.version if self._recommender else None
                 with (
                     self._changing
                 ):  # no change of an item may fall between reading the items and the exchange
                     self._recommender = self._live.over(fresh) if self._live else fresh
                 self.loaded.set()
+                if self._observer:
+                    self._observer.model_loaded(version, replaced)
                 logger.info("model version %s is in service", version)
             self.problem = items_problem
         except Exception as error:  # whatever is wrong with a version, the one in service goes on
             self._failed = (version, time.monotonic())
             self.problem = str(error) if isinstance(error, RecaeError) else f"{type(error).__name__}: {error}"
+            if self._observer:
+                self._observer.model_failed()
             logger.exception("model version %s cannot be loaded", version)
+        finally:
+            self.looked.set()
 
     def _items_problem(self) -> str | None:
         """Why the items cannot be followed; what was read of them before goes on to count."""

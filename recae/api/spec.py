@@ -15,7 +15,8 @@ from flask import Response as FlaskResponse
 from flask import request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, RootModel, ValidationError
-from spectree import Response, SpecTree
+from spectree import Response, SecurityScheme, SpecTree
+from spectree.models import InType, SecureType, SecuritySchemeData
 
 import recae
 from recae.api.bodies import read_json, refuse_query
@@ -24,11 +25,14 @@ from recae.api.schemas import MAX_ID_LENGTH, ErrorBody
 
 ERRORS = {
     400: "The body is no JSON",
+    401: "The server asks for a key and knows none of what was sent",
+    403: "The key's role does not include this",
     404: "There is nothing that the path names, or the model named does not exist",
     409: "The state of the server does not allow it; the message tells why",
     413: "The body is larger than this server takes",
     415: "The body is not declared as JSON",
     422: "A part of the request, named by `field`, cannot be used",
+    429: "The key asks more often than it may; try again after `Retry-After` seconds",
     500: "The server made a mistake; its log tells more under the `request_id`",
     503: "No model is loaded yet, or the event log cannot be reached; try again after `Retry-After` seconds",
 }
@@ -47,6 +51,13 @@ tree = SpecTree(
     description="Recommendations from an autoencoder: for users as the event log knows them now, for any history, and "
     "by similarity; and the events and items they are made from.",
     mode="strict",
+    security_schemes=[
+        SecurityScheme(
+            name="key",
+            data=SecuritySchemeData(type=SecureType.API_KEY, name="X-API-Key", field_in=InType.HEADER),
+        ),
+        SecurityScheme(name="bearer", data=SecuritySchemeData(type=SecureType.HTTP, scheme="bearer")),
+    ],
     validation_error_model=ErrorBody,
     naming_strategy=lambda model: model.__name__,
     nested_naming_strategy=lambda _parent, child: child,
@@ -70,10 +81,17 @@ def documented(
 
     def decorate(view: View) -> Route:
         schemas = {name: view.__annotations__.get(name) for name in ("query", "json")}
-        all_errors = sorted({*errors, *(BODY_ERRORS if schemas["json"] else ()), 422, 500})
+        guarded = tag != "operations"
+        of_access = (401, 403, 429) if guarded else ()
+        all_errors = sorted({*errors, *(BODY_ERRORS if schemas["json"] else ()), *of_access, 422, 500})
         models: dict[str, Any] = {f"HTTP_{code}": (ErrorBody, ERRORS[code]) for code in all_errors}
         response = Response(**{f"HTTP_{status}": (ok, "The answer")}, **models)
-        described = tree.validate(resp=response, tags=[tag], operation_id=operation_id)(view)
+        security: list[dict[str, list[str]]] | None = (
+            [{name: []} for name in ("key", "bearer")] if guarded else None
+        )
+        described = tree.validate(resp=response, tags=[tag], operation_id=operation_id, security=security)(
+            view
+        )
         takes_query, takes_json = (name in signature(view).parameters for name in ("query", "json"))
 
         @wraps(described)

@@ -52,6 +52,7 @@ def _add_commands() -> None:
         experiment,
         ingest,
         items,
+        keys,
         learn,
         nightly,
         operate,
@@ -78,6 +79,7 @@ def _add_commands() -> None:
         nightly.runs,
         simulate.simulate,
         experiment.experiment,
+        keys.keys,
         doctor.doctor,
     ):
         cli.add_command(command)

@@ -257,7 +257,8 @@ class NeuralModel(Model):
         super()._restore(state)
         if weights is not None:
             self.network_ = self._build(self.histories_)
-            self.network_.load_state_dict(_as_tensors(weights))
+            # assign: the stored arrays themselves, which processes share, and no copies of them
+            self.network_.load_state_dict(_as_tensors(weights), assign=True)
             self.network_.to(self._device()).eval()
 
 

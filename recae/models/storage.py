@@ -64,14 +64,18 @@ def write_state(file: Source, state: Mapping[str, Any], **metadata: str) -> None
 def read_state(file: Source) -> tuple[dict[str, Any], dict[str, str]]:
     """``(state, metadata)`` as :func:`write_state` was given them; tensors come back as arrays.
 
+    From a path the arrays are mapped: processes that read the same file share its pages in memory, and one that writes
+    into an array gets those pages for itself. The file may be removed or replaced meanwhile, and not be written into.
+
     Raises:
         ArtifactError: if the file is missing, damaged, or of a format this version does not know.
     """
     try:
         if isinstance(file, str | os.PathLike):
-            with safetensors.safe_open(file, framework="numpy") as opened:
+            # As torch's tensors the arrays are the file itself, mapped into memory; as numpy's they would be copies.
+            with safetensors.safe_open(file, framework="pt") as opened:
                 header = _fields(opened.metadata())
-                arrays = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - no mapping
+                arrays = {key: opened.get_tensor(key).numpy() for key in opened.keys()}  # noqa: SIM118 - no mapping
         else:
             blob = file.read()
             header = _header_of(blob)

@@ -34,7 +34,7 @@ def test_every_route_is_described(app, client):
         for rule in app.url_map.iter_rules()
     }
 
-    assert set(described) == routes - {"/openapi.json", "/docs", "/docs/style.css"}
+    assert set(described) == routes - {"/openapi.json", "/docs", "/docs/style.css", "/metrics"}
 
 
 def test_every_answer_carries_the_model_version_and_a_request_id(client):

@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,3 +99,16 @@ def test_the_file_may_be_read_by_whoever_may_read_this_users_files(tmp_path):
     (tmp_path / "plain").touch()
     write_state(tmp_path / "a", STATE)
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="only Linux tells what is mapped")
+def test_arrays_of_a_file_are_the_file_mapped_and_outlive_its_name(tmp_path):
+    file = tmp_path / "weights"
+    write_state(file, {"weights": np.arange(100_000, dtype=np.float32)})
+    state, _ = read_state(file)
+
+    assert str(file) in Path("/proc/self/maps").read_text()
+    state["weights"][0] = 7.0
+    assert read_state(file)[0]["weights"][0] == 0.0, "what one process writes is its own"
+    file.unlink()
+    assert state["weights"].sum() == pytest.approx(np.arange(100_000).sum() + 7, rel=1e-6)

@@ -1,0 +1,129 @@
+"""Who may ask for what: the role each route needs, and the check before anything of a request is read."""
+
+import math
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from flask import g, request
+
+from recae.api.errors import ApiError
+from recae.api.limits import RateLimiter
+from recae.config import Settings, is_loopback
+from recae.keys import KeyFile, KeyRing, Role
+
+OPEN: Final = None
+"""Needs no key: probes, and what describes the API."""
+
+ROLES: Final[dict[str, Role | None]] = {
+    "GET /": OPEN,
+    "GET /docs": OPEN,
+    "GET /docs/style.css": OPEN,
+    "GET /health/live": OPEN,
+    "GET /health/ready": OPEN,
+    "GET /openapi.json": OPEN,
+    "GET /static/{}": OPEN,
+    "GET /metrics": Role.READ,
+    "GET /v1/evaluation/latest": Role.READ,
+    "GET /v1/items": Role.READ,
+    "GET /v1/items/{}": Role.READ,
+    "GET /v1/items/{}/similar": Role.READ,
+    "GET /v1/popular": Role.READ,
+    "GET /v1/users/{}/recommendations": Role.READ,
+    "POST /v1/rank": Role.READ,
+    "POST /v1/recommendations": Role.READ,
+    "POST /v1/recommendations/batch": Role.READ,
+    "DELETE /v1/items/{}": Role.WRITE,
+    "DELETE /v1/users/{}": Role.WRITE,
+    "GET /v1/users/{}/events": Role.WRITE,
+    "PATCH /v1/items/{}": Role.WRITE,
+    "POST /v1/events": Role.WRITE,
+    "PUT /v1/items/{}": Role.WRITE,
+    "GET /v1/admin/runs": Role.ADMIN,
+    "GET /v1/admin/runs/{}": Role.ADMIN,
+    "GET /v1/models": Role.ADMIN,
+    "POST /v1/admin/retrain": Role.ADMIN,
+    "POST /v1/models/rollback": Role.ADMIN,
+    "POST /v1/models/{}/promote": Role.ADMIN,
+}
+"""Method and path, parameters without their names. A route that is missing needs an admin, and a test fails."""
+
+ANONYMOUS: Final = "-"
+"""Stands for the key's name where there is none."""
+
+
+def role_of(method: str, rule: str) -> Role | None:
+    """The role that a route needs; ``rule`` as Flask writes it, ``/v1/items/<path:item_id>``."""
+    method = "GET" if method == "HEAD" else method
+    return ROLES.get(f"{method} {re.sub('<[^>]*>', '{}', rule)}", Role.ADMIN)
+
+
+def key_ring(settings: Settings) -> KeyRing:
+    """All keys the settings lead to.
+
+    Raises:
+        ConfigError: if they cannot be read.
+    """
+    return KeyRing(KeyFile(settings.keys), settings.api_keys.get_secret_value())
+
+
+def checker(settings: Settings, ring: KeyRing) -> Callable[[], None]:
+    """The check to run before every request; it leaves the key's name in ``g.key_name``."""
+    limiter = RateLimiter(settings.rate_limit_per_s, settings.burst) if settings.rate_limit_per_s else None
+    roles: dict[tuple[str, str], Role | None] = {}
+
+    def check() -> None:
+        g.key_name = ANONYMOUS
+        rule = request.url_rule
+        if rule is None or request.method == "OPTIONS":
+            return  # answered with 404, 405 or Allow: nothing of this reaches a route
+        place = (request.method, rule.rule)
+        if place not in roles:
+            roles[place] = role_of(*place)
+        needed = roles[place]
+        if needed is OPEN:
+            return
+        if ring.protected:
+            _identify(ring, needed)
+        elif request.remote_addr and not is_loopback(request.remote_addr):  # none over a Unix socket
+            raise _forbidden(
+                "this server has no API keys, so it answers programs on its own machine only; make one with "
+                "`recae keys create`"
+            )
+        if limiter is not None and (wait_s := limiter.take(g.key_name)):
+            raise ApiError(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "rate_limited",
+                f"more than {settings.rate_limit_per_s:g} requests per second; wait as Retry-After says",
+                headers={"Retry-After": str(math.ceil(wait_s))},
+            )
+
+    return check
+
+
+def _identify(ring: KeyRing, needed: Role) -> None:
+    sent = request.environ.get(
+        "HTTP_X_API_KEY"
+    )  # a plain dictionary: request.headers would make one of its own
+    if sent is None:
+        scheme, _, token = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        sent = token.strip() if scheme.lower() == "bearer" else None
+    if not sent:
+        raise _unauthorized("this server asks for a key; send one in X-API-Key, or as Authorization: Bearer")
+    key = ring.find(sent)
+    if key is None:
+        raise _unauthorized("this key is not known here; it may have been revoked")
+    g.key_name = key.name
+    if key.role < needed:
+        raise _forbidden(f"the key {key.name!r} has the role {key.role}; this needs {needed}")
+
+
+def _unauthorized(message: str) -> ApiError:
+    return ApiError(
+        HTTPStatus.UNAUTHORIZED, "unauthorized", message, headers={"WWW-Authenticate": 'Bearer realm="recae"'}
+    )
+
+
+def _forbidden(message: str) -> ApiError:
+    return ApiError(HTTPStatus.FORBIDDEN, "forbidden", message)

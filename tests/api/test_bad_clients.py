@@ -1,0 +1,171 @@
+"""A real gunicorn against clients that send garbage, break off, lie about lengths or never finish.
+
+Whatever they do: no 500, no HTML, no worker that is stuck, and others go on being answered.
+"""
+
+import contextlib
+import json
+import re
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recae.artifacts import ModelStore
+from tests.raw import connected, exchange, read_all, statuses
+from tests.servers import free_port, get, running
+from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
+
+REQUEST_TIMEOUT_S = "2"
+THREADS = 32
+POST = b"POST /v1/recommendations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+GET = b"GET /v1/users/1/recommendations?n=1 HTTP/1.1\r\nHost: x\r\n"
+CLOSE = b"Connection: close\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    home = tmp_path_factory.mktemp("served")
+    store = ModelStore(home / "models")
+    store.promote(store.save(fitted_ease(), ITEMS, users=USERS, catalogue=CATALOGUE))
+    port = free_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECAE_HOME", str(home))
+        patch.setenv("RECAE_REQUEST_TIMEOUT_S", REQUEST_TIMEOUT_S)
+        patch.setenv("RECAE_LOG_FORMAT", "off")
+        with running([sys.executable, "-m", "recae", "serve"], home, port):
+            yield port
+
+
+@pytest.fixture
+def port(server):
+    yield server
+    assert get(server, "/v1/users/1/recommendations?n=1")[0] == 200, "others must still be answered"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 60 + b"\r\n\r\n", 400),  # TLS
+        (b"GET\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
+        (b"\xff\xfe\xfd\r\n\r\n", 400),
+        (GET + b"bad header\r\n\r\n", 400),
+        (GET + b"X-API-Key: a\x00b\r\n\r\n", 400),
+        (GET + b"A b: c\r\n\r\n", 400),
+        (GET + b"X: " + b"y" * 9_000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\n\r\n", 414),
+        (POST + b"Content-Length: -5\r\n\r\n{}", 400),
+        (POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n{}", 400),
+        (POST + b"Content-Length: two\r\n\r\n{}", 400),
+        (POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}", 400),
+        (POST + b"Transfer-Encoding: gzip\r\n\r\n{}", 400),
+    ],
+)
+def test_what_is_no_http_is_refused_as_json(port, sent, status):
+    received = exchange(port, sent)
+    head, _, body = received.partition(b"\r\n\r\n")
+
+    assert statuses(received) == [status]
+    assert b"Content-Type: application/json" in head
+    error = json.loads(body)
+    assert error["error"]["code"] == "bad_request"
+    assert f"X-Request-ID: {error['request_id']}".encode() in head
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        POST + b'Content-Length: 100\r\n\r\n{"items": ["a"',
+        POST + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"ite',
+        POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}garbage",
+        POST + b"Content-Length: 99999999999999999999\r\n\r\n{}",
+        POST + b"Content-Length: 1\r\n\r\n{}",  # the rest counts as the next request
+        b"GET /v1/us",
+        GET,
+        b"",
+    ],
+)
+def test_what_breaks_off_or_lies_about_its_length_gets_an_error_or_nothing(port, sent):
+    received = exchange(port, sent)
+
+    assert all(400 <= status < 500 for status in statuses(received)), received
+    assert b"<html" not in received
+
+
+def test_two_requests_in_one_packet_are_two_answers(port):
+    received = exchange(port, GET + b"\r\n" + GET + CLOSE)
+
+    assert statuses(received) == [200, 200]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"GET /v1", GET, POST + b"Content-Length: 10\r\n\r\n{", POST + b"Transfer-Encoding: chunked\r\n\r\n"],
+)
+def test_more_clients_than_threads_that_never_finish_are_cut_off_and_others_served(port, start):
+    with contextlib.ExitStack() as stack:
+        stuck = [stack.enter_context(connected(port)) for _ in range(THREADS + 8)]
+        for sock in stuck:
+            sock.sendall(start)
+        assert get(port, "/health/live")[0] == 200
+        for sock in stuck:
+            assert all(400 <= status < 500 for status in statuses(read_all(sock)))
+
+
+def test_a_client_that_drips_is_cut_off_however_often_it_sends(port):
+    with connected(port) as sock:
+        sock.settimeout(0.1)
+        sock.sendall(POST + b"Content-Length: 1000000\r\n\r\n")
+        sent, received = 0, None
+        while received is None:
+            assert sent < 600, "it went on for a minute"
+            try:
+                sock.sendall(b" ")
+                sent += 1
+                received = sock.recv(1_000)
+            except TimeoutError:
+                continue
+            except OSError:
+                received = b""
+        assert all(400 <= status < 500 for status in statuses(received))
+
+
+def test_connections_that_send_nothing_stand_in_nobodys_way(port):
+    with contextlib.ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(connected(port))
+        assert get(port, "/health/live")[0] == 200
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200), st.booleans())
+def test_whatever_bytes_arrive_nothing_is_a_bug(server, data, in_body):
+    length = str(len(data)).encode()
+    received = exchange(
+        server, POST + b"Content-Length: " + length + b"\r\n" + CLOSE + data if in_body else data
+    )
+
+    assert all(status == 200 or 400 <= status < 500 for status in statuses(received)), received
+    assert b"<html" not in received
+
+
+TARGET = st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=60).map(
+    lambda t: t.encode("latin-1")
+)
+HEADER = st.binary(max_size=60).filter(lambda value: not re.search(rb"[\r\n]", value))
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(TARGET, HEADER, st.sampled_from([b"GET", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"HEAD", b"BREW"]))
+def test_whatever_target_method_and_headers_arrive_nothing_is_a_bug(server, target, value, method):
+    head = method + b" /v1/users/" + target + b" HTTP/1.1\r\nHost: x\r\n"
+    received = exchange(
+        server, head + b"X-Request-ID: " + value + b"\r\nX-API-Key: " + value + b"\r\n" + CLOSE
+    )
+
+    assert statuses(received), received
+    assert all(status == 200 or 400 <= status < 500 for status in statuses(received)), received
+    assert b"<html" not in received
