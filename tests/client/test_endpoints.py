@@ -163,8 +163,9 @@ def test_what_has_no_field_of_its_own_is_in_raw(client):
 
 def test_the_key_goes_along_and_a_path_before_v1_stays(stub):
     stub.failures.append(dict)
-    with Client(stub.address + "/behind/a/proxy", api_key="secret") as client:
-        pytest.raises(BadAnswerError, client.ready)
+    address = f"{stub.address}/behind/a/proxy"
+    with Client(address, api_key="secret") as client, pytest.raises(BadAnswerError):
+        client.ready()
 
     ((_, path, _, _, headers),) = stub.asked
     assert path == "/behind/a/proxy/health/ready"
