@@ -12,7 +12,7 @@ beyond that is done again, and gives the same bytes.
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -129,7 +129,7 @@ class Batch:
                     part = self._part(progress.n_blocks)
                     part.write_bytes(written_as.part(answers))
                     durable.sync(part)
-                    kinds = Counter(answer.strategy or "error" for answer in answers)
+                    kinds: Counter[str] = Counter(answer.strategy or "error" for answer in answers)
                     progress = Progress(
                         identity=whole,
                         n_blocks=progress.n_blocks + 1,
@@ -176,17 +176,14 @@ class Batch:
         if not self.output.parent.is_dir():
             raise BatchError(f"there is no folder {self.output.parent}; make it first")
         self.parts.mkdir(exist_ok=True)
-        try:
-            lock = durable.locked(self.parts, wait=False)
-            lock.__enter__()
-        except BlockingIOError as error:
-            raise BatchError(
-                f"another run is writing {self.output}; let it finish, or name another file"
-            ) from error
-        try:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(durable.locked(self.parts, wait=False))
+            except BlockingIOError as error:
+                raise BatchError(
+                    f"another run is writing {self.output}; let it finish, or name another file"
+                ) from error
             yield
-        finally:
-            lock.__exit__(None, None, None)
 
     @contextmanager
     def _errors_named(self) -> Iterator[None]:

@@ -11,8 +11,8 @@ from recae.batch.users import Asked
 from recae.candidates import Candidates
 from recae.data.eventlog.events import StoredEvent
 from recae.data.eventlog.snapshot import Snapshot
+from recae.data.holdout import Feedback
 from recae.histories import Histories, Sent, Strategy
-from recae.models.base import Feedback
 from recae.models.ranking import NEVER
 from recae.recommender import Recommender
 
@@ -75,24 +75,42 @@ class Scorer:
 
     def answers(self, block: Sequence[Asked]) -> list[Answer]:
         """One answer for each user, in their order."""
-        logged = self._logged([asked.user_id for asked in block if asked.problem is None])
-        found: list[Answer | None] = [
-            Answer(asked.user_id, error=asked.problem) if asked.problem else None for asked in block
+        found = {
+            place: Answer(asked.user_id, error=asked.problem)
+            for place, asked in enumerate(block)
+            if asked.problem is not None
+        }
+        valid = [place for place in range(len(block)) if place not in found]
+        logged = self._logged([block[place].user_id for place in valid])
+        rows, owners = self._trained([place for place in valid if block[place].user_id not in logged], block)
+        for place in valid:
+            user_id = block[place].user_id
+            if user_id in logged:
+                row, strategy = self._histories.row(logged[user_id], None)
+                if strategy == "fallback":
+                    found[place] = self._fallback(user_id, row)
+                else:
+                    rows.append(row)
+                    owners.append((place, strategy))
+        for (place, strategy), (item_ids, scores) in zip(owners, self._ranked(rows), strict=True):
+            found[place] = Answer(block[place].user_id, strategy, item_ids, scores)
+        return [
+            found[place] if place in found else Answer(asked.user_id, "fallback", *self._popular)
+            for place, asked in enumerate(block)
         ]
-        rows, places = [], []
-        for place, asked in enumerate(block):
-            if asked.problem is not None:
-                continue
-            row, strategy = self._row(asked.user_id, logged)
-            if strategy == "fallback":
-                found[place] = self._fallback(asked.user_id, row)
-            else:
-                rows.append(row)
-                places.append((place, strategy))
-        if rows:
-            for (place, strategy), (item_ids, scores) in zip(places, self._ranked(rows), strict=True):
-                found[place] = Answer(block[place].user_id, strategy, item_ids, scores)
-        return [answer for answer in found if answer is not None]
+
+    def _trained(
+        self, places: list[int], block: Sequence[Asked]
+    ) -> tuple[list[csr_array], list[tuple[int, Strategy]]]:
+        """The training rows of those who have one that is not empty, in one matrix, and whose they are."""
+        users = self.recommender.users
+        if users is None or not places:
+            return [], []
+        positions = users.find([block[place].user_id for place in places])
+        known = np.flatnonzero(positions >= 0)
+        rows = self.recommender.model.histories_[positions[known]]
+        filled = np.flatnonzero(np.diff(rows.indptr))
+        return [rows[filled]], [(places[known[at]], "model") for at in filled]
 
     def _logged(self, user_ids: Sequence[str]) -> dict[str, Sent]:
         if self._snapshot is None:
@@ -101,15 +119,11 @@ class Scorer:
         histories = self._snapshot.histories(user_ids, self._max_history)
         return {user_id: as_history(events, feedback) for user_id, events in histories.items()}
 
-    def _row(self, user_id: str, logged: dict[str, Sent]) -> tuple[csr_array, Strategy]:
-        if user_id in logged:
-            return self._histories.row(logged[user_id], None)
-        return self._histories.row({}, user_id)
-
-    def _ranked(self, rows: list[csr_array]) -> list[tuple[list[str], list[float]]]:
-        """Item ids and scores of each row, best first, without what may not be recommended."""
-        if not len(self._columns):
-            return [([], [])] * len(rows)
+    def _ranked(self, rows: Sequence[csr_array]) -> list[tuple[list[str], list[float]]]:
+        """Item ids and scores of each row of some matrices, best first, without what may not be recommended."""
+        n_rows = sum(part.shape[0] for part in rows)
+        if not len(self._columns) or not n_rows:
+            return [([], [])] * n_rows
         histories = csr_array(vstack(rows, format="csr"))
         ids, scores = self.recommender.rank(
             histories,

@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _add_commands() -> None:
-    from recae.cli import ask, demo, doctor, learn, operate, tune
+    from recae.cli import ask, batch, demo, doctor, learn, operate, tune
 
     for command in (
         demo.demo,
@@ -55,6 +55,7 @@ def _add_commands() -> None:
         tune.tune,
         ask.recommend,
         ask.similar,
+        batch.recommend_batch,
         operate.serve,
         operate.models,
         doctor.doctor,
