@@ -34,9 +34,9 @@ def bench_batch_large() -> Callable[[], object]:
 
 def batch(recommender: Recommender, name: str) -> Callable[[], object]:
     """A whole run, written to a temporary folder."""
-    folder = Path(tempfile.mkdtemp(prefix="recae-bench-"))
+    folder = tempfile.TemporaryDirectory(prefix="recae-bench-")  # removed with the work that holds it
     written_as = Parquet() if name.endswith(".parquet") else Jsonl()
     users = AllUsers(recommender.users, None)
-    return lambda: Batch(folder / name).run(
+    return lambda: Batch(Path(folder.name) / name).run(
         Scorer(recommender, Filters()), users, written_as, {}, show_progress=False
     )

@@ -3,21 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 
 from recae.batch.users import Asked
 from recae.candidates import Candidates
 from recae.data.eventlog.events import StoredEvent
 from recae.data.eventlog.snapshot import Snapshot
 from recae.data.holdout import Feedback
-from recae.histories import Histories, Sent, Strategy
-from recae.models.ranking import NEVER
+from recae.histories import MAX_WEIGHT, Strategy
+from recae.models.ranking import NEVER, Positions, Scores
 from recae.recommender import Recommender
 
 MAX_HISTORY = 10_000
 """Newest events of a user that count, as the HTTP API has it by default."""
+
+Named: TypeAlias = tuple[Sequence[str], Sequence[float]]
+"""Item ids and scores, best first."""
+
+_NO_COLUMNS = np.empty(0, dtype=np.int32)
+_NO_VALUES = np.empty(0, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -43,11 +50,24 @@ class Answer:
     error: str | None = None
 
 
-class Scorer:
-    """Answers blocks of users.
+@dataclass(frozen=True)
+class _Row:
+    """One history as the model reads it, and what is not to be recommended."""
 
-    The history of a user who has live events in the log is what these say; of any other it is the row the model was
-    trained on; without either the popular items are the answer.
+    columns: Positions
+    """Shape (k,), ascending."""
+    values: Scores
+    """Shape (k,)."""
+    seen: Positions
+    """Columns of the history, and of what the user met and did not like."""
+    strategy: Strategy
+
+
+class Scorer:
+    """Answers blocks of users, as one request for each would be answered.
+
+    What the log says of a user now is added to the row the model was trained on, and wins where both name an item;
+    without either the popular items are the answer.
 
     Args:
         recommender: what recommends.
@@ -67,7 +87,6 @@ class Scorer:
         self.filters = filters
         self._snapshot = snapshot
         self._max_history = max_history
-        self._histories = Histories(recommender.model, recommender.items, recommender.users)
         allowed = Candidates(recommender.items, recommender.catalogue).allowed(
             categories=filters.categories, available_only=filters.available_only
         )
@@ -75,94 +94,96 @@ class Scorer:
 
     def answers(self, block: Sequence[Asked]) -> list[Answer]:
         """One answer for each user, in their order."""
-        found = {
-            place: Answer(asked.user_id, error=asked.problem)
-            for place, asked in enumerate(block)
-            if asked.problem is not None
-        }
-        valid = [place for place in range(len(block)) if place not in found]
-        logged = self._logged([block[place].user_id for place in valid])
-        rows, owners = self._trained([place for place in valid if block[place].user_id not in logged], block)
-        for place in valid:
-            user_id = block[place].user_id
-            if user_id in logged:
-                row, strategy = self._histories.row(logged[user_id], None)
-                if strategy == "fallback":
-                    found[place] = self._fallback(user_id, row)
-                else:
-                    rows.append(row)
-                    owners.append((place, strategy))
-        for (place, strategy), (item_ids, scores) in zip(owners, self._ranked(rows), strict=True):
-            found[place] = Answer(block[place].user_id, strategy, item_ids, scores)
+        valid = [asked.user_id for asked in block if asked.problem is None]
+        logged = self._snapshot.histories(valid, self._max_history) if self._snapshot else {}
+        users = self.recommender.users
+        positions = users.find(valid).tolist() if users is not None else [-1] * len(valid)
+        rows = [
+            self._row(position, logged.get(user_id))
+            for user_id, position in zip(valid, positions, strict=True)
+        ]
+        ranked = iter(self._ranked([row for row in rows if row.strategy != "fallback"]))
+        lists = iter(
+            (row.strategy, *(self._fallback(row) if row.strategy == "fallback" else next(ranked)))
+            for row in rows
+        )
         return [
-            found[place] if place in found else Answer(asked.user_id, "fallback", *self._popular)
-            for place, asked in enumerate(block)
+            Answer(asked.user_id, error=asked.problem)
+            if asked.problem
+            else Answer(asked.user_id, *next(lists))
+            for asked in block
         ]
 
-    def _trained(
-        self, places: list[int], block: Sequence[Asked]
-    ) -> tuple[list[csr_array], list[tuple[int, Strategy]]]:
-        """The training rows of those who have one that is not empty, in one matrix, and whose they are."""
-        users = self.recommender.users
-        if users is None or not places:
-            return [], []
-        positions = users.find([block[place].user_id for place in places])
-        known = np.flatnonzero(positions >= 0)
-        rows = self.recommender.model.histories_[positions[known]]
-        filled = np.flatnonzero(np.diff(rows.indptr))
-        return [rows[filled]], [(places[known[at]], "model") for at in filled]
+    def _row(self, position: int, events: Sequence[StoredEvent] | None) -> _Row:
+        """The history of one user: the training row at ``position``, none if that is -1, and the log's events."""
+        model, columns, values = self.recommender.model, _NO_COLUMNS, _NO_VALUES
+        if position >= 0:
+            start, end = model.histories_.indptr[position : position + 2]
+            columns, values = model.histories_.indices[start:end], model.histories_.data[start:end]
+        known: Strategy = "model" if len(columns) else "fallback"
+        if not events:
+            return _Row(columns, values, columns, known)
+        liked, met = as_history(events, model.feedback)
+        added = self.recommender.items.find(liked)
+        weights = np.array(list(liked.values()), dtype=np.float32)[added >= 0]
+        added = added[added >= 0]
+        seen = np.concatenate([columns, added, self.recommender.items.known(met)[0]])
+        if not len(added) or not model.supports_fold_in:
+            return _Row(columns, values, np.unique(seen), known)
+        if (
+            model.feedback == "sequences"
+        ):  # places in time: after what is known, whatever is missing between them
+            weights = np.arange(1, len(added) + 1, dtype=np.float32) + values.max(initial=0.0)
+        kept = ~np.isin(columns, added)
+        columns, values = np.concatenate([columns[kept], added]), np.concatenate([values[kept], weights])
+        order = np.argsort(columns)
+        return _Row(columns[order], values[order], np.unique(seen), "fold_in")
 
-    def _logged(self, user_ids: Sequence[str]) -> dict[str, Sent]:
-        if self._snapshot is None:
-            return {}
-        feedback = self.recommender.model.feedback
-        histories = self._snapshot.histories(user_ids, self._max_history)
-        return {user_id: as_history(events, feedback) for user_id, events in histories.items()}
-
-    def _ranked(self, rows: Sequence[csr_array]) -> list[tuple[list[str], list[float]]]:
-        """Item ids and scores of each row of some matrices, best first, without what may not be recommended."""
-        n_rows = sum(part.shape[0] for part in rows)
-        if not len(self._columns) or not n_rows:
-            return [([], [])] * n_rows
-        histories = csr_array(vstack(rows, format="csr"))
+    def _ranked(self, rows: Sequence[_Row]) -> list[Named]:
+        """The best items of each history, without what may not be recommended."""
+        if not len(self._columns) or not rows:
+            return [([], [])] * len(rows)
         ids, scores = self.recommender.rank(
-            histories,
+            self._matrix([row.columns for row in rows], [row.values for row in rows]),
             self.filters.n,
-            seen=histories if self.filters.exclude_seen else None,
+            seen=self._matrix([row.seen for row in rows]) if self.filters.exclude_seen else None,
             items=self._columns,
         )
         names = self.recommender.items.ids
-        ends = (scores > NEVER).sum(axis=1)  # what is excluded stands at the end
-        return [
-            (names[ids[row, :end]].tolist(), scores[row, :end].tolist())
-            for row, end in enumerate(ends.tolist())
-        ]
+        ends = (scores > NEVER).sum(axis=1).tolist()  # what is excluded stands at the end
+        return [(names[ids[row, :end]].tolist(), scores[row, :end].tolist()) for row, end in enumerate(ends)]
 
-    def _fallback(self, user_id: str, row: csr_array) -> Answer:
-        if not row.nnz or not self.filters.exclude_seen:
-            return Answer(user_id, "fallback", *self._popular)
-        seen = set(self.recommender.items.ids[row.indices])  # of a model that cannot fold this history in
-        wanted = self._popular_and(len(seen))
-        kept = [(item_id, score) for item_id, score in zip(*wanted, strict=True) if item_id not in seen]
-        best = kept[: self.filters.n]
-        return Answer(user_id, "fallback", [item_id for item_id, _ in best], [score for _, score in best])
+    def _matrix(self, columns: list[Positions], values: list[Scores] | None = None) -> csr_array:
+        """Rows as one matrix, shape (n_rows, n_items)."""
+        ends = np.cumsum([0, *map(len, columns)])
+        indices = np.concatenate(columns)
+        data = np.concatenate(values) if values is not None else np.ones(len(indices), dtype=np.float32)
+        return csr_array((data, indices, ends), shape=(len(columns), len(self.recommender.items)))
+
+    def _fallback(self, row: _Row) -> Named:
+        if not len(row.seen) or not self.filters.exclude_seen:
+            return self._popular
+        seen = set(self.recommender.items.ids[row.seen])
+        wanted = zip(*self._popular_and(len(seen)), strict=True)
+        kept = [(item_id, score) for item_id, score in wanted if item_id not in seen][: self.filters.n]
+        return [item_id for item_id, _ in kept], [score for _, score in kept]
 
     @cached_property
-    def _popular(self) -> tuple[list[str], list[float]]:
+    def _popular(self) -> Named:
         return self._popular_and(0)
 
-    def _popular_and(self, more: int) -> tuple[list[str], list[float]]:
+    def _popular_and(self, more: int) -> Named:
         ranking = self.recommender.popular(
             self.filters.n + more, self.filters.categories, available_only=self.filters.available_only
         )
         return [item.item_id for item in ranking.items], [item.score for item in ranking.items]
 
 
-def as_history(events: Sequence[StoredEvent], feedback: Feedback) -> Sent:
-    """What events say about their user: item id -> weight, earliest first.
+def as_history(events: Sequence[StoredEvent], feedback: Feedback) -> tuple[dict[str, float], list[str]]:
+    """What events say about their user: item id -> weight, earliest first; and what was met and not liked.
 
-    Of several events of one item the newest counts. A model of ratings takes its value as the rating; any other takes
-    the item with its usual weight, and not at all if the value is zero or less, which says that it is liked no more.
+    Of several events of one item the newest counts. A model of ratings takes its value as the rating; for any other the
+    item counts 1, and not at all if the value is zero or less, which takes an earlier liking back.
 
     Args:
         events: of one user, newest first.
@@ -171,7 +192,8 @@ def as_history(events: Sequence[StoredEvent], feedback: Feedback) -> Sent:
     newest: dict[str, float] = {}
     for event in events:
         newest.setdefault(event.item_id, event.value)
-    earliest_first = reversed(newest.items())
+    earliest_first = list(reversed(newest.items()))
     if feedback == "ratings":
-        return dict(earliest_first)
-    return {item_id: None for item_id, value in earliest_first if value > 0}
+        return {item_id: min(max(value, -MAX_WEIGHT), MAX_WEIGHT) for item_id, value in earliest_first}, []
+    liked = {item_id: 1.0 for item_id, value in earliest_first if value > 0}
+    return liked, [item_id for item_id, value in earliest_first if value <= 0]

@@ -1,7 +1,7 @@
 """What the server's answers look like. Fields that a newer server adds are ignored, save in ``raw``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Raw = Mapping[str, Any]
@@ -134,9 +134,12 @@ class EventPage:
 
 @dataclass(frozen=True)
 class DeletedUser:
-    """What deleting a user did; ``raw`` says what stays."""
+    """What deleting a user did."""
 
-    raw: Raw
+    user_id: str
+    deleted_events: int
+    remains: str = ""
+    """What is left of the user, and until when."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,18 @@ class CatalogueItem:
     categories: tuple[str, ...] = ()
     available: bool = True
     hidden: bool = False
+    extra: Raw = field(default_factory=dict)
+    """Further fields."""
+    known_to_model: bool | None = None
+    """Whether the model in service has learned of it."""
+
+
+@dataclass(frozen=True)
+class DeletedItem:
+    """An item that is gone from the catalogue."""
+
+    item_id: str
+    deleted: bool = True
 
 
 @dataclass(frozen=True)
@@ -174,17 +189,18 @@ class ModelVersion:
 
 @dataclass(frozen=True)
 class ModelList:
-    """All stored versions."""
+    """All stored versions, oldest first."""
 
-    models: tuple[ModelVersion, ...]
+    versions: tuple[ModelVersion, ...]
+    current: str | None = None
+    """The version in service."""
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """Which version is in service now."""
+    """Which version is in service now; every worker follows within a second or so."""
 
-    version: str
-    raw: Raw
+    model_version: str
     replaced: str | None = None
 
 
@@ -206,9 +222,13 @@ class RunList:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """The latest offline evaluation, as the server has it."""
+    """The latest offline evaluation the server knows of."""
 
-    raw: Raw
+    name: str
+    results: Raw
+    """As in results.json."""
+    source: str | None = None
+    created: str | None = None
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,6 @@ class Call(Generic[T]):
     body: Any = None
     repeatable: bool = True
     """Whether sending it twice does what sending it once does."""
-    listed_as: str | None = None
-    """The name under which a bare list of the answer is read."""
 
 
 def recommend(
@@ -42,6 +40,8 @@ def recommend(
     diversity: float = 0.0,
     explain: int = 0,
     strict: bool = False,
+    available_only: bool = True,
+    model: str | None = None,
 ) -> Call[answers.Recommendations]:
     """Items for a user, best first, from the user's history as the server knows it now.
 
@@ -54,6 +54,8 @@ def recommend(
         diversity: from 0, relevance alone, to 1.
         explain: name so many items of the history for each recommended one.
         strict: an unknown user is a ``NotFoundError``.
+        available_only: leave out what is unavailable.
+        model: a stored version, or a configured name; None for the one in service.
     """
     asked = {
         "n": n,
@@ -63,6 +65,8 @@ def recommend(
         "diversity": diversity or None,
         "explain": explain or None,
         "strict": "true" if strict else None,
+        "available_only": None if available_only else "false",
+        "model": model,
     }
     return Call("GET", f"/v1/users/{_part(user_id)}/recommendations", answers.Recommendations, _given(asked))
 
@@ -176,17 +180,28 @@ def put_item(
     item_id: str,
     *,
     title: str | None = None,
+    year: int | None = None,
     categories: Sequence[str] = (),
     available: bool = True,
     hidden: bool = False,
+    extra: Mapping[str, Any] | None = None,
 ) -> Call[answers.CatalogueItem]:
     """Store an item, whole: what is not said here is emptied."""
-    body = _given({"title": title, "categories": list(categories), "available": available, "hidden": hidden})
+    body = _given(
+        {
+            "title": title,
+            "year": year,
+            "categories": list(categories),
+            "available": available,
+            "hidden": hidden,
+            "extra": None if extra is None else dict(extra),
+        }
+    )
     return Call("PUT", f"/v1/items/{_part(item_id)}", answers.CatalogueItem, body=body)
 
 
 def patch_item(item_id: str, **changes: Any) -> Call[answers.CatalogueItem]:
-    """Change the named fields of an item: title, categories, available, hidden."""
+    """Change the named fields of an item: title, year, categories, available, hidden, extra."""
     return Call("PATCH", f"/v1/items/{_part(item_id)}", answers.CatalogueItem, body=changes)
 
 
@@ -195,9 +210,9 @@ def get_item(item_id: str) -> Call[answers.CatalogueItem]:
     return Call("GET", f"/v1/items/{_part(item_id)}", answers.CatalogueItem)
 
 
-def delete_item(item_id: str) -> Call[None]:
-    """Forget what is known about an item."""
-    return Call("DELETE", f"/v1/items/{_part(item_id)}", type(None))
+def delete_item(item_id: str) -> Call[answers.DeletedItem]:
+    """Forget what is known about an item; it is not recommended until it is stored again."""
+    return Call("DELETE", f"/v1/items/{_part(item_id)}", answers.DeletedItem)
 
 
 def search_items(query: str, *, n: int = 20) -> Call[answers.ItemList]:
@@ -207,7 +222,7 @@ def search_items(query: str, *, n: int = 20) -> Call[answers.ItemList]:
 
 def models() -> Call[answers.ModelList]:
     """All stored versions."""
-    return Call("GET", "/v1/models", answers.ModelList, listed_as="models")
+    return Call("GET", "/v1/models", answers.ModelList)
 
 
 def promote(version: str) -> Call[answers.Promotion]:
@@ -227,7 +242,7 @@ def retrain() -> Call[answers.Run]:
 
 def runs() -> Call[answers.RunList]:
     """Retrainings, newest first."""
-    return Call("GET", "/v1/admin/runs", answers.RunList, listed_as="runs")
+    return Call("GET", "/v1/admin/runs", answers.RunList)
 
 
 def run(run_id: str) -> Call[answers.Run]:

@@ -94,13 +94,8 @@ class Exchange(Generic[T]):
         ) from failure
 
     def _read(self, response: "httpx.Response") -> T:
-        if self._call.answer is type(None):
-            return None  # T is None here
         try:
-            found = response.json()
-            if self._call.listed_as and isinstance(found, list):
-                found = {self._call.listed_as: found}
-            return read(self._call.answer, found)
+            return read(self._call.answer, response.json())
         except json.JSONDecodeError as error:
             text = (
                 f"{self._call.method} {self._call.path} was answered with {_kind(response)}, expected JSON; "

@@ -54,6 +54,10 @@ def _value(hint: Any, found: Any, place: str) -> Any:
         if not isinstance(found, list):
             raise _unfit(place, "a list", found)
         return tuple(_value(get_args(hint)[0], one, f"{place}[{at}]") for at, one in enumerate(found))
+    if origin is Mapping:
+        if not isinstance(found, dict):
+            raise _unfit(place, "an object", found)
+        return found
     if is_dataclass(hint):
         return read(hint, found, place)  # type: ignore[arg-type]
     if hint is float and isinstance(found, int) and not isinstance(found, bool):

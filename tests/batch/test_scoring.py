@@ -69,15 +69,46 @@ def test_a_stranger_gets_the_popular_items():
     assert (answer.strategy, answer.item_ids[0], answer.error) == ("fallback", "a", None)
 
 
-def test_the_log_counts_in_place_of_the_training_row(log):
-    log.append([Event("1", "x", timestamp=1), Event("new", "a", timestamp=1), Event("new", "b", timestamp=2)])
-    changed, new, as_trained = Scorer(two_tastes(), Filters(n=1), Snapshot(log)).answers(
+def test_what_the_log_says_is_added_to_the_training_row(log):
+    log.append([Event("1", item, timestamp=1) for item in "xyc"])
+    log.append([Event("new", "a", timestamp=1), Event("new", "b", timestamp=2)])
+    recommender = two_tastes()
+    changed, new, trained = Scorer(recommender, Filters(n=1), Snapshot(log)).answers(
         [Asked("1"), Asked("new"), Asked("2")]
     )
 
-    assert (changed.strategy, changed.item_ids[0]) in {("fold_in", "y"), ("fold_in", "z")}
+    one = recommender.recommend(["x", "y", "c"], 1, user_id="1")
+    assert (changed.strategy, changed.item_ids) == ("fold_in", ["z"])
+    assert list(changed.scores) == pytest.approx([one.items[0].score])
     assert (new.strategy, new.item_ids) == ("fold_in", ["c"])
-    assert (as_trained.strategy, as_trained.item_ids) == ("model", ["a"])
+    assert (trained.strategy, trained.item_ids) == ("model", ["a"])
+
+
+@pytest.mark.parametrize("name", ["slist", "autorec"])
+def test_models_that_go_by_order_or_rating_read_the_log_as_a_request_would(log, name):
+    model = create(name, **({"epochs": 1} if name == "autorec" else {}))
+    in_order = csr_array(
+        (LIKES.indices + 1.0, LIKES.indices, LIKES.indptr), shape=LIKES.shape, dtype=np.float32
+    )
+    model.fit(in_order, show_progress=False)
+    recommender = Recommender(model, ITEMS, users=USERS)
+    log.append([Event("1", item, value=2.0, timestamp=time) for time, item in enumerate("zxz")])
+    (answer,) = Scorer(recommender, Filters(n=2), Snapshot(log)).answers([Asked("1")])
+
+    sent = {"x": 2.0, "z": 2.0} if model.feedback == "ratings" else ["x", "z"]
+    one = recommender.recommend(sent, 2, user_id="1")
+    assert as_pairs(one) == [
+        (item, pytest.approx(score)) for item, score in zip(answer.item_ids, answer.scores, strict=True)
+    ]
+
+
+def test_what_was_met_and_not_liked_is_no_history_and_not_recommended(log):
+    log.append([Event("new", "a", timestamp=1), Event("new", "b", value=0.0, timestamp=1)])
+    log.append([Event("other", "a", value=-1.0, timestamp=1)])
+    new, other = Scorer(two_tastes(), Filters(n=6), Snapshot(log)).answers([Asked("new"), Asked("other")])
+
+    assert (new.strategy, set(new.item_ids)) == ("fold_in", {"c", "x", "y", "z"})
+    assert (other.strategy, set(other.item_ids)) == ("fallback", {"b", "c", "x", "y", "z"})
 
 
 def test_events_with_items_the_model_never_saw_are_no_history(log):
@@ -106,15 +137,14 @@ def test_bad_ids_have_an_error_at_their_place():
     ]
 
 
-def test_a_model_that_cannot_fold_in_falls_back_without_what_the_log_has_seen(log):
+def test_a_model_that_cannot_fold_in_goes_by_its_training_rows_without_what_the_log_has_seen(log):
     model = create("bpr", n_factors=2, epochs=2).fit(LIKES, show_progress=False)
     recommender = Recommender(model, ITEMS, users=USERS, catalogue=CATALOGUE)
-    log.append([Event("new", "a", timestamp=1)])
-    answers = Scorer(recommender, Filters(n=6), Snapshot(log)).answers([Asked("new"), Asked("1")])
+    log.append([Event("new", "a", timestamp=1), Event("1", "x", timestamp=1)])
+    new, trained = Scorer(recommender, Filters(n=6), Snapshot(log)).answers([Asked("new"), Asked("1")])
 
-    assert answers[0].strategy == "fallback"
-    assert sorted(answers[0].item_ids) == ["b", "c", "x", "y", "z"]
-    assert answers[1].strategy == "model"
+    assert (new.strategy, sorted(new.item_ids)) == ("fallback", ["b", "c", "x", "y", "z"])
+    assert (trained.strategy, sorted(trained.item_ids)) == ("model", ["c", "y", "z"])
 
 
 def test_a_model_without_names_of_its_users_knows_none():
@@ -145,6 +175,6 @@ def test_the_newest_event_of_an_item_counts():
         stored("a", 4.0, 5),
     ]
 
-    assert as_history(events, "implicit") == {"c": None, "a": None}
-    assert list(as_history(events, "sequences")) == ["c", "a"], "earliest first"
-    assert as_history(events, "ratings") == {"a": 1.0, "b": 0.0, "c": 2.0}
+    assert as_history(events, "implicit") == ({"c": 1.0, "a": 1.0}, ["b"])
+    assert list(as_history(events, "sequences")[0]) == ["c", "a"], "earliest first"
+    assert as_history(events, "ratings") == ({"a": 1.0, "b": 0.0, "c": 2.0}, [])

@@ -23,6 +23,7 @@ EVENTS = [
 ITEM = {"item_id": "i9", "score": 3, "rank": 1, "title": "Nine", "explanation": []}
 REASON = {"item_id": "i1", "title": "One", "contribution": 0.42}
 RUN = {"run_id": "run-1", "status": "promoted", "gate": {"passed": True}}
+VERSION = {"version": "v1", "model": "ease", "current": True, "n_users": 7, "n_items": 6, "config": {"l2": 1}}
 CATALOGUE_ITEM = {
     "item_id": "i1",
     "title": "One",
@@ -160,7 +161,7 @@ def application(stub):
 
     @app.delete("/v1/users/<path:user_id>")
     def delete_user(user_id):
-        return {"user_id": user_id, "deleted_events": 5, "stays": "what the weights learned"}
+        return {"user_id": user_id, "deleted_events": 5, "remains": "what the weights learned"}
 
     @app.route("/v1/items/<path:item_id>", methods=["PUT", "PATCH", "GET"])
     def item(item_id):
@@ -168,7 +169,7 @@ def application(stub):
 
     @app.delete("/v1/items/<path:item_id>")
     def delete_item(item_id):
-        return "", 204
+        return {"item_id": item_id, "deleted": True}
 
     @app.get("/v1/items")
     def search():
@@ -176,24 +177,15 @@ def application(stub):
 
     @app.get("/v1/models")
     def models():
-        return [
-            {
-                "version": "v1",
-                "model": "ease",
-                "current": True,
-                "n_users": 7,
-                "n_items": 6,
-                "config": {"l2": 1},
-            }
-        ]
+        return {"current": "v1", "versions": [VERSION]}
 
     @app.post("/v1/models/<version>/promote")
     def promote(version):
-        return {"version": version, "replaced": "v0"}
+        return {"model_version": version, "replaced": "v0"}
 
     @app.post("/v1/models/rollback")
     def rollback():
-        return {"version": "v0", "replaced": "v1"}
+        return {"model_version": "v0", "replaced": "v1"}
 
     @app.post("/v1/admin/retrain")
     def retrain():
@@ -209,7 +201,7 @@ def application(stub):
 
     @app.get("/v1/evaluation/latest")
     def evaluation():
-        return {"models": [{"name": "ease"}]}
+        return {"source": "evaluation", "name": "nightly", "created": "2026-11-22", "results": {"models": []}}
 
     @app.get("/health/ready")
     def ready():

@@ -78,7 +78,16 @@ def test_recommendations_come_as_typed_items_with_reasons(client):
 def test_only_what_differs_from_the_defaults_is_sent(client, stub):
     client.recommend("u1")
     client.recommend(
-        "u1", n=3, offset=4, exclude_seen=False, categories=["a", "b"], diversity=0.5, explain=2, strict=True
+        "u1",
+        n=3,
+        offset=4,
+        exclude_seen=False,
+        categories=["a", "b"],
+        diversity=0.5,
+        explain=2,
+        strict=True,
+        available_only=False,
+        model="v0",
     )
 
     queries = [query for _, _, query, _, _ in stub.asked]
@@ -91,6 +100,8 @@ def test_only_what_differs_from_the_defaults_is_sent(client, stub):
         "diversity": ["0.5"],
         "explain": ["2"],
         "strict": ["true"],
+        "available_only": ["false"],
+        "model": ["v0"],
     }
 
 
@@ -156,9 +167,8 @@ def test_user_events_go_over_all_pages_asynchronously_too(stub):
 
 
 def test_what_has_no_field_of_its_own_is_in_raw(client):
-    assert client.models().models[0].raw["config"] == {"l2": 1}
+    assert client.models().versions[0].raw["config"] == {"l2": 1}
     assert client.run("run-7").raw["gate"] == {"passed": True}
-    assert client.delete_user("u1").raw["stays"] == "what the weights learned"
 
 
 def test_the_key_goes_along_and_a_path_before_v1_stays(stub):
