@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from recae.api import context, errors, items, operations, recommendations
+from recae.api import context, errors, explorer, items, operations, recommendations
 from recae.api.serving import ServedModel
 from recae.artifacts import ModelStore
 from recae.config import Settings, load_settings
@@ -28,6 +28,6 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
     app.extensions[context.EXTENSION] = context.ApiState(settings, served)
     context.register(app)
     errors.register(app)
-    for resource in (recommendations, items, operations):
+    for resource in (recommendations, items, operations, explorer):
         app.register_blueprint(resource.bp)
     return app
