@@ -19,15 +19,16 @@ class ApiError extends Error {
   }
 }
 
-async function ask(path, body, method = body === undefined ? "GET" : "POST") {
+async function ask(path, body, { quiet = false } = {}) {
+  const method = body === undefined ? "GET" : "POST";
   const headers = {};
   const key = sessionStorage.getItem("recae-key");
   if (key) headers["X-API-Key"] = key;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   const found = await response.json().catch(() => null);
-  if (response.status === 401 || response.status === 403) {
-    if (await askForKey(found?.error?.message)) return ask(path, body, method);
+  if (!quiet && (response.status === 401 || response.status === 403)) {
+    if (await askForKey(found?.error?.message)) return ask(path, body);
   }
   if (!response.ok) throw new ApiError(response.status, found);
   const version = response.headers.get("X-Model-Version");
@@ -259,13 +260,22 @@ byId("compare-form").addEventListener("submit", (event) => {
   });
 });
 
+// Which versions there are is for admins; for others the boxes take any name.
+async function offerVersions() {
+  const answer = await ask("/v1/models", undefined, { quiet: true }).catch(() => null);
+  if (!answer) return;
+  const newestFirst = [...answer.versions].reverse();
+  byId("versions").replaceChildren(...["current", ...newestFirst.map((version) => version.version)].map((name) => new Option(name)));
+  const other = newestFirst.find((version) => !version.current);
+  byId("compare-right").value ||= other ? other.version : "";
+}
+
 // ---------------------------------------------------------------- models
 
 async function showModels(isCurrent) {
   const answer = await ask("/v1/models");
   if (!isCurrent()) return;
   const versions = [...answer.versions].reverse();
-  byId("versions").replaceChildren(...["current", ...versions.map((version) => version.version)].map((name) => new Option(name)));
   byId("models-list").replaceChildren(...versions.map((version) => {
     const name = make("p", "name", version.version);
     const facts = [version.model, `${version.n_users.toLocaleString()} users`, `${version.n_items.toLocaleString()} items`,
@@ -374,7 +384,7 @@ function plot(metric, points) {
 
 // ---------------------------------------------------------------- views
 
-const VIEWS = { taste: drawTaste, user: () => {}, compare: () => {}, models: () => show("models", showModels), runs: () => show("runs", showRuns) };
+const VIEWS = { taste: drawTaste, user: () => {}, compare: offerVersions, models: () => show("models", showModels), runs: () => show("runs", showRuns) };
 
 function go(moveFocus) {
   const name = location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "taste";
