@@ -32,7 +32,7 @@ async function ask(path, body, { quiet = false } = {}) {
   }
   if (!response.ok) throw new ApiError(response.status, found);
   const version = response.headers.get("X-Model-Version");
-  if (version) byId("serving").textContent = version;
+  if (version && !body?.model) byId("serving").textContent = version;
   return found;
 }
 
@@ -230,12 +230,12 @@ async function showUser(userId, isCurrent) {
   const lines = log.events.map((event) => [weights.get(event.item_id)?.title || event.item_id, `${event.event_type}, ${day(event.timestamp)}`]);
   const trained = [...weights].filter(([itemId]) => !logged.has(itemId)).sort(([, a], [, b]) => b.sum - a.sum).slice(0, 25);
   byId("history-list").replaceChildren(...[...lines, ...trained.map(([, reason]) => [reason.title, "training data"])]
-    .map(([title, when]) => make("li", "", make("span", "", title), make("span", "when", when))));
+    .map(([title, when]) => make("li", "", make("span", "", title), make("span", "when", lines.length ? when : ""))));
   const parts = [
     lines.length ? `${lines.length}${log.next_cursor ? " newest" : ""} in the event log` : "",
-    trained.length ? `${trained.length} of the training data, those that count most first` : "",
-  ].filter(Boolean);
-  byId("history-note").textContent = parts.length ? `${parts.join("; ")}.` : "Nobody by this id is known; the popular items are suggested.";
+    trained.length ? `${lines.length ? "then" : "from"} the training data, what counts most first` : "",
+  ].filter(Boolean).join("; ");
+  byId("history-note").textContent = parts ? `${parts[0].toUpperCase()}${parts.slice(1)}.` : "Nobody by this id is known; the popular items are suggested.";
 }
 
 const day = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);
@@ -311,6 +311,14 @@ async function showEvaluation(isCurrent) {
   const place = byId("evaluation");
   const link = make("a", "", "the whole report as JSON");
   link.href = "/v1/evaluation/latest";
+  link.addEventListener("click", (event) => {
+    if (!sessionStorage.getItem("recae-key")) return;
+    event.preventDefault(); // a plain link cannot carry the key
+    const file = make("a");
+    file.href = URL.createObjectURL(new Blob([JSON.stringify(latestOne, null, 2)], { type: "application/json" }));
+    file.download = "evaluation.json";
+    file.click();
+  });
   const head = make("p", "muted", `${latestOne.name}, ${String(latestOne.created || "").slice(0, 10)}: `, link);
   const models = latestOne.results.models || [];
   const rows = models.map((model) => [model.title || model.name, Object.fromEntries(numbers(model.test))]);
