@@ -76,7 +76,7 @@ def pick(driver, typed):
     """Choose the first title found, by keyboard alone."""
     box = by_id(driver, "search")
     box.send_keys(typed)
-    until(driver, lambda: texts(driver, "#found [aria-selected]"))
+    until(driver, lambda: by_id(driver, "found").get_attribute("data-query") == typed)
     box.send_keys(Keys.ARROW_DOWN)
     assert by_id(driver, box.get_attribute("aria-activedescendant")).get_attribute("aria-selected") == "true"
     box.send_keys(Keys.ENTER)
@@ -223,8 +223,9 @@ def test_the_page_holds_no_script_and_no_style_of_its_own_and_forbids_both(clien
 
 
 def test_the_files_of_the_page_are_served_and_no_others(client):
-    assert client.get("/static/explorer.css").mimetype == "text/css"
-    assert client.get("/static/explorer.js").mimetype == "text/javascript"
+    for name, kind in (("explorer.css", "text/css"), ("explorer.js", "text/javascript")):
+        with client.get(f"/static/{name}") as answer:
+            assert answer.mimetype == kind
     for path in ("/static/nothing.js", "/static/../app.py", "/static/"):
         answer = client.get(path)
         assert (answer.status_code, answer.json["error"]["code"]) == (404, "not_found"), path

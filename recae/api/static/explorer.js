@@ -182,6 +182,7 @@ box.addEventListener("input", () => {
     none.setAttribute("aria-disabled", "true");
     found.replaceChildren(...(options.length ? options : [none]));
     found.hidden = false;
+    found.dataset.query = query;
     active = -1;
     box.setAttribute("aria-expanded", "true");
     box.removeAttribute("aria-activedescendant");
