@@ -1,6 +1,7 @@
 """The explorer page in a real browser, over a real server with two versions of the two tastes."""
 
 import sys
+from contextlib import contextmanager
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -21,6 +22,13 @@ window.fetch = (path, options) => path !== "/v1/admin/runs" ? plain(path, option
     {run_id: "run-2", status: "refused", metrics: {"ndcg@100": 0.31}, gate: {reason: "lost to v1"}},
     {run_id: "run-1", status: "promoted", metrics: {"ndcg@100": 0.34}}]}),
   {headers: {"Content-Type": "application/json"}}));
+"""
+KEYED = """
+const open = window.fetch;
+window.fetch = (path, options) => path !== "/v1/models" || options.headers["X-API-Key"] === "secret" ? open(path, options)
+  : Promise.resolve(new Response(
+    JSON.stringify({error: {code: "unauthorized", message: "this server asks for a key"}, request_id: "r"}),
+    {status: 401, headers: {"Content-Type": "application/json"}}));
 """
 
 
@@ -60,6 +68,14 @@ def until(driver, holds):
 
 def by_id(driver, name):
     return driver.find_element(By.ID, name)
+
+
+@contextmanager
+def replaced(driver, source):
+    """A script that runs before that of every page opened in the block: answers this server does not give."""
+    added = driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
+    yield
+    driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
 def texts(driver, selector):
@@ -168,11 +184,10 @@ def test_a_version_is_promoted_and_rolled_back_after_a_question(page, served):
 
 @needs_chromium
 def test_runs_come_with_their_verdicts_and_a_plot(page, served):
-    identifier = page.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": RUNS})["identifier"]
-    page.get(f"{served[0]}/?runs")
-    view(page, "runs")
-    until(page, lambda: texts(page, "#runs-list .name"))
-    page.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", {"identifier": identifier})
+    with replaced(page, RUNS):
+        page.get(f"{served[0]}/?runs")
+        view(page, "runs")
+        until(page, lambda: texts(page, "#runs-list .name"))
 
     assert [text.split() for text in texts(page, "#runs-list .name")] == [
         ["run-2", "refused"],
@@ -181,6 +196,24 @@ def test_runs_come_with_their_verdicts_and_a_plot(page, served):
     assert "lost to v1" in texts(page, "#runs-list .facts")[0]
     plot = page.find_element(By.CSS_SELECTOR, "svg.plot")
     assert plot.get_attribute("aria-label") == "ndcg@100 over 2 run(s), from 0.3400 to 0.3100"
+
+
+@needs_chromium
+def test_a_server_with_keys_is_asked_with_the_key_that_the_reader_gives(page, served):
+    with replaced(page, KEYED):
+        page.get(f"{served[0]}/?keyed")
+        view(page, "models")
+        until(page, lambda: by_id(page, "key-dialog").is_displayed())
+        assert by_id(page, "key-why").text == "this server asks for a key"
+        by_id(page, "key").send_keys("secret", Keys.ENTER)
+        until(page, lambda: texts(page, "#models-list .name"))
+
+        page.execute_script("sessionStorage.clear()")
+        page.refresh()
+        until(page, lambda: by_id(page, "key-dialog").is_displayed())
+        by_id(page, "key").send_keys(Keys.ESCAPE)
+        until(page, lambda: by_id(page, "notice").is_displayed())
+        assert by_id(page, "notice").text == "this server asks for a key"
 
 
 @needs_chromium

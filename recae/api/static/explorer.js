@@ -362,7 +362,7 @@ async function showRuns(isCurrent) {
   byId("runs-charts").replaceChildren(...metrics.map((metric) => plot(metric, inTime.map((run) => [run, new Map(numbers(run.metrics)).get(metric)]))));
 }
 
-const WIDTH = 480, HEIGHT = 150, LEFT = 52, BOTTOM = 24;
+const WIDTH = 480, HEIGHT = 150, LEFT = 64, BOTTOM = 24;
 function plot(metric, points) {
   const known = points.filter(([, value]) => value !== undefined);
   const values = known.map(([, value]) => value);
