@@ -4,9 +4,10 @@ import threading
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from flask import Flask, Response, jsonify, request
-from werkzeug.serving import make_server
 
 EVENTS = [
     {
@@ -210,11 +211,24 @@ def application(stub):
     return app
 
 
+class ThreadingServer(ThreadingMixIn, WSGIServer):
+    """Answers the next while one waits."""
+
+    daemon_threads = False  # joined at the end, so that none outlives its test
+
+
+class QuietHandler(WSGIRequestHandler):
+    """Without a line for each request."""
+
+    def log_message(self, *_line):
+        pass
+
+
 @contextmanager
 def serving():
     """A stub on a free port of this machine, until the block ends."""
     stub = Stub()
-    server = make_server("127.0.0.1", 0, application(stub), threaded=True)
+    server = make_server("127.0.0.1", 0, application(stub), ThreadingServer, QuietHandler)
     stub.address = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
