@@ -24,8 +24,8 @@ window.fetch = (path, options) => path !== "/v1/admin/runs" ? plain(path, option
   {headers: {"Content-Type": "application/json"}}));
 """
 KEYED = """
-const open = window.fetch;
-window.fetch = (path, options) => path !== "/v1/models" || options.headers["X-API-Key"] === "secret" ? open(path, options)
+const plain = window.fetch;
+window.fetch = (path, options) => path !== "/v1/models" || options.headers["X-API-Key"] === "secret" ? plain(path, options)
   : Promise.resolve(new Response(
     JSON.stringify({error: {code: "unauthorized", message: "this server asks for a key"}, request_id: "r"}),
     {status: 401, headers: {"Content-Type": "application/json"}}));
@@ -74,8 +74,10 @@ def by_id(driver, name):
 def replaced(driver, source):
     """A script that runs before that of every page opened in the block: answers this server does not give."""
     added = driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
-    yield
-    driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+    try:
+        yield
+    finally:
+        driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
 def texts(driver, selector):

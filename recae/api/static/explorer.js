@@ -407,6 +407,7 @@ function go(moveFocus) {
   VIEWS[name]();
 }
 
+byId("key-cancel").addEventListener("click", () => byId("key-dialog").close("cancel")); // Enter must mean "use it"
 byId("key-button").addEventListener("click", () => askForKey(null).then((given) => given && go(false)));
 addEventListener("hashchange", () => go(true));
 go(false);
