@@ -14,7 +14,9 @@
     │   └── LeakageError       a split in which the model has seen an answer
     ├── EventLogError          an event log that cannot be opened, read or written
     ├── RetrainError           a nightly run that cannot start, or cannot go on
-    └── ArtifactError          a stored model that is missing, damaged or of another version
+    ├── ArtifactError          a stored model that is missing, damaged or of another version
+    ├── BatchError             a batch of recommendations that cannot be written or resumed
+    └── ClientError            what a server answered, or that it did not: the tree in recae.client.errors
 
 A message says what was found, what was expected, and what to do. Wrong *arguments* to a Python call stay
 the built-in errors every Python programmer expects: ValueError, TypeError, IndexError.
@@ -98,6 +100,10 @@ class RetrainError(RecaeError):
 
 class ArtifactError(RecaeError):
     """A stored model that is missing, damaged or of another version."""
+
+
+class BatchError(RecaeError):
+    """A batch of recommendations that cannot be written or resumed."""
 
 
 def name_some(values: Iterable[object], at_most: int = 5) -> str:

@@ -113,7 +113,7 @@ def test_the_command_lines_work_one_after_the_other(own_workplace):
             words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command)][1:]
             shown[command] = recae(own_workplace, *words)
     for command, text in shown.items():
-        assert "(19" in text or not command.startswith(("recae recommend", "recae similar")), (
+        assert "(19" in text or not command.startswith(("recae recommend ", "recae similar")), (
             "titles are shown"
         )
 

@@ -130,7 +130,17 @@ def test_every_command_in_the_readme_exists():
 
 
 def test_the_package_imports_its_dependencies_all_of_them_and_nothing_else():
-    programs, parts_of_flask, by_extras = {"gunicorn"}, {"werkzeug"}, {"h5py", "optuna", "psycopg", "tomli-w"}
+    programs, parts_of_flask, by_extras = (
+        {"gunicorn"},
+        {"werkzeug"},
+        {
+            "h5py",
+            "httpx",
+            "optuna",
+            "psycopg",
+            "tomli-w",
+        },
+    )
 
     assert imported_by("recae") - parts_of_flask - by_extras | programs == named(REQUIRED)
 

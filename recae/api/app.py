@@ -7,6 +7,7 @@ from recae.api import (
     context,
     errors,
     events,
+    explorer,
     headers,
     items,
     logs,
@@ -55,7 +56,7 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
     errors.register(app)
     if settings.tracing:
         tracing.register(app)
-    for resource in (recommendations, items, events, versions, operations):
+    for resource in (recommendations, items, events, versions, operations, explorer):
         app.register_blueprint(resource.bp)
     if recommender is None:
         served.watch(settings.reload_s)

@@ -46,6 +46,7 @@ def main() -> None:
 def _add_commands() -> None:
     from recae.cli import (
         ask,
+        batch,
         demo,
         doctor,
         events,
@@ -72,6 +73,7 @@ def _add_commands() -> None:
         tune.tune,
         ask.recommend,
         ask.similar,
+        batch.recommend_batch,
         operate.serve,
         operate.models,
         nightly.retrain,

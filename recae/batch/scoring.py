@@ -1,0 +1,199 @@
+"""From a block of users to their recommendations: the same items and scores as one request each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from recae.batch.users import Asked
+from recae.candidates import Candidates
+from recae.data.eventlog.events import StoredEvent
+from recae.data.eventlog.snapshot import Snapshot
+from recae.data.holdout import Feedback
+from recae.histories import MAX_WEIGHT, Strategy
+from recae.models.ranking import NEVER, Positions, Scores
+from recae.recommender import Recommender
+
+MAX_HISTORY = 10_000
+"""Newest events of a user that count, as the HTTP API has it by default."""
+
+Named: TypeAlias = tuple[Sequence[str], Sequence[float]]
+"""Item ids and scores, best first."""
+
+_NO_COLUMNS = np.empty(0, dtype=np.int32)
+_NO_VALUES = np.empty(0, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What is recommended to everybody of a batch."""
+
+    n: int = 10
+    categories: tuple[str, ...] = ()
+    """Only items of any of these."""
+    exclude_seen: bool = True
+    available_only: bool = True
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One line of a batch."""
+
+    user_id: str
+    strategy: Strategy | None = None
+    """None if there is an error."""
+    item_ids: Sequence[str] = field(default_factory=list)
+    scores: Sequence[float] = field(default_factory=list)
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One history as the model reads it, and what is not to be recommended."""
+
+    columns: Positions
+    """Shape (k,), ascending."""
+    values: Scores
+    """Shape (k,)."""
+    seen: Positions
+    """Columns of the history, and of what the user met and did not like."""
+    strategy: Strategy
+
+
+class Scorer:
+    """Answers blocks of users, as one request for each would be answered.
+
+    What the log says of a user now is added to the row the model was trained on, and wins where both name an item;
+    without either the popular items are the answer.
+
+    Args:
+        recommender: what recommends.
+        filters: the same for everybody.
+        snapshot: of the event log; None to go by the training rows alone.
+        max_history: newest events of a user that count.
+    """
+
+    def __init__(
+        self,
+        recommender: Recommender,
+        filters: Filters,
+        snapshot: Snapshot | None = None,
+        max_history: int = MAX_HISTORY,
+    ) -> None:
+        self.recommender = recommender
+        self.filters = filters
+        self._snapshot = snapshot
+        self._max_history = max_history
+        allowed = Candidates(recommender.items, recommender.catalogue).allowed(
+            categories=filters.categories, available_only=filters.available_only
+        )
+        self._columns = np.flatnonzero(allowed).astype(np.int32)
+
+    def answers(self, block: Sequence[Asked]) -> list[Answer]:
+        """One answer for each user, in their order."""
+        valid = [asked.user_id for asked in block if asked.problem is None]
+        logged = self._snapshot.histories(valid, self._max_history) if self._snapshot else {}
+        users = self.recommender.users
+        positions = users.find(valid).tolist() if users is not None else [-1] * len(valid)
+        rows = [
+            self._row(position, logged.get(user_id))
+            for user_id, position in zip(valid, positions, strict=True)
+        ]
+        ranked = iter(self._ranked([row for row in rows if row.strategy != "fallback"]))
+        lists = iter(
+            (row.strategy, *(self._fallback(row) if row.strategy == "fallback" else next(ranked)))
+            for row in rows
+        )
+        return [
+            Answer(asked.user_id, error=asked.problem)
+            if asked.problem
+            else Answer(asked.user_id, *next(lists))
+            for asked in block
+        ]
+
+    def _row(self, position: int, events: Sequence[StoredEvent] | None) -> _Row:
+        """The history of one user: the training row at ``position``, none if that is -1, and the log's events."""
+        model, columns, values = self.recommender.model, _NO_COLUMNS, _NO_VALUES
+        if position >= 0:
+            start, end = model.histories_.indptr[position : position + 2]
+            columns, values = model.histories_.indices[start:end], model.histories_.data[start:end]
+        known: Strategy = "model" if len(columns) else "fallback"
+        if not events:
+            return _Row(columns, values, columns, known)
+        liked, met = as_history(events, model.feedback)
+        added = self.recommender.items.find(liked)
+        weights = np.array(list(liked.values()), dtype=np.float32)[added >= 0]
+        added = added[added >= 0]
+        seen = np.concatenate([columns, added, self.recommender.items.known(met)[0]])
+        if not len(added) or not model.supports_fold_in:
+            return _Row(columns, values, np.unique(seen), known)
+        if (
+            model.feedback == "sequences"
+        ):  # places in time: after what is known, whatever is missing between them
+            weights = np.arange(1, len(added) + 1, dtype=np.float32) + values.max(initial=0.0)
+        kept = ~np.isin(columns, added)
+        columns, values = np.concatenate([columns[kept], added]), np.concatenate([values[kept], weights])
+        order = np.argsort(columns)
+        return _Row(columns[order], values[order], np.unique(seen), "fold_in")
+
+    def _ranked(self, rows: Sequence[_Row]) -> list[Named]:
+        """The best items of each history, without what may not be recommended."""
+        if not len(self._columns) or not rows:
+            return [([], [])] * len(rows)
+        ids, scores = self.recommender.rank(
+            self._matrix([row.columns for row in rows], [row.values for row in rows]),
+            self.filters.n,
+            seen=self._matrix([row.seen for row in rows]) if self.filters.exclude_seen else None,
+            items=self._columns,
+        )
+        names = self.recommender.items.ids
+        ends = (scores > NEVER).sum(axis=1).tolist()  # what is excluded stands at the end
+        return [(names[ids[row, :end]].tolist(), scores[row, :end].tolist()) for row, end in enumerate(ends)]
+
+    def _matrix(self, columns: list[Positions], values: list[Scores] | None = None) -> csr_array:
+        """Rows as one matrix, shape (n_rows, n_items)."""
+        ends = np.cumsum([0, *map(len, columns)])
+        indices = np.concatenate(columns)
+        data = np.concatenate(values) if values is not None else np.ones(len(indices), dtype=np.float32)
+        return csr_array((data, indices, ends), shape=(len(columns), len(self.recommender.items)))
+
+    def _fallback(self, row: _Row) -> Named:
+        if not len(row.seen) or not self.filters.exclude_seen:
+            return self._popular
+        seen = set(self.recommender.items.ids[row.seen])
+        wanted = zip(*self._popular_and(len(seen)), strict=True)
+        kept = [(item_id, score) for item_id, score in wanted if item_id not in seen][: self.filters.n]
+        return [item_id for item_id, _ in kept], [score for _, score in kept]
+
+    @cached_property
+    def _popular(self) -> Named:
+        return self._popular_and(0)
+
+    def _popular_and(self, more: int) -> Named:
+        ranking = self.recommender.popular(
+            self.filters.n + more, self.filters.categories, available_only=self.filters.available_only
+        )
+        return [item.item_id for item in ranking.items], [item.score for item in ranking.items]
+
+
+def as_history(events: Sequence[StoredEvent], feedback: Feedback) -> tuple[dict[str, float], list[str]]:
+    """What events say about their user: item id -> weight, earliest first; and what was met and not liked.
+
+    Of several events of one item the newest counts. A model of ratings takes its value as the rating; for any other the
+    item counts 1, and not at all if the value is zero or less, which takes an earlier liking back.
+
+    Args:
+        events: of one user, newest first.
+        feedback: what the model's values mean.
+    """
+    newest: dict[str, float] = {}
+    for event in events:
+        newest.setdefault(event.item_id, event.value)
+    earliest_first = list(reversed(newest.items()))
+    if feedback == "ratings":
+        return {item_id: min(max(value, -MAX_WEIGHT), MAX_WEIGHT) for item_id, value in earliest_first}, []
+    liked = {item_id: 1.0 for item_id, value in earliest_first if value > 0}
+    return liked, [item_id for item_id, value in earliest_first if value <= 0]

@@ -1,0 +1,271 @@
+"""Every endpoint as a function that says what to send and how to read the answer; it sends nothing itself.
+
+Parameters at their defaults are not sent, so the server's own defaults hold.
+"""
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar
+from urllib.parse import quote
+
+from recae.client import answers
+
+T = TypeVar("T")
+
+HistoryItem: TypeAlias = str | Mapping[str, Any]
+"""An item id, or ``{"item_id", "weight", "timestamp"}``."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A request, and what its answer is read as."""
+
+    method: str
+    path: str
+    answer: type[T]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    body: Any = None
+    repeatable: bool = True
+    """Whether sending it twice does what sending it once does."""
+
+
+def recommend(
+    user_id: str,
+    *,
+    n: int = 10,
+    offset: int = 0,
+    exclude_seen: bool = True,
+    categories: Sequence[str] = (),
+    diversity: float = 0.0,
+    explain: int = 0,
+    strict: bool = False,
+    available_only: bool = True,
+    model: str | None = None,
+) -> Call[answers.Recommendations]:
+    """Items for a user, best first, from the user's history as the server knows it now.
+
+    Args:
+        user_id: an unknown user gets the popular items.
+        n: how many items.
+        offset: places to skip: the ``next_offset`` of the page before.
+        exclude_seen: leave out what is in the history.
+        categories: only items of any of these.
+        diversity: from 0, relevance alone, to 1.
+        explain: name so many items of the history for each recommended one.
+        strict: an unknown user is a ``NotFoundError``.
+        available_only: leave out what is unavailable.
+        model: a stored version, or a configured name; None for the one in service.
+    """
+    asked = {
+        "n": n,
+        "offset": offset or None,
+        "exclude_seen": None if exclude_seen else "false",
+        "category": list(categories) or None,
+        "diversity": diversity or None,
+        "explain": explain or None,
+        "strict": "true" if strict else None,
+        "available_only": None if available_only else "false",
+        "model": model,
+    }
+    return Call("GET", f"/v1/users/{_part(user_id)}/recommendations", answers.Recommendations, _given(asked))
+
+
+def recommend_for_history(
+    items: Sequence[HistoryItem] = (),
+    *,
+    user_id: str | None = None,
+    n: int = 10,
+    offset: int = 0,
+    exclude_seen: bool = True,
+    include_items: Sequence[str] | None = None,
+    exclude_items: Sequence[str] = (),
+    categories: Sequence[str] = (),
+    available_only: bool = True,
+    diversity: float = 0.0,
+    explain: int = 0,
+    model: str | None = None,
+) -> Call[answers.Recommendations]:
+    """Items for a history that the server need not know, best first.
+
+    Args:
+        items: the history: ids, or objects with a weight and a time.
+        user_id: adds what is known of this user.
+        n: how many items.
+        offset: places to skip.
+        exclude_seen: leave out what is in the history.
+        include_items: the only candidates; None for the whole catalogue.
+        exclude_items: never these.
+        categories: only items of any of these.
+        available_only: leave out what is unavailable.
+        diversity: from 0, relevance alone, to 1.
+        explain: name so many items of the history for each recommended one.
+        model: a stored version, or a configured name; None for the one in service.
+    """
+    wanted = _given(
+        {
+            "include_items": None if include_items is None else list(include_items),
+            "exclude_items": list(exclude_items) or None,
+            "categories": list(categories) or None,
+            "available_only": None if available_only else False,
+        }
+    )
+    body = {
+        "user_id": user_id,
+        "items": list(items) or None,
+        "n": n,
+        "offset": offset or None,
+        "exclude_seen": None if exclude_seen else False,
+        "diversity": diversity or None,
+        "explain": explain or None,
+        "model": model,
+        "filter": wanted or None,
+    }
+    return Call("POST", "/v1/recommendations", answers.Recommendations, body=_given(body))
+
+
+def batch(requests: Iterable[Mapping[str, Any]], *, n: int | None = None) -> Call[answers.BatchAnswer]:
+    """Many requests in one; each part has a status of its own.
+
+    Args:
+        requests: bodies of recommendation requests, such as ``{"user_id": "u1"}``.
+        n: how many items for each that does not say.
+    """
+    body = _given({"requests": [dict(request) for request in requests], "n": n})
+    return Call("POST", "/v1/recommendations/batch", answers.BatchAnswer, body=body)
+
+
+def similar(item_id: str, *, n: int = 10) -> Call[answers.Ranking]:
+    """The items most like one item, without the item itself."""
+    return Call("GET", f"/v1/items/{_part(item_id)}/similar", answers.Ranking, {"n": n})
+
+
+def popular(*, n: int = 10, categories: Sequence[str] = ()) -> Call[answers.Ranking]:
+    """What most users have, of any of some categories if these are given."""
+    return Call("GET", "/v1/popular", answers.Ranking, _given({"n": n, "category": list(categories) or None}))
+
+
+def rank(
+    candidates: Sequence[str], *, user_id: str | None = None, items: Sequence[HistoryItem] = ()
+) -> Call[answers.Ranking]:
+    """Every candidate, best first, for a user, a history, or both."""
+    body = {"user_id": user_id, "items": list(items) or None, "candidates": list(candidates)}
+    return Call("POST", "/v1/rank", answers.Ranking, body=_given(body))
+
+
+def send_events(events: Iterable[Mapping[str, Any]]) -> Call[answers.EventsAccepted]:
+    """Tell what users did; accepted events are on the server's disk.
+
+    An event that has no ``event_id`` is given one, so that a repeated request counts once.
+
+    Args:
+        events: each with user_id and item_id, and maybe event_type, value, timestamp, event_id, recommendation_id.
+    """
+    named = [{"event_id": uuid.uuid4().hex} | _given(event) for event in events]
+    return Call("POST", "/v1/events", answers.EventsAccepted, body=named)
+
+
+def user_events_page(user_id: str, *, n: int = 100, cursor: str | None = None) -> Call[answers.EventPage]:
+    """One page of a user's events, newest first; ``user_events`` goes over all pages."""
+    asked = _given({"n": n, "cursor": cursor})
+    return Call("GET", f"/v1/users/{_part(user_id)}/events", answers.EventPage, asked)
+
+
+def delete_user(user_id: str) -> Call[answers.DeletedUser]:
+    """Delete all events of a user; the answer says what stays."""
+    return Call("DELETE", f"/v1/users/{_part(user_id)}", answers.DeletedUser)
+
+
+def put_item(
+    item_id: str,
+    *,
+    title: str | None = None,
+    year: int | None = None,
+    categories: Sequence[str] = (),
+    available: bool = True,
+    hidden: bool = False,
+    extra: Mapping[str, Any] | None = None,
+) -> Call[answers.CatalogueItem]:
+    """Store an item, whole: what is not said here is emptied."""
+    body = _given(
+        {
+            "title": title,
+            "year": year,
+            "categories": list(categories),
+            "available": available,
+            "hidden": hidden,
+            "extra": None if extra is None else dict(extra),
+        }
+    )
+    return Call("PUT", f"/v1/items/{_part(item_id)}", answers.CatalogueItem, body=body)
+
+
+def patch_item(item_id: str, **changes: Any) -> Call[answers.CatalogueItem]:
+    """Change the named fields of an item: title, year, categories, available, hidden, extra."""
+    return Call("PATCH", f"/v1/items/{_part(item_id)}", answers.CatalogueItem, body=changes)
+
+
+def get_item(item_id: str) -> Call[answers.CatalogueItem]:
+    """What is known about an item."""
+    return Call("GET", f"/v1/items/{_part(item_id)}", answers.CatalogueItem)
+
+
+def delete_item(item_id: str) -> Call[answers.DeletedItem]:
+    """Forget what is known about an item; it is not recommended until it is stored again."""
+    return Call("DELETE", f"/v1/items/{_part(item_id)}", answers.DeletedItem)
+
+
+def search_items(query: str, *, n: int = 20) -> Call[answers.ItemList]:
+    """Items whose titles hold the words of ``query``."""
+    return Call("GET", "/v1/items", answers.ItemList, {"query": query, "n": n})
+
+
+def models() -> Call[answers.ModelList]:
+    """All stored versions."""
+    return Call("GET", "/v1/models", answers.ModelList)
+
+
+def promote(version: str) -> Call[answers.Promotion]:
+    """Put a version into service."""
+    return Call("POST", f"/v1/models/{_part(version)}/promote", answers.Promotion)
+
+
+def rollback() -> Call[answers.Promotion]:
+    """Put the version back into service that was before the current one."""
+    return Call("POST", "/v1/models/rollback", answers.Promotion, repeatable=False)
+
+
+def retrain() -> Call[answers.Run]:
+    """Begin a retraining; a ``ConflictError`` if one runs."""
+    return Call("POST", "/v1/admin/retrain", answers.Run, repeatable=False)
+
+
+def runs() -> Call[answers.RunList]:
+    """Retrainings, newest first."""
+    return Call("GET", "/v1/admin/runs", answers.RunList)
+
+
+def run(run_id: str) -> Call[answers.Run]:
+    """One retraining."""
+    return Call("GET", f"/v1/admin/runs/{_part(run_id)}", answers.Run)
+
+
+def evaluation() -> Call[answers.EvaluationReport]:
+    """The latest offline evaluation."""
+    return Call("GET", "/v1/evaluation/latest", answers.EvaluationReport)
+
+
+def ready() -> Call[answers.Ready]:
+    """Which version the server answers with; ``UnavailableError`` while it has none."""
+    return Call("GET", "/health/ready", answers.Ready)
+
+
+def _part(id_: str) -> str:
+    """An id as one part of a path. Dots alone would mean folders, and slashes further parts."""
+    if not id_:
+        raise ValueError("an id is empty; expected a string of 1 to 256 characters")
+    return quote(id_, safe="") if id_.strip(".") else "%2E" * len(id_)
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,132 @@
+"""One call, try by try, without sending anything: what to send, what an outcome means, how long to wait.
+
+`Client` and `AsyncClient` share it, so that they can differ in nothing but how they send and sleep.
+"""
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from recae.client.answers import ErrorDetail
+from recae.client.calls import Call
+from recae.client.errors import BY_STATUS, AnswerError, BadAnswerError, ClientError, NoAnswerError
+from recae.client.reading import read
+from recae.client.retries import Retries, retry_after_s
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+
+LATER = (429, 503)
+"""The server has not done the work; any request may be sent again."""
+GATEWAY = (502, 504)
+"""A proxy that got no answer: what the server has done is unknown."""
+
+
+class Exchange(Generic[T]):
+    """One call and its tries.
+
+    Args:
+        call: what to do.
+        retries: when to repeat it.
+    """
+
+    def __init__(self, call: Call[T], retries: Retries) -> None:
+        self._call = call
+        self._retries = retries
+        self._tried = 0
+        self.request_id = uuid.uuid4().hex  # one for all tries: the server's log shows them together
+        self.answer: T
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """Arguments for httpx's ``request``; each look at it is a try."""
+        self._tried += 1
+        call = self._call
+        asked: dict[str, Any] = {
+            "method": call.method,
+            "url": call.path,
+            "params": call.params or None,
+            "headers": {"X-Request-ID": self.request_id},
+        }
+        if call.method in ("POST", "PUT", "PATCH"):
+            asked["json"] = {} if call.body is None else call.body
+        return asked
+
+    def after(self, response: "httpx.Response") -> float | None:
+        """Seconds to wait before the next try; None if ``answer`` is there.
+
+        Raises:
+            AnswerError: if it is an error, and there is no next try.
+            BadAnswerError: if it is not what the contract says.
+        """
+        if response.is_success:
+            self.answer = self._read(response)
+            return None
+        error = self._error(response)
+        repeats = error.status in LATER or (error.status in GATEWAY and self._call.repeatable)
+        pause = self._retries.pause_s(self._tried, error.retry_after_s) if repeats else None
+        if pause is None:
+            raise error
+        return pause
+
+    def after_failure(self, failure: "httpx.TransportError", *, was_sent: bool) -> float:
+        """Seconds to wait before the next try.
+
+        Args:
+            failure: what httpx raised.
+            was_sent: whether the server may have got the request.
+
+        Raises:
+            NoAnswerError: if there is no next try.
+        """
+        may_repeat = self._call.repeatable or not was_sent
+        pause = self._retries.pause_s(self._tried) if may_repeat else None
+        if pause is not None:
+            return pause
+        said = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
+        why = "" if may_repeat else "; it is not repeated, since the server may have done it"
+        raise NoAnswerError(
+            f"no answer to {self._call.method} {self._call.path} after {self._tried} tries ({said}){why}; "
+            "is the server up, and its address right?",
+            self.request_id,
+        ) from failure
+
+    def _read(self, response: "httpx.Response") -> T:
+        try:
+            return read(self._call.answer, response.json())
+        except json.JSONDecodeError as error:
+            text = (
+                f"{self._call.method} {self._call.path} was answered with {_kind(response)}, expected JSON; "
+                "is the address right?"
+            )
+            raise BadAnswerError(text, self.request_id) from error
+        except UnicodeDecodeError as error:
+            raise BadAnswerError(f"the answer is not UTF-8: {error}", self.request_id) from error
+        except ClientError as error:
+            error.request_id = error.request_id or self.request_id
+            raise
+
+    def _error(self, response: "httpx.Response") -> AnswerError:
+        status = response.status_code
+        body: Any = None
+        try:
+            body = response.json()
+            detail = read(ErrorDetail, body["error"])
+        except (ValueError, TypeError, KeyError, BadAnswerError):  # a proxy's page, or another program
+            detail = ErrorDetail(f"http_{status}", f"answered with {_kind(response)}; is the address right?")
+        request_id = body.get("request_id") if isinstance(body, dict) else None
+        return BY_STATUS.get(status, AnswerError)(
+            status,
+            detail.code,
+            detail.message,
+            detail.field,
+            request_id or response.headers.get("X-Request-ID") or self.request_id,
+            retry_after_s(response.headers.get("Retry-After")),
+        )
+
+
+def _kind(response: "httpx.Response") -> str:
+    kind = response.headers.get("Content-Type", "no declared type")
+    return f"{response.status_code}, {len(response.content):,} bytes of {kind}"

@@ -1,0 +1,266 @@
+"""The explorer page in a real browser, over a real server with two versions of the two tastes."""
+
+import sys
+from contextlib import contextmanager
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from recae.artifacts import ModelStore
+from recae.data.catalogue import Catalogue
+from tests.browser import chromium, needs_chromium
+from tests.servers import PATIENCE_S, free_port, running
+from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
+
+MARKUP = "<img src=x onerror=document.title='broken'>"
+RUNS = """
+const plain = window.fetch;
+window.fetch = (path, options) => path !== "/v1/admin/runs" ? plain(path, options) : Promise.resolve(new Response(
+  JSON.stringify({runs: [
+    {run_id: "run-2", status: "refused", metrics: {"ndcg@100": 0.31}, gate: {reason: "lost to v1"}},
+    {run_id: "run-1", status: "promoted", metrics: {"ndcg@100": 0.34}}]}),
+  {headers: {"Content-Type": "application/json"}}));
+"""
+KEYED = """
+const plain = window.fetch;
+window.fetch = (path, options) => path !== "/v1/models" || options.headers["X-API-Key"] === "secret" ? plain(path, options)
+  : Promise.resolve(new Response(
+    JSON.stringify({error: {code: "unauthorized", message: "this server asks for a key"}, request_id: "r"}),
+    {status: 401, headers: {"Content-Type": "application/json"}}));
+"""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """The address of a server, and its versions: the first is in service."""
+    home = tmp_path_factory.mktemp("explored")
+    store = ModelStore(home / "models")
+    catalogue = Catalogue(item._replace(title=MARKUP) if item.item_id == "z" else item for item in CATALOGUE)
+    versions = [store.save(fitted_ease(l2), ITEMS, users=USERS, catalogue=catalogue) for l2 in (1.0, 30.0)]
+    store.promote(versions[0])
+    port = free_port()
+    with running([sys.executable, "-m", "recae", "serve"], home, port):
+        yield f"http://127.0.0.1:{port}", versions
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+@pytest.fixture
+def page(served, browser):
+    """The page as somebody sees it who comes for the first time."""
+    browser.get(f"{served[0]}/openapi.json")
+    browser.execute_script("sessionStorage.clear()")
+    browser.get(f"{served[0]}/")
+    browser.get_log("browser")
+    until(browser, lambda: ranking(browser, "taste-list"))
+    return browser
+
+
+def until(driver, holds):
+    WebDriverWait(driver, PATIENCE_S, poll_frequency=0.02).until(lambda _driver: holds())
+
+
+def by_id(driver, name):
+    return driver.find_element(By.ID, name)
+
+
+@contextmanager
+def replaced(driver, source):
+    """A script that runs before that of every page opened in the block: answers this server does not give."""
+    added = driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
+    try:
+        yield
+    finally:
+        driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+def texts(driver, selector):
+    """What stands in the elements, read in one step: the script may replace them at any time."""
+    script = "return [...document.querySelectorAll(arguments[0])].map((node) => node.innerText)"
+    return driver.execute_script(script, selector)
+
+
+def ranking(driver, name):
+    return texts(driver, f"#{name} .title")
+
+
+def pick(driver, typed):
+    """Choose the first title found, by keyboard alone."""
+    box = by_id(driver, "search")
+    box.send_keys(typed)
+    until(driver, lambda: by_id(driver, "found").get_attribute("data-query") == typed)
+    box.send_keys(Keys.ARROW_DOWN)
+    assert by_id(driver, box.get_attribute("aria-activedescendant")).get_attribute("aria-selected") == "true"
+    box.send_keys(Keys.ENTER)
+
+
+def view(driver, name):
+    driver.find_element(By.CSS_SELECTOR, f"nav a[href='#{name}']").click()
+    until(driver, lambda: by_id(driver, name).is_displayed())
+
+
+@needs_chromium
+def test_a_taste_is_built_by_keyboard_and_the_suggestions_follow_with_reasons(page):
+    assert ranking(page, "taste-list")[0] == "Alien (1979)", "the most popular"
+    pick(page, "alien")
+    until(page, lambda: texts(page, "#taste-strategy") == ["from this history"])
+    pick(page, "braz")
+    until(page, lambda: ranking(page, "taste-list")[:1] == ["Contact (1997)"])
+
+    assert texts(page, "#chosen button") == ["Alien (1979)", "Brazil (1985)"]
+    assert texts(page, "#taste-list .why")[0].startswith("because of ")
+    page.find_element(By.CSS_SELECTOR, "#chosen button").click()
+    until(page, lambda: texts(page, "#chosen button") == ["Brazil (1985)"])
+    until(page, lambda: "Alien (1979)" in ranking(page, "taste-list"))
+
+
+@needs_chromium
+def test_escape_closes_the_search_and_what_nobody_has_is_said(page):
+    box = by_id(page, "search")
+    box.send_keys("no such title")
+    until(page, lambda: texts(page, "#found li") == ["No title has these words."])
+    box.send_keys(Keys.ESCAPE)
+
+    assert box.get_attribute("aria-expanded") == "false"
+    assert not by_id(page, "found").is_displayed()
+
+
+@needs_chromium
+def test_a_title_with_markup_stays_text(page):
+    until(page, lambda: any(MARKUP in title for title in ranking(page, "taste-list")))
+
+    assert page.title == "recae explorer"
+    assert page.get_log("browser") == []
+
+
+@needs_chromium
+def test_a_users_history_stands_beside_the_suggestions(page):
+    view(page, "user")
+    by_id(page, "user-id").send_keys("1", Keys.ENTER)
+    until(page, lambda: texts(page, "#history-list li"))
+
+    assert ranking(page, "user-list")[0] == "Contact (1997)"
+    assert set(texts(page, "#history-list li > :first-child")) == {"Alien (1979)", "Brazil (1985)"}
+    by_id(page, "user-id").clear()
+    by_id(page, "user-id").send_keys("nobody", Keys.ENTER)
+    until(page, lambda: texts(page, "#history-note")[0].startswith("Nobody by this id"))
+
+
+@needs_chromium
+def test_two_models_stand_side_by_side(page, served):
+    view(page, "compare")
+    until(page, lambda: by_id(page, "compare-right").get_attribute("value") == served[1][1])
+    by_id(page, "compare-user").send_keys("1", Keys.ENTER)
+    until(page, lambda: ranking(page, "right-list"))
+
+    assert texts(page, "#left-name, #right-name") == served[1]
+    assert "items are suggested by both" in texts(page, "#compare-note")[0]
+
+
+@needs_chromium
+def test_a_version_is_promoted_and_rolled_back_after_a_question(page, served):
+    first, second = served[1]
+
+    def in_service():
+        return [name.split()[0] for name in texts(page, "#models-list .name") if "in service" in name]
+
+    view(page, "models")
+    until(page, lambda: in_service() == [first])
+    page.find_element(By.CSS_SELECTOR, "#models-list button").click()
+    assert second in by_id(page, "sure-what").text
+    by_id(page, "sure-dialog").find_element(By.CSS_SELECTOR, "button[value=cancel]").click()
+    assert in_service() == [first]
+    page.find_element(By.CSS_SELECTOR, "#models-list button").click()
+    by_id(page, "sure-dialog").find_element(By.CSS_SELECTOR, "button[value=yes]").click()
+    until(page, lambda: in_service() == [second])
+    by_id(page, "rollback").click()
+    by_id(page, "sure-dialog").find_element(By.CSS_SELECTOR, "button[value=yes]").click()
+    until(page, lambda: in_service() == [first])
+
+
+@needs_chromium
+def test_runs_come_with_their_verdicts_and_a_plot(page, served):
+    with replaced(page, RUNS):
+        page.get(f"{served[0]}/?runs")
+        view(page, "runs")
+        until(page, lambda: texts(page, "#runs-list .name"))
+
+    assert [text.split() for text in texts(page, "#runs-list .name")] == [
+        ["run-2", "refused"],
+        ["run-1", "promoted"],
+    ]
+    assert "lost to v1" in texts(page, "#runs-list .facts")[0]
+    plot = page.find_element(By.CSS_SELECTOR, "svg.plot")
+    assert plot.get_attribute("aria-label") == "ndcg@100 over 2 run(s), from 0.3400 to 0.3100"
+
+
+@needs_chromium
+def test_a_server_with_keys_is_asked_with_the_key_that_the_reader_gives(page, served):
+    with replaced(page, KEYED):
+        page.get(f"{served[0]}/?keyed")
+        view(page, "models")
+        until(page, lambda: by_id(page, "key-dialog").is_displayed())
+        assert by_id(page, "key-why").text == "this server asks for a key"
+        by_id(page, "key").send_keys("secret", Keys.ENTER)
+        until(page, lambda: texts(page, "#models-list .name"))
+
+        page.execute_script("sessionStorage.clear()")
+        page.refresh()
+        until(page, lambda: by_id(page, "key-dialog").is_displayed())
+        by_id(page, "key").send_keys(Keys.ESCAPE)
+        until(page, lambda: by_id(page, "notice").is_displayed())
+        assert by_id(page, "notice").text == "this server asks for a key"
+
+
+@needs_chromium
+def test_without_runs_the_page_says_so(page):
+    view(page, "runs")
+    until(page, lambda: by_id(page, "runs-none").is_displayed())
+
+    assert "No runs yet" in by_id(page, "runs-none").text
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", ["taste", "user", "compare", "models", "runs"])
+def test_every_view_fits_a_phone_and_can_be_reached_by_a_screen_reader(page, name):
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    view(page, name)
+    try:
+        assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size | {"width": 1100, "mobile": False})
+    assert page.switch_to.active_element.get_attribute("id") == f"{name}-title"
+    assert texts(page, "nav a[aria-current=page]") == [name.capitalize()]
+    unnamed = "return [...document.querySelectorAll('input')].filter((box) => !box.labels.length).length"
+    assert page.execute_script(unnamed) == 0
+    assert len([heading for heading in page.find_elements(By.TAG_NAME, "h1") if heading.is_displayed()]) == 1
+
+
+def test_the_page_holds_no_script_and_no_style_of_its_own_and_forbids_both(client):
+    answer = client.get("/")
+
+    assert (answer.status_code, answer.mimetype) == (200, "text/html")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "style=" not in answer.text
+    assert "<style" not in answer.text
+    assert " onclick" not in answer.text
+    assert answer.text.count("<script") == answer.text.count('<script type="module" src="/static/') == 1
+    assert "//" not in answer.text.replace("</", ""), "nothing from elsewhere"
+
+
+def test_the_files_of_the_page_are_served_and_no_others(client):
+    for name, kind in (("explorer.css", "text/css"), ("explorer.js", "text/javascript")):
+        with client.get(f"/static/{name}") as answer:
+            assert answer.mimetype == kind
+    for path in ("/static/nothing.js", "/static/../app.py", "/static/"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json["error"]["code"]) == (404, "not_found"), path
