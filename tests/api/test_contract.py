@@ -72,7 +72,7 @@ def test_errors_of_flask_itself_have_the_same_shape(client, method, path, status
 
 
 def test_a_bug_is_500_without_a_word_of_its_own(app, client, recommender, monkeypatch, caplog):
-    monkeypatch.setattr(recommender.model, "_score", lambda _histories: 1 / 0)
+    monkeypatch.setattr(recommender.model, "score_row", lambda _columns, _values: 1 / 0)
     response = client.get("/v1/users/1/recommendations", headers={"X-Request-ID": "the-bad-one"})
 
     assert response.status_code == 500
