@@ -1,6 +1,7 @@
 """What holds for every answer, and for the description of them all."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,8 @@ def test_ready_and_live_say_so(client):
     assert client.get("/health/ready").json == {"status": "ready", "model_version": "v1", "problem": None}
 
 
-FUZZED = create_app(Settings(), two_tastes()).test_client()
+FOLDER = tempfile.TemporaryDirectory(prefix="recae-fuzzed-")  # made before any fixture
+FUZZED = create_app(Settings(home=Path(FOLDER.name)), two_tastes()).test_client()
 
 
 @given(st.dictionaries(KEYS, JSON | st.lists(ITEM, max_size=3)))
