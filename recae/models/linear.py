@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 
 from recae.models.base import Fit, Model, ModelConfig
 from recae.models.gram import inverse_gram
-from recae.models.matrices import sparse_times_dense
+from recae.models.matrices import sparse_times_dense, weighted_sum
 from recae.models.ranking import Positions, Scores
 from recae.models.search_spaces import SearchSpace, span
 
@@ -72,6 +72,17 @@ class LinearAutoencoder(Model):
         scores *= negated
         rows = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
         scores[rows, histories.indices] += inputs.data
+        if scale is not None:
+            scores *= scale
+        return scores
+
+    def score_row(self, columns: Positions, values: Scores) -> Scores:
+        """As the base class does it, without a sparse matrix of one row, which costs more than the sum itself."""
+        negated, scale = self._factors
+        inputs = values if scale is None else values / scale[columns]
+        scores = weighted_sum(columns, inputs, self.precision_)  # (n_items,)
+        scores *= negated
+        scores[columns] += inputs
         if scale is not None:
             scores *= scale
         return scores

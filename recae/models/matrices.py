@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,6 +13,8 @@ from scipy.sparse import coo_array, csr_array, csr_matrix
 
 from recae.errors import DataError
 from recae.models.ranking import Positions, Scores
+
+FIRST_ROW: Final = torch.zeros(1, dtype=torch.int32)
 
 
 def training_matrix(user_items: Any, *, keep_zeros: bool) -> csr_array:
@@ -96,6 +98,30 @@ def sparse_times_dense(matrix: csr_array, weights: NDArray[np.float32]) -> Score
         per_sample_weights=tensor(matrix.data),
     )
     return summed.numpy()
+
+
+def weighted_sum(
+    rows: Positions, factors: NDArray[np.float32], weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """``factors @ weights[rows]`` without copying those rows; as ``sparse_times_dense`` for one row, to the bit.
+
+    Args:
+        rows: shape (n,).
+        factors: shape (n,).
+        weights: C-ordered, shape (n_all_rows, n_columns).
+
+    Returns:
+        Fresh array, shape (n_columns,).
+    """
+    summed = torch.embedding_bag(
+        torch.from_numpy(np.require(weights, requirements="W")),  # torch warns of read-only buffers
+        torch.from_numpy(np.require(rows, requirements="W")),
+        FIRST_ROW,
+        mode=0,  # sum
+        per_sample_weights=torch.from_numpy(np.require(factors, requirements="W")),
+    )[0]
+    found: NDArray[np.float32] = summed.numpy()[0]
+    return found
 
 
 def cosine(vectors: NDArray[np.float32], wanted: Positions) -> Scores:

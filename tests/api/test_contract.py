@@ -1,6 +1,7 @@
 """What holds for every answer, and for the description of them all."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_errors_of_flask_itself_have_the_same_shape(client, method, path, status
 
 
 def test_a_bug_is_500_without_a_word_of_its_own(app, client, recommender, monkeypatch, caplog):
-    monkeypatch.setattr(recommender.model, "_score", lambda _histories: 1 / 0)
+    monkeypatch.setattr(recommender.model, "score_row", lambda _columns, _values: 1 / 0)
     response = client.get("/v1/users/1/recommendations", headers={"X-Request-ID": "the-bad-one"})
 
     assert response.status_code == 500
@@ -110,7 +111,8 @@ def test_ready_and_live_say_so(client):
     assert client.get("/health/ready").json == {"status": "ready", "model_version": "v1", "problem": None}
 
 
-FUZZED = create_app(Settings(), two_tastes()).test_client()
+FOLDER = tempfile.TemporaryDirectory(prefix="recae-fuzzed-")  # made before any fixture
+FUZZED = create_app(Settings(home=Path(FOLDER.name)), two_tastes()).test_client()
 
 
 @given(st.dictionaries(KEYS, JSON | st.lists(ITEM, max_size=3)))

@@ -182,3 +182,17 @@ def test_the_diagonal_bound_and_the_rescaling_change_without_a_new_factorisation
     assert_allclose(retuned.score(data), wanted_scores)
     assert retuned.precision_ is fitted.precision_
     assert fitted.retuned(create("dan", l2=4.0).config) is None, "another l2 needs a fit"
+
+
+@pytest.mark.parametrize("name", ["ease", "edlae", "rlae", "rdlae", "dan"])
+def test_one_row_scores_as_it_does_in_a_matrix(data, name):
+    model = create(name).fit(data, show_progress=False)
+    rows = [(data[[row]].indices, data[[row]].data) for row in range(5)]
+    nothing = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
+
+    together = model.score(data[:5])
+    assert_allclose(model.score_rows(rows), together, rtol=1e-6)
+    for row, (columns, values) in enumerate(rows):
+        assert_allclose(model.score_row(columns, values), together[row], rtol=1e-6, atol=1e-7)
+    assert model.score_row(*nothing).tolist() == [0.0] * 23
+    assert model.score_rows([]).shape == (0, 23)
