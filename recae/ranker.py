@@ -147,6 +147,15 @@ class Ranker:
             return self._candidates.item(item_id)
         return self.catalogue.item(item_id)
 
+    def allowed(self, categories: Iterable[str] = (), *, available_only: bool = True) -> Mask:
+        """Items that may be recommended as the catalogue is now, shape (n_items,).
+
+        Args:
+            categories: only items that have at least one of these, whatever its case.
+            available_only: leave out what the catalogue calls unavailable.
+        """
+        return self._candidates.allowed(categories=categories, available_only=available_only)
+
     def with_items(self, changed: Iterable[Item]) -> Self:
         """The same model over a catalogue in which these lines are new; this recommender stays as it is."""
         other = copy(self)

@@ -4,6 +4,7 @@ from flask import Flask
 
 from recae.api import (
     access,
+    admin,
     context,
     errors,
     events,
@@ -56,7 +57,7 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
     errors.register(app)
     if settings.tracing:
         tracing.register(app)
-    for resource in (recommendations, items, events, versions, operations, explorer):
+    for resource in (recommendations, items, events, versions, admin, operations, explorer):
         app.register_blueprint(resource.bp)
     if recommender is None:
         served.watch(settings.reload_s)

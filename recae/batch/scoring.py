@@ -9,7 +9,6 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from recae.batch.users import Asked
-from recae.candidates import Candidates
 from recae.data.eventlog.events import StoredEvent
 from recae.data.eventlog.snapshot import Snapshot
 from recae.data.holdout import Feedback
@@ -67,7 +66,7 @@ class Scorer:
     """Answers blocks of users, as one request for each would be answered.
 
     What the log says of a user now is added to the row the model was trained on, and wins where both name an item;
-    without either the popular items are the answer.
+    without either the popular items are the answer. Of a user whose events were deleted the row does not count.
 
     Args:
         recommender: what recommends.
@@ -87,19 +86,18 @@ class Scorer:
         self.filters = filters
         self._snapshot = snapshot
         self._max_history = max_history
-        allowed = Candidates(recommender.items, recommender.catalogue).allowed(
-            categories=filters.categories, available_only=filters.available_only
-        )
+        allowed = recommender.allowed(filters.categories, available_only=filters.available_only)
         self._columns = np.flatnonzero(allowed).astype(np.int32)
 
     def answers(self, block: Sequence[Asked]) -> list[Answer]:
         """One answer for each user, in their order."""
         valid = [asked.user_id for asked in block if asked.problem is None]
         logged = self._snapshot.histories(valid, self._max_history) if self._snapshot else {}
+        forgotten = self._snapshot.deleted(valid) if self._snapshot else set()
         users = self.recommender.users
         positions = users.find(valid).tolist() if users is not None else [-1] * len(valid)
         rows = [
-            self._row(position, logged.get(user_id))
+            self._row(-1 if user_id in forgotten else position, logged.get(user_id))
             for user_id, position in zip(valid, positions, strict=True)
         ]
         ranked = iter(self._ranked([row for row in rows if row.strategy != "fallback"]))

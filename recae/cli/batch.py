@@ -71,6 +71,8 @@ def recommend_batch(
     from contextlib import ExitStack
     from dataclasses import asdict
 
+    from recae.api.live_items import LiveItems
+    from recae.api.storage import Storage
     from recae.batch import AllUsers, Batch, Filters, Scorer, UsersFile
     from recae.batch.formats import format_of
     from recae.data.eventlog.snapshot import Snapshot
@@ -87,6 +89,9 @@ def recommend_batch(
         snapshot = None
         if log is not None:
             snapshot = Snapshot(stack.enter_context(log), before.get("watermark"))
+            live = LiveItems(Storage(context.settings))
+            live.poll()
+            recommender = live.over(recommender)
         users = UsersFile(users_file) if users_file else AllUsers(recommender.users, snapshot)
         scorer = Scorer(recommender, filters, snapshot, context.settings.max_history)
         identity = {

@@ -7,7 +7,7 @@ import click
 from recae.cli.common import Context, as_json, pass_context, print_json
 
 if TYPE_CHECKING:
-    from recae.retrain.runs import Run
+    from recae.runs import Run
 
 EXIT_STATUS = {"promoted": 0, "unchanged": 0, "failed": 1, "refused": 3}
 BUSY = 4
@@ -58,8 +58,8 @@ def schedule(context: Context, at: str, timezone: str, dry_run: bool) -> None:
     import os
     from datetime import UTC, datetime
 
-    from recae.retrain.runs import RunTable
     from recae.retrain.schedule import next_times, run_forever, trigger
+    from recae.runs import RunTable
 
     when = trigger(at, timezone)
     coming = next_times(when, datetime.now(UTC), 7)
@@ -89,7 +89,7 @@ def list_runs(context: Context, n: int, as_json: bool) -> None:
     """List runs, the newest first."""
     from itertools import islice
 
-    from recae.retrain.runs import RunTable
+    from recae.runs import RunTable
 
     table = RunTable(context.settings.runs)
     found = list(islice(table.newest_first(), n))
@@ -118,7 +118,7 @@ def list_runs(context: Context, n: int, as_json: bool) -> None:
 def show_run(context: Context, run_id: str | None, as_json: bool) -> None:
     """Print one run, or the newest."""
     from recae.errors import RetrainError
-    from recae.retrain.runs import RunTable
+    from recae.runs import RunTable
 
     table = RunTable(context.settings.runs)
     run = next(table.newest_first(), None) if run_id is None else table.read(run_id)

@@ -12,6 +12,6 @@ schedule    when it runs
 """
 
 from recae.retrain.nightly import retrain
-from recae.retrain.runs import Run, RunTable, Step, Verdict
+from recae.runs import Run, RunTable, Step, Verdict
 
 __all__ = ["Run", "RunTable", "Step", "Verdict", "retrain"]

@@ -15,8 +15,8 @@ from recae.models.base import Model
 from recae.recommender import Recommender
 from recae.retrain.contenders import Judged
 from recae.retrain.nightdata import NightData
-from recae.retrain.runs import Verdict
 from recae.retrain_settings import GateSettings
+from recae.runs import Verdict
 
 NEVER_FORCED = frozenset({"finite", "answers"})
 SMOKE_HISTORIES = 50

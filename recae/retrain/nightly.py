@@ -38,7 +38,7 @@ from recae.retrain.drift import drift_of
 from recae.retrain.gate import Evidence, Past, finite_verdict, force, refit_verdict, refusals, verdicts
 from recae.retrain.nightdata import NightData, read_night
 from recae.retrain.notify import notify
-from recae.retrain.runs import Run, RunTable, Step
+from recae.runs import Run, RunTable, Step
 
 T = TypeVar("T")
 

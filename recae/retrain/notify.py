@@ -7,8 +7,8 @@ import time
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from recae.retrain.runs import Run
 from recae.retrain_settings import NotifySettings
+from recae.runs import Run
 
 TRIES = 3
 PAUSE_S = 1.0

@@ -11,7 +11,7 @@ from recae.evaluation import charts
 from recae.evaluation.charts import Series
 from recae.evaluation.page import Plot
 from recae.evaluation.specs import MetricSpec
-from recae.retrain.runs import Run
+from recae.runs import Run
 
 MOST_RUNS = 90
 """Runs that the plots go back."""

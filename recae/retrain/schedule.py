@@ -19,7 +19,7 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.cron import CronTrigger
 
 from recae.errors import ConfigError
-from recae.retrain.runs import RunTable
+from recae.runs import RunTable
 
 logger = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from recae.artifacts import ModelStore
 from recae.cli import cli
 from recae.data.eventlog import Event, EventLog
+from recae.data.eventlog.items import StoredItem, StoredItems
 from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 
 PATIENCE_S = 60
@@ -126,6 +127,15 @@ def test_everybody_is_the_model_and_the_log(workplace):
     assert [line["user_id"] for line in lines] == [*USERS, "new"]
     assert lines[-1]["items"][0]["item_id"] == "c"
     assert "wrote 8 users (fold_in 1, model 7) to all.jsonl, by " in said
+
+
+def test_what_was_hidden_since_the_training_is_not_recommended(workplace, home):
+    with EventLog(f"sqlite:///{home / 'events.db'}", home / "events") as log:
+        StoredItems(log.database).put([StoredItem("c", "Contact", hidden=True)])
+    in_process("all.jsonl", "-n", 6)
+
+    lines = [json.loads(line) for line in (workplace / "all.jsonl").read_text().splitlines()]
+    assert not [line["user_id"] for line in lines if "c" in {item["item_id"] for item in line["items"]}]
 
 
 def test_without_an_event_log_none_is_made(workplace, home):

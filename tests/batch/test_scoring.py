@@ -84,6 +84,19 @@ def test_what_the_log_says_is_added_to_the_training_row(log):
     assert (trained.strategy, trained.item_ids) == ("model", ["a"])
 
 
+def test_the_training_row_of_a_user_who_was_deleted_does_not_count(log):
+    log.delete_user("1")
+    log.delete_user("2")
+    log.append([Event("2", "x", timestamp=1)])
+    forgotten, back, other = Scorer(two_tastes(), Filters(n=6, exclude_seen=False), Snapshot(log)).answers(
+        [Asked("1"), Asked("2"), Asked("3")]
+    )
+
+    assert (forgotten.strategy, other.strategy) == ("fallback", "model")
+    assert back.strategy == "fold_in"
+    assert set(back.item_ids[:2]) < {"x", "y", "z"}, "nothing of the science fiction it was trained on"
+
+
 @pytest.mark.parametrize("name", ["slist", "autorec"])
 def test_models_that_go_by_order_or_rating_read_the_log_as_a_request_would(log, name):
     model = create(name, **({"epochs": 1} if name == "autorec" else {}))

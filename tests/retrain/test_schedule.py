@@ -17,7 +17,7 @@ SCHEDULER = """
 import sys
 from pathlib import Path
 from apscheduler.triggers.cron import CronTrigger
-from recae.retrain.runs import RunTable
+from recae.runs import RunTable
 from recae.retrain.schedule import run_forever
 run_forever(CronTrigger(second="*", timezone="UTC"), RunTable(Path(sys.argv[1])), sys.argv[2:])
 """

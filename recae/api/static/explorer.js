@@ -351,9 +351,9 @@ async function showRuns(isCurrent) {
   const runs = answer?.runs || [];
   byId("runs-none").hidden = runs.length > 0;
   byId("runs-list").replaceChildren(...runs.map((run) => {
-    const verdict = run.verdict || run.gate?.verdict || run.status || "unknown";
+    const verdict = run.status || "unknown";
     const mood = /fail|refus|reject|lost|error|crash/.test(verdict) ? "bad" : /promot|pass|won|success/.test(verdict) ? "good" : "";
-    const facts = [String(run.started || run.created || "").replace("T", " ").slice(0, 16), run.reason || run.gate?.reason || run.error,
+    const facts = [String(run.started || run.created || "").replace("T", " ").slice(0, 16), run.message || run.reason || run.error,
       ...numbers(run.metrics).slice(0, 4).map(([metric, value]) => `${metric} ${value.toFixed(4)}`)].filter(Boolean);
     return make("li", "", make("div", "", make("p", "name", run.run_id, make("span", `tag ${mood}`, verdict)), make("p", "facts", facts.join("; "))));
   }));

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import func, select
 
 from recae.data.eventlog import schema
-from recae.data.eventlog.events import StoredEvent
+from recae.data.eventlog.events import StoredEvent, user_key
 from recae.data.eventlog.log import EventLog
 
 USERS_A_QUERY = 500
@@ -49,6 +49,16 @@ class Snapshot:
             if len(found) < CHUNK_ROWS:
                 return
             after = found[-1]
+
+    def deleted(self, user_ids: Sequence[str]) -> set[str]:
+        """Those of the users whose events were deleted once: nothing learned before may be used for them."""
+        table, found = schema.deleted_users.c, set()
+        with self._log.database.read() as connection:
+            for start in range(0, len(user_ids), USERS_A_QUERY):
+                by_key = {user_key(user_id): user_id for user_id in user_ids[start : start + USERS_A_QUERY]}
+                query = select(table.user_key).where(table.user_key.in_(by_key))
+                found |= {by_key[bytes(key)] for key in connection.execute(query).scalars()}
+        return found
 
     def histories(self, user_ids: Sequence[str], n: int) -> dict[str, list[StoredEvent]]:
         """The newest ``n`` events of each user, newest first as in ``EventLog.history``; users without any are left out."""

@@ -1,0 +1,87 @@
+"""The nightly run over HTTP: begin one, and read the records."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from http import HTTPStatus
+from itertools import islice
+
+from flask import Blueprint
+
+from recae.api.admin_schemas import Begun, RunAnswer, RunList, RunsQuery
+from recae.api.context import state
+from recae.api.errors import ApiError
+from recae.api.spec import documented
+from recae.errors import RetrainError
+from recae.runs import Run, RunTable
+
+bp = Blueprint("admin", __name__, url_prefix="/v1/admin")
+
+BEGIN_S = 60.0
+"""How long a run may take to write its record: a new process imports a lot first."""
+POLL_S = 0.05
+
+
+@bp.post("/retrain")
+@documented("begin_retrain", tag="admin", ok=Begun, errors=(409, 503), status=HTTPStatus.ACCEPTED)
+def begin_retrain() -> Begun:
+    """Begin a nightly run now, in a process of its own; 409 if one is going on.
+
+    A run that was killed is gone on with. How it ends stands in its record, `GET /v1/admin/runs/{run_id}`.
+    """
+    table = _table()
+    if table.is_claimed:
+        raise _busy()
+    before = {run.run_id: run.interruptions for run in table.newest_first()}
+    environment = os.environ | {"RECAE_HOME": str(state().settings.home.absolute())}
+    command = [sys.executable, "-m", "recae", "retrain"]
+    process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603 - recae itself
+    threading.Thread(target=process.wait, daemon=True).start()  # or it would stay behind as a zombie
+    deadline = time.monotonic() + BEGIN_S
+    while time.monotonic() < deadline:
+        for run in islice(table.newest_first(), 2):
+            if before.get(run.run_id) != run.interruptions:
+                return Begun(run_id=run.run_id)
+        if process.poll() is not None:
+            if table.is_claimed:
+                raise _busy()
+            message = (
+                f"the run ended at once, with exit status {process.returncode}; the server's log tells why"
+            )
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_begun", message)
+        time.sleep(POLL_S)
+    raise ApiError(
+        HTTPStatus.SERVICE_UNAVAILABLE, "not_begun", "the run has not begun yet; see GET /v1/admin/runs"
+    )
+
+
+@bp.get("/runs")
+@documented("list_runs", tag="admin", ok=RunList)
+def list_runs(query: RunsQuery) -> RunList:
+    """Records of nightly runs, newest first."""
+    return RunList(runs=[_answer(run) for run in islice(_table().newest_first(), query.n)])
+
+
+@bp.get("/runs/<run_id>")
+@documented("show_run", tag="admin", ok=RunAnswer, errors=(404,))
+def show_run(run_id: str) -> RunAnswer:
+    """One nightly run: its steps, the gate's verdicts, and what each contender reached."""
+    try:
+        return _answer(_table().read(run_id))
+    except RetrainError as error:
+        raise ApiError(HTTPStatus.NOT_FOUND, "unknown_run", str(error), "run_id") from error
+
+
+def _table() -> RunTable:
+    return RunTable(state().settings.runs)
+
+
+def _answer(run: Run) -> RunAnswer:
+    fields = run.model_dump(exclude={"format_version", "plan", "values"})
+    return RunAnswer(**fields, seconds=run.seconds, metrics=run.values)
+
+
+def _busy() -> ApiError:
+    return ApiError(HTTPStatus.CONFLICT, "busy", "a run is going on; see GET /v1/admin/runs")
