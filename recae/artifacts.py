@@ -25,6 +25,7 @@ from pydantic import BaseModel
 
 from recae import durable
 from recae.data.catalogue import Catalogue
+from recae.data.history_rule import NEWEST_COUNTS, HistoryRule
 from recae.data.idmap import IdMap
 from recae.errors import ArtifactError, name_some
 from recae.manifest import MANIFEST, Manifest, StoredFile
@@ -73,6 +74,7 @@ class ModelStore:
         catalogue: Catalogue | None = None,
         metrics: Mapping[str, Any] | None = None,
         watermark: int | None = None,
+        history: HistoryRule = NEWEST_COUNTS,
     ) -> str:
         """Store a fitted model as a new version, and return its name; `promote` puts it into service.
 
@@ -83,6 +85,7 @@ class ModelStore:
             catalogue: titles and categories to serve with it.
             metrics: what it reached on held-out data.
             watermark: time of the newest event it learned from, in seconds since 1970 (UTC).
+            history: how the rows it was fitted to were made of events.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         durable.sweep(self.root)
@@ -103,6 +106,7 @@ class ModelStore:
                 n_items=model.n_items_,
                 watermark=watermark,
                 metrics=dict(metrics or {}),
+                history=history,
                 files={file.name: StoredFile.of(file) for file in sorted(folder.iterdir())},
             ).write(folder)
         return version

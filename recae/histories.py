@@ -1,13 +1,15 @@
 """From what a request says about a user to one row of the matrix."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recae.data.history_rule import HistoryRule, Met
+from recae.data.holdout import Feedback
 from recae.data.idmap import IdMap
 from recae.errors import DataError
 from recae.models.base import Model
@@ -18,6 +20,40 @@ Sent: TypeAlias = dict[str, float | None]
 
 MAX_WEIGHT = 1e6
 """Largest weight of one item in a history; float32 sums of squares stay finite far beyond it."""
+
+
+class Logged(NamedTuple):
+    """What the events of a user come to."""
+
+    history: Sent
+    """Item id -> weight, earliest first."""
+    seen: tuple[str, ...]
+    """What the user met beside, and did not like: no history, and not to be recommended."""
+
+
+def logged(newest_first: Sequence[Met], rule: HistoryRule, feedback: Feedback, now: float) -> Logged:
+    """A history of a user's events, as the rows that a model learned from were made.
+
+    For a model of likings an item counts 1 or not at all; a model of ratings takes its value as the rating.
+
+    Args:
+        newest_first: events of one user.
+        rule: how events are weighed, and which of them count.
+        feedback: what the model's values mean.
+        now: seconds since 1970.
+    """
+    if rule.reads_values_alone and feedback != "sequences":  # the usual case, several times as fast
+        values = {event[0]: event[1] for event in reversed(newest_first)}
+    else:
+        values = rule.values(newest_first, now)
+    if feedback == "ratings":
+        return Logged(
+            {item_id: min(max(value, -MAX_WEIGHT), MAX_WEIGHT) for item_id, value in values.items()}, ()
+        )
+    liked: Sent = {item_id: None for item_id, value in values.items() if rule.is_liked(value)}
+    if len(liked) == len(values) and not rule.event_weights:  # nothing was left out
+        return Logged(liked, ())
+    return Logged(liked, tuple(dict.fromkeys(event[0] for event in newest_first if event[0] not in liked)))
 
 
 class Row(NamedTuple):

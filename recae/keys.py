@@ -88,7 +88,7 @@ class KeyFile:
             if stored["format_version"] != FORMAT_VERSION:
                 raise ValueError(f"format version {stored['format_version']!r}, expected {FORMAT_VERSION}")  # noqa: TRY301
             return [Key(**entry | {"role": Role.named(entry["role"])}) for entry in stored["keys"]]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
@@ -200,7 +200,7 @@ class KeyRing:
             return None
         try:
             found = os.stat(self._file.path)  # noqa: PTH116 - in the way of requests; half the time of Path.stat
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return found.st_mtime_ns, found.st_ino, found.st_size
 

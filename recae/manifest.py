@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 import recae
 from recae import durable
+from recae.data.history_rule import NEWEST_COUNTS, HistoryRule
 from recae.errors import ArtifactError
 
 FORMAT_VERSION: Final = 1
@@ -47,6 +48,8 @@ class Manifest(BaseModel):
     """Time of the newest event it learned from, in seconds since 1970 (UTC)."""
     metrics: dict[str, Any] = {}
     """What it reached on held-out data."""
+    history: HistoryRule = NEWEST_COUNTS
+    """How the rows it learned from were made of events; histories to recommend from are made likewise."""
     files: dict[str, StoredFile]
 
     def write(self, folder: Path) -> None:

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from recae.answers import RankedItem, Ranking, shortage
 from recae.candidates import Candidates, Mask
 from recae.data.catalogue import Catalogue, Item, shown_title
+from recae.data.history_rule import NEWEST_COUNTS, HistoryRule
 from recae.data.idmap import IdMap
 from recae.errors import ModelError
 from recae.explanations import Explanation
@@ -27,6 +28,7 @@ class Ranker:
         users: the rows it was fitted on; without them every user is unknown.
         catalogue: titles and categories.
         version: the name of the stored version, for the answers' headers.
+        history_rule: how events become a history, as they became the rows that the model learned from.
 
     Raises:
         NotFittedError: if the model has learned nothing yet.
@@ -41,6 +43,7 @@ class Ranker:
         users: IdMap | None = None,
         catalogue: Catalogue | None = None,
         version: str = "unsaved",
+        history_rule: HistoryRule = NEWEST_COUNTS,
     ) -> None:
         if len(items) != model.n_items_:
             raise ModelError(
@@ -55,6 +58,7 @@ class Ranker:
         self.users = users
         self.catalogue = catalogue
         self.version = version
+        self.history_rule = history_rule
         self._candidates = Candidates(items, catalogue)
 
     def rank(

@@ -1,5 +1,6 @@
 """From a block of users to their recommendations: the same items and scores as one request each."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,8 +12,7 @@ from scipy.sparse import csr_array
 from recae.batch.users import Asked
 from recae.data.eventlog.events import StoredEvent
 from recae.data.eventlog.snapshot import Snapshot
-from recae.data.holdout import Feedback
-from recae.histories import MAX_WEIGHT, Strategy
+from recae.histories import Strategy, logged
 from recae.models.ranking import NEVER, Positions, Scores
 from recae.recommender import Recommender
 
@@ -73,6 +73,7 @@ class Scorer:
         filters: the same for everybody.
         snapshot: of the event log; None to go by the training rows alone.
         max_history: newest events of a user that count.
+        now: seconds since 1970, by which events have faded; None for now.
     """
 
     def __init__(
@@ -81,11 +82,13 @@ class Scorer:
         filters: Filters,
         snapshot: Snapshot | None = None,
         max_history: int = MAX_HISTORY,
+        now: float | None = None,
     ) -> None:
         self.recommender = recommender
         self.filters = filters
         self._snapshot = snapshot
         self._max_history = max_history
+        self._now = time.time() if now is None else now
         allowed = recommender.allowed(filters.categories, available_only=filters.available_only)
         self._columns = np.flatnonzero(allowed).astype(np.int32)
 
@@ -121,11 +124,13 @@ class Scorer:
         known: Strategy = "model" if len(columns) else "fallback"
         if not events:
             return _Row(columns, values, columns, known)
-        liked, met = as_history(events, model.feedback)
+        met = [(event.item_id, event.value, event.event_type, event.timestamp) for event in events]
+        liked, others = logged(met, self.recommender.history_rule, model.feedback, self._now)
         added = self.recommender.items.find(liked)
-        weights = np.array(list(liked.values()), dtype=np.float32)[added >= 0]
+        given = [1.0 if weight is None else weight for weight in liked.values()]
+        weights = np.array(given, dtype=np.float32)[added >= 0]
         added = added[added >= 0]
-        seen = np.concatenate([columns, added, self.recommender.items.known(met)[0]])
+        seen = np.concatenate([columns, added, self.recommender.items.known(others)[0]])
         if not len(added) or not model.supports_fold_in:
             return _Row(columns, values, np.unique(seen), known)
         if (
@@ -175,23 +180,3 @@ class Scorer:
             self.filters.n + more, self.filters.categories, available_only=self.filters.available_only
         )
         return [item.item_id for item in ranking.items], [item.score for item in ranking.items]
-
-
-def as_history(events: Sequence[StoredEvent], feedback: Feedback) -> tuple[dict[str, float], list[str]]:
-    """What events say about their user: item id -> weight, earliest first; and what was met and not liked.
-
-    Of several events of one item the newest counts. A model of ratings takes its value as the rating; for any other the
-    item counts 1, and not at all if the value is zero or less, which takes an earlier liking back.
-
-    Args:
-        events: of one user, newest first.
-        feedback: what the model's values mean.
-    """
-    newest: dict[str, float] = {}
-    for event in events:
-        newest.setdefault(event.item_id, event.value)
-    earliest_first = list(reversed(newest.items()))
-    if feedback == "ratings":
-        return {item_id: min(max(value, -MAX_WEIGHT), MAX_WEIGHT) for item_id, value in earliest_first}, []
-    liked = {item_id: 1.0 for item_id, value in earliest_first if value > 0}
-    return liked, [item_id for item_id, value in earliest_first if value <= 0]

@@ -62,6 +62,7 @@ class Context:
             users=stored.users,
             catalogue=stored.catalogue,
             version=stored.version,
+            history_rule=stored.manifest.history,
         )
 
 

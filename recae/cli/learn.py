@@ -20,6 +20,7 @@ from recae.cli.common import (
 
 if TYPE_CHECKING:
     from recae.data.catalogue import Catalogue
+    from recae.data.events import Duplicates
     from recae.data.interactions import Interactions
     from recae.evaluation.results import Results
     from recae.models.warm import Earlier
@@ -124,6 +125,7 @@ def train(
         name,
         chosen,
         min_value=min_value,
+        duplicates=duplicates,  # type: ignore[arg-type] # click checked it
         validation_share=validation_share,
         resume=resume,
         warm_start=warm_start,
@@ -148,6 +150,7 @@ def fit_and_store(
     settings: Mapping[str, Any],
     *,
     min_value: float | None,
+    duplicates: "Duplicates" = "last",
     metrics: Mapping[str, Any] | None = None,
     validation_share: float = 0.1,
     resume: bool = False,
@@ -155,6 +158,7 @@ def fit_and_store(
 ) -> str:
     """Fit a model to what is left after ``min_value``, and return the name of the stored version."""
     from recae.data.filters import keep
+    from recae.data.history_rule import HistoryRule
     from recae.errors import WarmStartError
     from recae.models import registry
     from recae.models.fitting import fit_to_everything
@@ -197,6 +201,7 @@ def fit_and_store(
         catalogue=catalogue,
         metrics=metrics,
         watermark=int(kept.times.max()) if kept.times is not None else None,
+        history=HistoryRule(duplicates=duplicates, min_value=min_value),
     )
     _remove_checkpoints(checkpoint)
     return version

@@ -22,6 +22,7 @@ from recae.data.eventlog import EventLog
 from recae.data.eventlog.intake import unreadable_share
 from recae.data.eventlog.items import StoredItems
 from recae.data.eventlog.log import Tidied
+from recae.data.history_rule import HistoryRule
 from recae.data.interactions import Interactions
 from recae.errors import ArtifactError, ConfigError, EventLogError, RecaeError, RetrainError, WarmStartError
 from recae.evaluation.item_facts import ItemFacts
@@ -38,6 +39,7 @@ from recae.retrain.drift import drift_of
 from recae.retrain.gate import Evidence, Past, finite_verdict, force, refit_verdict, refusals, verdicts
 from recae.retrain.nightdata import NightData, read_night
 from recae.retrain.notify import notify
+from recae.retrain_settings import RetrainSettings
 from recae.runs import Run, RunTable, Step
 
 T = TypeVar("T")
@@ -318,6 +320,7 @@ class _Night:
             catalogue=catalogue if len(catalogue) else Catalogue(()),
             metrics={"run_id": self.run.run_id, **self.run.values.get("candidate", {})},
             watermark=int(learned.times.max()) if learned.times is not None else None,
+            history=rule_of(self.how),
         )
 
     def _tidy(self) -> Tidied:
@@ -449,6 +452,11 @@ def _unfinished(table: RunTable, settings: Settings, clock: Callable[[], float])
     table.clean(run)
     table.write(run)
     return None
+
+
+def rule_of(settings: RetrainSettings) -> HistoryRule:
+    """How serving has to make histories of events, so that they are what was learned from."""
+    return HistoryRule(**{name: getattr(settings, name) for name in HistoryRule.model_fields})
 
 
 def _plan(settings: Settings) -> str:

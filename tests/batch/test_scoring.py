@@ -5,10 +5,9 @@ import pytest
 from scipy.sparse import csr_array
 
 from recae.batch import Filters, Scorer
-from recae.batch.scoring import as_history
 from recae.batch.users import Asked
 from recae.data.catalogue import Catalogue
-from recae.data.eventlog import Event, EventLog, StoredEvent
+from recae.data.eventlog import Event, EventLog
 from recae.data.eventlog.snapshot import Snapshot
 from recae.data.idmap import IdMap
 from recae.models import create
@@ -173,21 +172,3 @@ def test_a_training_row_without_items_is_no_history():
     first, last = Scorer(recommender, Filters(n=1)).answers([Asked("empty"), Asked("1")])
 
     assert (first.strategy, last.strategy, last.item_ids) == ("fallback", "model", ["c"])
-
-
-def stored(item_id, value, timestamp):
-    return StoredEvent(timestamp, "u", item_id, "rating", value, timestamp, None, None)
-
-
-def test_the_newest_event_of_an_item_counts():
-    events = [
-        stored("a", 1.0, 9),
-        stored("b", 0.0, 8),
-        stored("c", 2.0, 7),
-        stored("b", 5.0, 6),
-        stored("a", 4.0, 5),
-    ]
-
-    assert as_history(events, "implicit") == ({"c": 1.0, "a": 1.0}, ["b"])
-    assert list(as_history(events, "sequences")[0]) == ["c", "a"], "earliest first"
-    assert as_history(events, "ratings") == ({"a": 1.0, "b": 0.0, "c": 2.0}, [])

@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from recae.data.acceptance import LONGEST_ID, Acceptance
+from recae.data.history_rule import Met
 from recae.data.rows import CLEANERS, COLUMNS, BadRowError
 
 DEFAULT_TYPE = "view"
@@ -77,8 +78,8 @@ class Rejected:
 class Recent(NamedTuple):
     """What the log knows of a user now."""
 
-    events: list[tuple[str, float]]
-    """Item id and value of each event, newest first."""
+    events: list[Met]
+    """Newest first."""
     is_deleted: bool
     """Whether the user's events were deleted once: nothing that was learned before may be used for them."""
 

@@ -1,0 +1,79 @@
+"""What a user's events come to: the same rule builds the rows a model learns from and the histories it is asked with."""
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+from recae.data.events import Duplicates
+
+DAY_S = 86_400
+
+
+Met: TypeAlias = tuple[str, float, str, int]
+"""One event of a user: item, value, type and time."""
+
+
+class HistoryRule(BaseModel):
+    """How events are weighed, and which of them count."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    event_weights: dict[str, float] = {}
+    """Weight of each type of event, which its value is multiplied by; 0 leaves it out. Empty: every event counts its value."""
+    other_weight: float | None = None
+    """Weight of types that ``event_weights`` does not name; None: training refuses them, and serving leaves them out."""
+    half_life_days: float | None = None
+    """Days after which an event counts half; None for no decay."""
+    duplicates: Duplicates = "last"
+    """What several events of one user with one item become."""
+    min_value: float | None = None
+    """Lowest value that makes an item a liking; None for everything above 0."""
+
+    @property
+    def reads_values_alone(self) -> bool:
+        """Whether type and time of an event change nothing, and the newest one of an item says all."""
+        return not self.event_weights and self.half_life_days is None and self.duplicates == "last"
+
+    def values(self, newest_first: Iterable[Met], now: float) -> dict[str, float]:
+        """What each item has come to, in the order of their newest events, earliest first.
+
+        Args:
+            newest_first: events of one user.
+            now: seconds since 1970, by which older events have faded.
+        """
+        found: dict[str, float] = {}
+        order: list[str] = []
+        for item_id, plain, event_type, timestamp in newest_first:
+            value = self._weighed(plain, event_type, timestamp, now)
+            if value is None:
+                continue
+            if item_id not in found:
+                order.append(item_id)
+                found[item_id] = 1.0 if self.duplicates == "count" else value
+            elif self.duplicates == "sum":
+                found[item_id] += value
+            elif self.duplicates == "max":
+                found[item_id] = max(found[item_id], value)
+            elif self.duplicates == "count":
+                found[item_id] += 1.0
+        return {item_id: found[item_id] for item_id in reversed(order)}
+
+    def is_liked(self, value: float) -> bool:
+        """Whether an item with this value belongs to the history of a model of likings."""
+        return value > 0 if self.min_value is None else value >= self.min_value
+
+    def _weighed(self, value: float, event_type: str, timestamp: int, now: float) -> float | None:
+        """An event's value by its type and age; None for one that is left out."""
+        weight = 1.0
+        if self.event_weights:
+            weight = self.event_weights.get(event_type, self.other_weight or 0.0)
+            if weight == 0:
+                return None
+        if self.half_life_days is not None:
+            weight *= 0.5 ** (max(now - timestamp, 0.0) / DAY_S / self.half_life_days)
+        return weight * value
+
+
+NEWEST_COUNTS = HistoryRule()
+"""Of an item that comes several times the newest event counts, if its value is above 0."""
