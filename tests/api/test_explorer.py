@@ -19,7 +19,7 @@ RUNS = """
 const plain = window.fetch;
 window.fetch = (path, options) => path !== "/v1/admin/runs" ? plain(path, options) : Promise.resolve(new Response(
   JSON.stringify({runs: [
-    {run_id: "run-2", status: "refused", metrics: {"ndcg@100": 0.31}, gate: {reason: "lost to v1"}},
+    {run_id: "run-2", status: "refused", metrics: {"ndcg@100": 0.31}, message: "lost to v1"},
     {run_id: "run-1", status: "promoted", metrics: {"ndcg@100": 0.34}}]}),
   {headers: {"Content-Type": "application/json"}}));
 """

@@ -106,7 +106,7 @@ def test_swaps_under_load_fail_no_request_and_mix_no_answer(home, store):
             assert [item["item_id"] for item in body["items"]] == [best[version]]
         counted = value(
             port,
-            'recae_request_seconds_count{method="GET",route="/v1/users/<path:user_id>/recommendations",status="200"}',
+            'recae_request_seconds_count{method="GET",route="/v1/users/<id:user_id>/recommendations",status="200"}',
         )
         assert counted == len(answers), "both processes' counts are summed up"
         assert value(port, 'recae_recommendation_seconds_count{strategy="model"}') == len(answers)

@@ -39,8 +39,8 @@ def test_requests_are_counted_by_route_and_status(client):
         client.get(path)
 
     assert requests(client) == {
-        ("GET", "/v1/users/<path:user_id>/recommendations", "200"): 2.0,
-        ("GET", "/v1/items/<path:item_id>/similar", "404"): 1.0,
+        ("GET", "/v1/users/<id:user_id>/recommendations", "200"): 2.0,
+        ("GET", "/v1/items/<id:item_id>/similar", "404"): 1.0,
     }
 
 

@@ -269,7 +269,7 @@ def test_a_search_that_was_killed_loses_no_finished_trial(protocol_file, tmp_pat
     command = recae("tune", protocol_file, "ease", "--trials", "60", "--output", tmp_path / "out")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     finished = 0
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while finished < 2 and time.monotonic() < deadline:
         time.sleep(0.2)
         if (tmp_path / "out" / "study.db").exists():

@@ -14,7 +14,7 @@ def test_the_newest_events_of_a_user_come_first_and_no_more_than_asked_for(log):
     log.append([{"user_id": "u", "item_id": str(n), "value": n, "timestamp": n} for n in (2, 1, 3)])
     log.append([{"user_id": "v", "item_id": "9"}])
 
-    assert log.recent("u", 2).events == [("3", 3.0), ("2", 2.0)]
+    assert log.recent("u", 2).events == [("3", 3.0, "view", 3), ("2", 2.0, "view", 2)]
     assert log.recent("nobody", 2).events == []
     assert not log.recent("u", 2).is_deleted
 
@@ -43,7 +43,8 @@ def test_a_deleted_user_stays_noted_without_the_id(log):
     log.delete_user("forget me")
     log.append([{"user_id": "forget me", "item_id": "b"}])
 
-    assert log.recent("forget me", 9) == ([("b", 1.0)], True)
+    assert [event[:2] for event in log.recent("forget me", 9).events] == [("b", 1.0)]
+    assert log.recent("forget me", 9).is_deleted
     with log.database.read() as connection:
         noted = connection.exec_driver_sql("SELECT * FROM deleted_users").all()
     assert len(noted) == 1
