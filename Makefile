@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format bench bench-deep bench-solver bench-peer bench-rating bench-cost bench-log bench-retrain wheel lock clean distclean
+.PHONY: help setup run test lint format bench bench-deep bench-solver bench-peer bench-rating bench-cost bench-log bench-retrain bench-serving bench-soak wheel lock clean distclean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,12 @@ bench-cost: setup  ## time and memory against users, items and interactions, wit
 
 bench-retrain: setup  ## a night over a million events
 	@$(BIN)/python evaluation/bench/bench_retrain.py $(ARGS)
+
+bench-serving: setup  ## request rates, latencies and promotions of a real server; wrk must be installed
+	@$(BIN)/python evaluation/bench/bench_serving.py $(ARGS)
+
+bench-soak: setup  ## half an hour of mixed load with a new model every ten seconds
+	@$(BIN)/python evaluation/bench/soak_serving.py $(ARGS)
 
 bench-log: setup  ## the event log and the readers: events a second, and memory of 50 million rows
 	@$(BIN)/python evaluation/bench/bench_eventlog.py $(ARGS)

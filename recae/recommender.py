@@ -15,9 +15,13 @@ from recae.answers import RankedItem, Ranking, Recommendations, shortage
 from recae.candidates import Mask
 from recae.diversity import POOL, Diversity
 from recae.explanations import Explanation, explanations_of
+from recae.grouping import Grouped
 from recae.histories import MAX_WEIGHT, Histories, Row, Strategy, as_sent
 from recae.models.ranking import NEVER, SCORE_BYTES, Positions, Scores, best_of
 from recae.ranker import Ranker
+
+MOST_TOGETHER = 32
+"""Histories that share one pass through the weights."""
 
 __all__ = [
     "MAX_WEIGHT",
@@ -170,9 +174,16 @@ class Recommender(Ranker):
         return Prepared(query, row, allowed, int(np.count_nonzero(allowed)))
 
     def _scores(self, one: Prepared) -> Scores | None:
-        return (
-            None if one.row.strategy == "fallback" else self.model.score_row(one.row.columns, one.row.values)
-        )
+        """Shape (n_items,); None for the fallback. Requests of several threads may share a pass through the model."""
+        if one.row.strategy == "fallback":
+            return None
+        if self.model.reads_all_weights:
+            return self._scoring((one.row.columns, one.row.values))
+        return self.model.score_row(one.row.columns, one.row.values)
+
+    @cached_property
+    def _scoring(self) -> Grouped[tuple[Positions, Scores], Scores]:
+        return Grouped(lambda rows: list(self.model.score_rows(rows)), MOST_TOGETHER)
 
     def _finished(self, one: Prepared, scores: Scores | None) -> Recommendations:
         """The answer from the scores of one history, shape (n_items,), which are overwritten; None for the fallback."""

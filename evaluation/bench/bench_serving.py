@@ -109,6 +109,7 @@ def server(*arguments: str, folder: Path, port: int, path: str) -> Iterator[int]
         "RECAE_PORT": str(port),
         "RECAE_WORKERS": str(WORKERS),
         "RECAE_MAX_BODY_BYTES": str(2**24),
+        "RECAE_LOG_FORMAT": "off",  # a line a request would go to the screen
         "PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}",
     }
     process = subprocess.Popen([sys.executable, "-m", *arguments], cwd=folder, env=environment)

@@ -59,10 +59,6 @@ class HistoryRule(BaseModel):
                 found[item_id] += 1.0
         return {item_id: found[item_id] for item_id in reversed(order)}
 
-    def is_liked(self, value: float) -> bool:
-        """Whether an item with this value belongs to the history of a model of likings."""
-        return value > 0 if self.min_value is None else value >= self.min_value
-
     def _weighed(self, value: float, event_type: str, timestamp: int, now: float) -> float | None:
         """An event's value by its type and age; None for one that is left out."""
         weight = 1.0

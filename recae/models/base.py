@@ -90,6 +90,9 @@ class Model(Attribution):
     supports_warm_start: ClassVar[bool] = False
     """Whether training can go on from an earlier model; what is fitted in closed form keeps nothing to start from."""
 
+    reads_all_weights: ClassVar[bool] = False
+    """Whether each scoring reads all weights, however few histories it is of: then several together take little longer
+    than one."""
     search_space: ClassVar[SearchSpace] = {}
     """Setting -> what is worth trying of it, for `recae tune`; empty where there is nothing to tune."""
     free_settings: ClassVar[frozenset[str]] = frozenset()

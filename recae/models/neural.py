@@ -121,6 +121,8 @@ class NeuralModel(Model):
     A subclass writes ``_build`` and ``_loss``, and ``encode`` and ``decode`` to score.
     """
 
+    reads_all_weights = True
+
     supports_warm_start = True
     config: NeuralConfig
     config_class: ClassVar[type[NeuralConfig]]

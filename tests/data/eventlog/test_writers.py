@@ -45,7 +45,8 @@ def test_what_was_acknowledged_before_a_kill_is_in_the_log(log, url, archive):
     process = started(log, archive, url, "u", 0, 10**6)
     acknowledged = [int(process.stdout.readline().split()[0]) for _ in range(20)]
     process.send_signal(signal.SIGKILL)
-    rest, _ = process.communicate(timeout=PATIENCE_S)
+    rest = process.stdout.read()  # communicate would miss the lines that readline has buffered
+    process.communicate(timeout=PATIENCE_S)
     acknowledged += [int(line.split()[0]) for line in rest.splitlines() if line.endswith(" 1")]
 
     stored = ids(log)
