@@ -1,14 +1,17 @@
 """The nightly run: from the event log to a better model in service, or to the old one and a reason.
 
-runs        the table of runs, true at any moment
-nightdata   the log up to a watermark, cut into what is learned from and what is asked
-contenders  candidate, live model and baselines on the same questions, as they serve
-gate        rules that decide
-nightly     the steps of a run
-drift       how the new events differ
-report      the run as a page
-notify      who is told
-schedule    when it runs
+    nightly      the steps of a run
+    nightdata    the log up to a watermark, cut into what is learned from and what is asked
+    candidates   the night's own models
+    baselines    popularity and tuned matrix factorisation
+    contenders   all of them on the same questions, as they serve
+    gate         rules that decide
+    drift        how the new events differ
+    recorder     the record, step by step; report, its page; notify, who is told
+    patient_log  a log whose database may be away
+    schedule     when it runs
+
+The table of runs, which the HTTP API reads too, is `recae.runs`.
 """
 
 from recae.retrain.nightly import retrain

@@ -15,6 +15,7 @@ import pandas as pd
 from recae.data.eventlog import EventLog
 from recae.data.events import Duplicates, Gathered, gather
 from recae.data.filters import keep, weighted
+from recae.data.history_rule import HistoryRule
 from recae.data.holdout import Holdout, after_training
 from recae.data.interactions import Interactions
 from recae.errors import DataError
@@ -101,6 +102,11 @@ def read_night(
         shares_before=counts[0] / max(counts[0].sum(), 1),
         shares_new=counts[1] / max(counts[1].sum(), 1),
     )
+
+
+def rule_of(settings: RetrainSettings) -> HistoryRule:
+    """How serving has to make histories of events, so that they are what was learned from."""
+    return HistoryRule(**{name: getattr(settings, name) for name in HistoryRule.model_fields})
 
 
 def _frames(log: EventLog, until: int, settings: RetrainSettings) -> Iterator[pd.DataFrame]:

@@ -8,45 +8,36 @@ it had fitted, or the checkpoint inside a fit, is taken up again.
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import recae
 from recae.artifacts import ModelStore, StoredModel
 from recae.config import Settings
-from recae.data.catalogue import Catalogue
-from recae.data.eventlog import EventLog
 from recae.data.eventlog.intake import unreadable_share
 from recae.data.eventlog.items import StoredItems
-from recae.data.eventlog.log import Tidied
-from recae.data.history_rule import HistoryRule
 from recae.data.interactions import Interactions
-from recae.errors import ArtifactError, ConfigError, EventLogError, RecaeError, RetrainError, WarmStartError
+from recae.errors import ArtifactError, ConfigError, RecaeError, RetrainError
 from recae.evaluation.item_facts import ItemFacts
 from recae.evaluation.specs import MetricSpec
-from recae.models import create, load_model
+from recae.models import create
 from recae.models.base import Model
-from recae.models.fitting import fit_to_everything
-from recae.models.warm import Earlier
 from recae.recommender import Recommender
-from recae.retrain import report
 from recae.retrain.baselines import popularity, tuned_als
+from recae.retrain.candidates import Candidates
 from recae.retrain.contenders import Judged, as_serving, judge
 from recae.retrain.drift import drift_of
 from recae.retrain.gate import Evidence, Past, finite_verdict, force, refit_verdict, refusals, verdicts
-from recae.retrain.nightdata import NightData, read_night
-from recae.retrain.notify import notify
-from recae.retrain_settings import RetrainSettings
-from recae.runs import Run, RunTable, Step
-
-T = TypeVar("T")
+from recae.retrain.nightdata import NightData, read_night, rule_of
+from recae.retrain.patient_log import PatientLog
+from recae.retrain.recorder import Recorder
+from recae.retrain_settings import Status
+from recae.runs import Run, RunTable
 
 PAST_RUNS = 7
 """Earlier runs whose medians say what is usual."""
-FIRST_PAUSE_S = 1.0
 SPARE_BYTES = 200 * 2**20
 """Free space a run wants beside three times the live model's."""
 
@@ -78,9 +69,7 @@ def retrain(
         ConfigError: for settings that no run could use.
     """
     metric = _metric(settings)
-    create(
-        settings.retrain.model, **settings.retrain.settings
-    )  # refuses unknown names before anything begins
+    create(settings.retrain.model, **settings.retrain.settings)  # unknown names are refused now
     table = RunTable(settings.runs)
     with table.claimed():
         run = _unfinished(table, settings, clock) or table.begin(
@@ -90,7 +79,9 @@ def retrain(
             live_version=ModelStore(settings.models).current(),
         )
         say(f"run {run.run_id}" + (", gone on with" if run.interruptions else ""))
-        night = _Night(settings, table, run, metric, show_progress, say, between, clock)
+        night = _Night(
+            settings, table, Recorder(run, table, metric, say, between, clock), metric, say, show_progress
+        )
         try:
             night.go()
         except (RecaeError, OSError, MemoryError) as error:
@@ -110,45 +101,31 @@ class _Night:
         self,
         settings: Settings,
         table: RunTable,
-        run: Run,
+        recorder: Recorder,
         metric: MetricSpec,
-        show_progress: bool,
         say: Callable[[str], None],
-        between: Callable[[str], None],
-        clock: Callable[[], float],
+        show_progress: bool,
     ) -> None:
         self.settings = settings
         self.how = settings.retrain
         self.table = table
-        self.run = run
-        self.folder = table.folder(run.run_id)
+        self.recorder = recorder
+        self.run = recorder.run
         self.metric = metric
         self.show_progress = show_progress
-        self.say = say
-        self.between = between
-        self.clock = clock
         self.store = ModelStore(settings.models)
-        self._log: EventLog | None = None
+        self.log = PatientLog(settings, say)
 
     def go(self) -> None:
         """All steps."""
-        with self._step("watermark") as figures:
+        step = self.recorder.step
+        with step("watermark") as figures:
             self._check_space()
             if self.run.watermark is None:
-                self.run.watermark = self._patiently(self._watermark, figures)
+                self.run.watermark = self.log.ask(lambda log: log.watermark(), figures)
             figures["watermark"] = self.run.watermark
-        with self._step("data") as figures:
-            data = self._patiently(self._read, figures)
-            self.run.drift = drift_of(data)
-            figures |= {
-                "events": data.n_events,
-                "users": data.everything.n_users,
-                "items": data.everything.n_items,
-                "interactions": len(data.everything),
-                "new_events": data.n_new,
-                "cut": data.cut,
-                "newest": data.newest,
-            }
+        with step("data") as figures:
+            data = self._read(figures)
         if not data.n_new:
             self._end("unchanged", "no event is newer than what the live model has learned from")
             return
@@ -158,56 +135,30 @@ class _Night:
                 "no known user took anything new since the live model was made: nothing to judge on",
             )
             return
-        with self._step("fit") as figures:
-            candidate = self._candidate(data.train, figures)
-        with self._step("judge") as figures:
+        folder = self.table.folder(self.run.run_id)
+        candidates = Candidates(self.how, folder, self._live, self.show_progress)
+        with step("fit") as figures:
+            candidate = candidates.candidate(data.train, figures)
+        with step("judge") as figures:
             judged = self._judge(candidate, data, figures)
-        with self._step("gate"):
-            found = verdicts(
-                Evidence(
-                    as_serving(candidate, data.train.items),
-                    data,
-                    judged,
-                    f"coverage@{self.metric.k}",
-                    self._quarantined_share(),
-                    self._past,
-                ),
-                self.how.gate,
-                self.how.seed,
-            )
-            self.run.gate = force(found) if self.run.forced else found
+        with step("gate"):
+            self._ask_gate(candidate, data, judged)
         if self._is_refused():
             return
         model, learned = candidate, data.train
         if self.how.refit:
-            with self._step("refit") as figures:
-                learned = data.everything
-                model = self._refitted(candidate, learned, figures)
-                holdout = data.holdout
-                again = judge(
-                    as_serving(model, learned.items),
-                    holdout,
-                    data.train.items,
-                    self._facts(data),
-                    self.metric,
-                )
-                late = [finite_verdict(model), refit_verdict(again, judged["candidate"], self.how.gate)]
-                self.run.gate = [
-                    *(verdict for verdict in self.run.gate if verdict.rule not in {"finite", "refit"}),
-                    *(force(late) if self.run.forced else late),
-                ]
+            with step("refit") as figures:
+                model, learned = candidates.refitted(candidate, data.everything, figures), data.everything
+                self._look_again(model, data, judged["candidate"])
             if self._is_refused():
                 return
-        with self._step("store") as figures:
+        with step("store") as figures:
             self.run.version = self._stored(model, learned)
             figures["version"] = self.run.version
-        with self._step("promote"):
+        with step("promote"):
             self.store.promote_over(self.run.version, self.run.live_version)
-        with self._step("prune") as figures:
-            figures["removed"] = self.store.prune(self.how.keep_versions)
-            self.table.prune(self.how.keep_runs)
-            tidied = self._patiently(self._tidy, figures)
-            figures |= {"events_archived": tidied.archived, "events_expired": tidied.expired}
+        with step("prune") as figures:
+            self._prune(figures)
         forced = ", by force" if any(verdict.forced for verdict in self.run.gate) else ""
         self._end("promoted", f"{self.run.version} is in service{forced}")
 
@@ -218,71 +169,28 @@ class _Night:
 
     def close(self) -> None:
         """Give up the log's connections."""
-        if self._log is not None:
-            self._log.close()
-
-    @property
-    def log(self) -> EventLog:
-        """The event log, opened at first use: its database may be away for a while."""
-        if self._log is None:
-            self._log = EventLog.open(self.settings)
-        return self._log
+        self.log.close()
 
     # ---------------------------------------------------------------- steps
 
-    def _watermark(self) -> int:
-        return self.log.watermark()
-
-    def _read(self) -> NightData:
-        live_until = self._live.manifest.watermark if self._live is not None else None
-        return read_night(self.log, self.run.watermark or 0, self.how, live_until=live_until)
-
-    def _candidate(self, train: Interactions, figures: dict[str, Any]) -> Model:
-        kept = self.folder / "candidate.safetensors"
-        if kept.is_file():
-            figures["taken_up"] = True
-            return load_model(kept)
-        model = create(self.how.model, **self.how.settings)
-        fitted = self._fitted(model, train, self.how.validation_share, "candidate", figures)
-        half = self.folder / "candidate.half"
-        fitted.save(half)
-        half.replace(kept)
-        return fitted
-
-    def _refitted(self, candidate: Model, everything: Interactions, figures: dict[str, Any]) -> Model:
-        model = type(candidate)(candidate.settled_config())
-        return self._fitted(model, everything, 0.0, "refit", figures)
-
-    def _fitted(
-        self, model: Model, train: Interactions, validation_share: float, name: str, figures: dict[str, Any]
-    ) -> Model:
-        def fit(start: Earlier | None) -> Model:
-            return fit_to_everything(
-                model,
-                train,
-                validation_share=validation_share,
-                seed=self.how.seed,
-                show_progress=self.show_progress,
-                checkpoint=self.folder / name,
-                warm_start_from=start,
-            )
-
-        live = self._live
-        start = None
-        if self.how.warm_start and live is not None and model.supports_warm_start:
-            start = Earlier(live.model, live.items, live.users)
-        try:
-            fitted = fit(start)
-            figures["warm_start"] = start is not None
-        except WarmStartError as error:
-            figures |= {"warm_start": False, "no_warm_start": str(error)}
-            fitted = fit(None)
-        figures["settings"] = fitted.config.model_dump(mode="json")
-        return fitted
+    def _read(self, figures: dict[str, Any]) -> NightData:
+        until, live = self.run.watermark or 0, self._live
+        live_until = live.manifest.watermark if live is not None else None
+        data = self.log.ask(lambda log: read_night(log, until, self.how, live_until=live_until), figures)
+        self.run.drift = drift_of(data)
+        figures |= {
+            "events": data.n_events,
+            "users": data.everything.n_users,
+            "items": data.everything.n_items,
+            "interactions": len(data.everything),
+            "new_events": data.n_new,
+            "cut": data.cut,
+            "newest": data.newest,
+        }
+        return data
 
     def _judge(self, candidate: Model, data: NightData, figures: dict[str, Any]) -> dict[str, Judged]:
-        train, holdout = data.train, data.holdout
-        assert holdout is not None  # noqa: S101 - `go` has looked
+        train = data.train
         contenders: dict[str, Recommender] = {"candidate": as_serving(candidate, train.items)}
         if self._live is not None:
             contenders["live"] = Recommender(self._live.model, self._live.items)
@@ -290,19 +198,33 @@ class _Night:
             figures["live"] = self._live_problem
         contenders["popularity"] = as_serving(popularity(train), train.items)
         if self.how.als_trials:
-            als, chosen = tuned_als(
+            als, figures["als"] = tuned_als(
                 train, self.how.als_trials, self.metric, self.how.seed, show_progress=self.show_progress
             )
-            figures["als"] = chosen
             contenders["als"] = as_serving(als, train.items)
-        facts = self._facts(data)
-        judged = {
-            name: judge(contender, holdout, train.items, facts, self.metric)
-            for name, contender in contenders.items()
-        }
+        judged = {name: self._judged(contender, data) for name, contender in contenders.items()}
         self.run.values = {name: dict(each.values) for name, each in judged.items()}
-        figures["users"] = len(holdout)
+        figures["users"] = len(judged["candidate"].per_user)
         return judged
+
+    def _ask_gate(self, candidate: Model, data: NightData, judged: dict[str, Judged]) -> None:
+        evidence = Evidence(
+            as_serving(candidate, data.train.items),
+            data,
+            judged,
+            f"coverage@{self.metric.k}",
+            self._quarantined_share(),
+            self._past(),
+        )
+        found = verdicts(evidence, self.how.gate, self.how.seed)
+        self.run.gate = force(found) if self.run.forced else found
+
+    def _look_again(self, model: Model, data: NightData, candidate: Judged) -> None:
+        """The gate's last rules, on the refitted model."""
+        again = self._judged(as_serving(model, data.everything.items), data)
+        late = [finite_verdict(model), refit_verdict(again, candidate, self.how.gate)]
+        before = [verdict for verdict in self.run.gate if verdict.rule not in {"finite", "refit"}]
+        self.run.gate = [*before, *(force(late) if self.run.forced else late)]
 
     def _stored(self, model: Model, learned: Interactions) -> str:
         for version in reversed(
@@ -310,22 +232,30 @@ class _Night:
         ):  # stored already, and killed before it was written down?
             if self.store.manifest(version).metrics.get("run_id") == self.run.run_id:
                 return version
-        catalogue = self._patiently(lambda: StoredItems(self.log.database).catalogue(), {})
+        catalogue = self.log.ask(lambda log: StoredItems(log.database).catalogue())
         if not len(catalogue) and self._live is not None:
             catalogue = self._live.catalogue
         return self.store.save(
             model,
             learned.items,
             users=learned.users,
-            catalogue=catalogue if len(catalogue) else Catalogue(()),
+            catalogue=catalogue,
             metrics={"run_id": self.run.run_id, **self.run.values.get("candidate", {})},
             watermark=int(learned.times.max()) if learned.times is not None else None,
             history=rule_of(self.how),
         )
 
-    def _tidy(self) -> Tidied:
+    def _prune(self, figures: dict[str, Any]) -> None:
+        figures["removed"] = self.store.prune(self.how.keep_versions)
+        self.table.prune(self.how.keep_runs)
         ages = self.settings
-        return self.log.tidy(compact_after_days=ages.compact_after_days, retention_days=ages.retention_days)
+        tidied = self.log.ask(
+            lambda log: log.tidy(
+                compact_after_days=ages.compact_after_days, retention_days=ages.retention_days
+            ),
+            figures,
+        )
+        figures |= {"events_archived": tidied.archived, "events_expired": tidied.expired}
 
     # ---------------------------------------------------------------- what steps share
 
@@ -340,26 +270,25 @@ class _Night:
             self._live_problem = str(error)
             return None
 
-    @cached_property
+    def _judged(self, recommender: Recommender, data: NightData) -> Judged:
+        if data.holdout is None:
+            raise ValueError("there is nothing to judge on")
+        facts = ItemFacts(data.train.matrix, data.train.items)
+        return judge(recommender, data.holdout, data.train.items, facts, self.metric)
+
     def _past(self) -> Past:
-        earlier = [
-            run
-            for run in self.table.newest_first()
-            if run.status == "promoted" and run.run_id != self.run.run_id
-        ][:PAST_RUNS]
+        """What the last runs that ended well found."""
+        earlier = [run for run in self.table.newest_first() if run.status == "promoted"][:PAST_RUNS]
         per_day = [run.drift.get("events_per_day") for run in earlier]
         live = [run.values.get("live", {}).get(str(self.metric)) for run in earlier]
         return Past(
             [value for value in per_day if value is not None], [value for value in live if value is not None]
         )
 
-    def _facts(self, data: NightData) -> ItemFacts:
-        return ItemFacts(data.train.matrix, data.train.items)
-
     def _quarantined_share(self) -> float | None:
         earlier = next((run for run in self.table.newest_first() if run.status == "promoted"), None)
-        since = 0 if earlier is None else int(earlier.started.timestamp())
-        return self._patiently(lambda: unreadable_share(self.log.database, since), {})
+        since = 0.0 if earlier is None else earlier.started.timestamp()
+        return self.log.ask(lambda log: unreadable_share(log.database, since))
 
     def _is_refused(self) -> bool:
         """Whether the gate stays closed; the run is over then."""
@@ -368,54 +297,8 @@ class _Night:
             self._end("refused", "; ".join(f"{verdict.rule}: {verdict.message}" for verdict in closed))
         return bool(closed)
 
-    def _end(self, status: Any, message: str) -> None:
-        self.run.status, self.run.message = status, message
-        self.run.finished = datetime.fromtimestamp(self.clock(), UTC)
-        self.table.write(self.run)
-        try:
-            self.table.clean(self.run)
-            report.write(self.run, list(self.table.newest_first()), self.folder, self.metric)
-        except (OSError, RecaeError) as error:
-            self.run.message += f" (no report: {error})"
-        self.table.write(self.run)
-        self.say(f"{status}: {message}")
-        told = notify(self.run, self.how.notify)
-        if told:
-            self.run.message += f" ({told})"
-            self.table.write(self.run)
-
-    @contextmanager
-    def _step(self, name: str) -> Iterator[dict[str, Any]]:
-        self.between(name)
-        self.say(name)
-        step = Step(name=name, started=datetime.fromtimestamp(self.clock(), UTC))
-        self.run.steps.append(step)
-        self.table.write(self.run)
-        began = time.monotonic()
-        try:
-            yield step.figures
-        except Exception as error:
-            step.status, step.message = "failed", f"{type(error).__name__}: {error}"
-            step.seconds = time.monotonic() - began
-            raise
-        step.status, step.seconds = "done", time.monotonic() - began
-        self.table.write(self.run)
-
-    def _patiently(self, work: Callable[[], T], figures: dict[str, Any]) -> T:
-        """Do what needs the database, again and again while it cannot be reached."""
-        deadline, pause = time.monotonic() + self.how.retry_s, FIRST_PAUSE_S
-        while True:
-            try:
-                return work()
-            except EventLogError as error:
-                if time.monotonic() + pause > deadline:
-                    raise
-                figures["retries"] = figures.get("retries", 0) + 1
-                self.say(f"{error}; trying again in {pause:.0f} s")
-                self.close()
-                self._log = None
-                time.sleep(pause)
-                pause = min(2 * pause, 60.0)
+    def _end(self, status: Status, message: str) -> None:
+        self.recorder.end(status, message, self.how.notify)
 
     def _check_space(self) -> None:
         wanted = SPARE_BYTES
@@ -452,11 +335,6 @@ def _unfinished(table: RunTable, settings: Settings, clock: Callable[[], float])
     table.clean(run)
     table.write(run)
     return None
-
-
-def rule_of(settings: RetrainSettings) -> HistoryRule:
-    """How serving has to make histories of events, so that they are what was learned from."""
-    return HistoryRule(**{name: getattr(settings, name) for name in HistoryRule.model_fields})
 
 
 def _plan(settings: Settings) -> str:

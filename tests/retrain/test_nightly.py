@@ -12,7 +12,7 @@ from recae.data.eventlog import EventLog
 from recae.data.eventlog.items import StoredItem, StoredItems
 from recae.errors import ConfigError, EventLogError, RetrainError
 from recae.models.linear import EASE
-from recae.retrain import RunTable, nightly, retrain
+from recae.retrain import RunTable, patient_log, recorder, retrain
 from tests.retrain.nights import append, day, evening, garbage, settings
 
 
@@ -181,7 +181,7 @@ def test_a_report_that_cannot_be_written_does_not_change_how_a_run_ended(where, 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(nightly.report, "write", full)
+    monkeypatch.setattr(recorder.report, "write", full)
     chosen = where if status == "promoted" else settings(where.home, model="popularity", settings={})
 
     run = night(chosen, 7)
@@ -265,7 +265,7 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(live, monkeypatch):
         return opened(where)
 
     monkeypatch.setattr(EventLog, "open", sometimes)
-    monkeypatch.setattr(nightly, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(patient_log, "FIRST_PAUSE_S", 0.01)
 
     run = night(patient, 8)
 
