@@ -17,11 +17,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
 from recae import durable
 from recae.data.catalogue import Catalogue
@@ -40,11 +40,32 @@ USERS: Final = "users.parquet"
 CURRENT: Final = "current"
 
 
+CHANGES_KEPT: Final = 1_000
+
+
+class Change(BaseModel):
+    """One change of the version in service."""
+
+    at: AwareDatetime
+    version: str
+    """In service from then on."""
+    how: Literal["promoted", "rolled back"]
+
+
 class _Current(BaseModel):
-    """The file ``current``: the version in service, and those before it, newest last."""
+    """The file ``current``: the version in service, and those before it, newest last; and how all of that came about.
+
+    One file, so that a change and its record appear in the same instant.
+    """
 
     version: str
     before: list[str] = []
+    changes: list[Change] = []
+
+    def changed(self, how: Literal["promoted", "rolled back"]) -> "_Current":
+        """The same with its last change written down."""
+        change = Change(at=datetime.now(UTC), version=self.version, how=how)
+        return self.model_copy(update={"changes": [*self.changes, change][-CHANGES_KEPT:]})
 
 
 @dataclass(frozen=True)
@@ -166,7 +187,7 @@ class ModelStore:
                 shutil.rmtree(hidden, ignore_errors=True)
             if now is not None and gone:
                 before = [version for version in now.before if version not in gone]
-                self._set_current(_Current(version=now.version, before=before))
+                self._set_current(now.model_copy(update={"before": before}))
         return gone
 
     def rollback(self) -> str:
@@ -185,8 +206,14 @@ class ModelStore:
                     f"no model was in service before this one in {self.root}; promote a version by name"
                 )
             self.check(before[-1])
-            self._set_current(_Current(version=before[-1], before=before[:-1]))
+            back = _Current(version=before[-1], before=before[:-1], changes=now.changes if now else [])
+            self._set_current(back.changed("rolled back"))
             return before[-1]
+
+    def changes(self) -> list[Change]:
+        """How the version in service changed, oldest first; the last thousand times."""
+        now = self._current()
+        return now.changes if now else []
 
     def manifest(self, version: str) -> Manifest:
         """What a version is, without reading its weights.
@@ -255,10 +282,11 @@ class ModelStore:
 
     def _put_into_service(self, version: str, old: _Current | None) -> str | None:
         if old is None:
-            self._set_current(_Current(version=version))
+            self._set_current(_Current(version=version).changed("promoted"))
             return None
         if old.version != version:
-            self._set_current(_Current(version=version, before=[*old.before, old.version]))
+            new = _Current(version=version, before=[*old.before, old.version], changes=old.changes)
+            self._set_current(new.changed("promoted"))
         return old.version
 
     def _set_current(self, current: _Current) -> None:

@@ -303,3 +303,40 @@ def test_two_writers_at_once_both_succeed(store):
     while len(back) < 10:
         back.append(store.rollback())
     assert sorted(back) == store.versions(), "every promotion must be on the way back, once"
+
+
+def test_every_promotion_and_rollback_is_written_down_in_the_instant_it_happens(store):
+    first, second = (store.save(fitted_ease(), ITEMS) for _ in range(2))
+    store.promote(first)
+    store.promote(second)
+    store.promote(second)  # changes nothing
+    store.rollback()
+    store.prune(1)
+
+    assert [(change.how, change.version) for change in store.changes()] == [
+        ("promoted", first),
+        ("promoted", second),
+        ("rolled back", first),
+    ]
+
+
+def test_pruning_keeps_what_serves_and_what_a_rollback_brings_back(store):
+    versions = [store.save(fitted_ease(), ITEMS) for _ in range(5)]
+    store.promote(versions[0])
+    store.promote(versions[1])
+
+    assert store.prune(2) == [versions[2]]
+    assert store.versions() == [*versions[:2], *versions[3:]]
+    assert store.prune(1) == [versions[3]]
+    assert store.rollback() == versions[0]
+
+
+def test_a_promotion_over_another_version_than_the_one_compared_with_is_refused(store):
+    first, second, third = (store.save(fitted_ease(), ITEMS) for _ in range(3))
+    store.promote(first)
+    store.promote_over(second, first)
+    store.promote_over(second, first)  # a run that was killed after it
+
+    with pytest.raises(ArtifactError, match=f"{second} is in service now"):
+        store.promote_over(third, first)
+    assert store.current() == second

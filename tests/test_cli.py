@@ -66,6 +66,17 @@ def one_line(text):
 # ------------------------------------------------------------------ recommend, similar
 
 
+def test_a_damaged_version_does_not_hide_the_others(store, version):
+    other = store.save(fitted_ease(), ITEMS)
+    (store.root / other / "manifest.json").write_text("{")
+
+    done = CliRunner().invoke(cli, ["models", "list"])
+
+    assert done.exit_code == 0
+    assert version in done.stdout
+    assert f"{other}/manifest.json cannot be read" in done.stderr
+
+
 def test_recommend_shows_titles_for_a_user(version):
     shown = run("recommend", "1", "-n", "2")
 

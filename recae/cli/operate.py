@@ -34,7 +34,16 @@ def models() -> None:
 def list_versions(context: Context, as_json: bool) -> None:
     """List all versions, oldest first; the one in service is marked."""
     current = context.store.current()
-    manifests = [context.store.manifest(version) for version in context.store.versions()]
+    from recae.errors import ArtifactError
+
+    manifests, damaged = [], []
+    for version in context.store.versions():
+        try:
+            manifests.append(context.store.manifest(version))
+        except ArtifactError as error:  # one damaged version must not hide the others
+            damaged.append(str(error))
+    for problem in damaged:
+        click.echo(problem, err=True)
     if as_json:
         rows = [manifest.model_dump(mode="json") for manifest in manifests]
         print_json([{**row, "current": row["version"] == current} for row in rows])
@@ -93,6 +102,19 @@ def rollback(context: Context) -> None:
     """Serve the version again that was in service before the current one."""
     replaced = context.store.current()
     click.echo(f"serving {context.store.rollback()} again (was {replaced})")
+
+
+@models.command()
+@as_json
+@pass_context
+def history(context: Context, as_json: bool) -> None:
+    """List every promotion and rollback, oldest first."""
+    changes = context.store.changes()
+    if as_json:
+        print_json([change.model_dump(mode="json") for change in changes])
+        return
+    for change in changes:
+        click.echo(f"{change.at:%Y-%m-%d %H:%M:%S} {change.how} {change.version}")
 
 
 @models.command()

@@ -227,11 +227,9 @@ class _Night:
         self.run.gate = [*before, *(force(late) if self.run.forced else late)]
 
     def _stored(self, model: Model, learned: Interactions) -> str:
-        for version in reversed(
-            self.store.versions()
-        ):  # stored already, and killed before it was written down?
-            if self.store.manifest(version).metrics.get("run_id") == self.run.run_id:
-                return version
+        already = self._stored_before_a_kill()
+        if already is not None:
+            return already
         catalogue = self.log.ask(lambda log: StoredItems(log.database).catalogue())
         if not len(catalogue) and self._live is not None:
             catalogue = self._live.catalogue
@@ -244,6 +242,16 @@ class _Night:
             watermark=int(learned.times.max()) if learned.times is not None else None,
             history=rule_of(self.how),
         )
+
+    def _stored_before_a_kill(self) -> str | None:
+        """The version that this run had stored when it was killed, if it could not write that down any more."""
+        for version in reversed(self.store.versions()):
+            try:
+                if self.store.manifest(version).metrics.get("run_id") == self.run.run_id:
+                    return version
+            except ArtifactError:
+                continue  # somebody else's damage
+        return None
 
     def _prune(self, figures: dict[str, Any]) -> None:
         figures["removed"] = self.store.prune(self.how.keep_versions)
