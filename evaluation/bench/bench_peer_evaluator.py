@@ -13,6 +13,7 @@ import json
 import statistics
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -79,7 +80,10 @@ def main() -> None:
     threads = limit_threads(options.threads)
 
     split = load_benchmark("gowalla")
-    test, train = split.test, csr_array(split.train.matrix)
+    train = csr_array(split.train.matrix)
+    test = replace(
+        split.test, seen=split.test.inputs
+    )  # irspack leaves out what it is given, and nothing else
     model = create("pure_svd", n_factors=N_FACTORS).fit(train, show_progress=False)
     recommender = Recommender(model, split.train.items)
     specs = [MetricSpec.parse(f"recall@{K}"), MetricSpec.parse(f"ndcg@{K}")]
