@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format bench bench-deep bench-solver bench-peer bench-rating bench-cost bench-log bench-retrain bench-serving bench-soak wheel lock clean distclean
+.PHONY: help setup run test lint format bench bench-deep bench-solver bench-peer bench-rating bench-cost bench-log bench-evaluation bench-retrain bench-serving bench-soak wheel lock clean distclean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench-rating: setup  ## epochs of SparseFC and AutoRec against their dense forms
 
 bench-cost: setup  ## time and memory against users, items and interactions, with a plot
 	@$(BIN)/python evaluation/bench/bench_cost_curves.py $(ARGS)
+
+bench-evaluation: setup  ## every metric on Gowalla, and six models on the sample; five minutes
+	@$(BIN)/python evaluation/bench/bench_evaluation.py $(ARGS)
 
 bench-retrain: setup  ## a night over a million events
 	@$(BIN)/python evaluation/bench/bench_retrain.py $(ARGS)

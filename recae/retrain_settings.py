@@ -31,8 +31,12 @@ class GateSettings(Section):
     """New events a day, as a multiple of the median of the last runs: lowest and highest."""
     max_unknown_share: float = Field(default=0.5, ge=0, le=1)
     """Most of the new events that may be of items nobody had before."""
+    unknown_excess: float = Field(default=0.2, ge=0, le=1)
+    """How far that share may lie above its median in the last runs."""
     max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
     """Most of the rows ingested since the last run that may have been unreadable."""
+    quarantined_excess: float = Field(default=0.02, ge=0, le=1)
+    """How far that share may lie above its median in the last runs."""
     min_live_ratio: float = Field(default=0.5, ge=0, le=1)
     """How far the live model's own value may fall, as a share of its median in the last runs. A model that was right
     for weeks and is wrong overnight has met other events, not other tastes."""

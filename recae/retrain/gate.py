@@ -28,6 +28,8 @@ class Past:
     """What the last runs that ended well found, newest first: what is usual."""
 
     events_per_day: Sequence[float] = ()
+    unknown_shares: Sequence[float] = ()
+    quarantined_shares: Sequence[float] = ()
     live_values: Sequence[float] = ()
     """Of the gate's metric, of the model that was live then."""
 
@@ -170,28 +172,40 @@ def _volume(evidence: Evidence, settings: GateSettings, _seed: int) -> Verdict:
 def _unknown(evidence: Evidence, settings: GateSettings, _seed: int) -> Verdict:
     data = evidence.data
     share = data.n_new_of_unknown_items / max(data.n_new, 1)
-    return Verdict(
-        rule="unknown_ids",
-        passed=share <= settings.max_unknown_share,
-        message=f"{share:.1%} of the new events are of items that nobody had before; "
-        f"at most {settings.max_unknown_share:.1%} are expected",
-        figures={"share": share, "highest": settings.max_unknown_share},
+    bounds = (settings.max_unknown_share, settings.unknown_excess)
+    return _share(
+        "unknown_ids",
+        share,
+        "of the new events are of items that nobody had before",
+        evidence.past.unknown_shares,
+        bounds,
     )
 
 
 def _quarantined(evidence: Evidence, settings: GateSettings, _seed: int) -> Verdict:
     share = evidence.quarantined_share
-    message = "no rows were ingested from files since the last run"
-    if share is not None:
-        message = (
-            f"{share:.1%} of the rows ingested since the last run were unreadable; "
-            f"at most {settings.max_quarantined_share:.1%} are expected"
+    bounds = (settings.max_quarantined_share, settings.quarantined_excess)
+    if share is None:
+        message = "no rows were ingested from files since the last run"
+        return Verdict(
+            rule="quarantined", passed=True, message=message, figures={"share": None, "highest": bounds[0]}
         )
+    what = "of the rows ingested since the last run were unreadable"
+    return _share("quarantined", share, what, evidence.past.quarantined_shares, bounds)
+
+
+def _share(rule: str, share: float, what: str, past: Sequence[float], bounds: tuple[float, float]) -> Verdict:
+    """A share may reach a highest value, and lie no more than so far above what is usual."""
+    highest, excess = bounds
+    usual = median(past) if past else None
+    if usual is not None:
+        highest = min(highest, usual + excess)
+    known = "" if usual is None else f", usually {usual:.1%}"
     return Verdict(
-        rule="quarantined",
-        passed=share is None or share <= settings.max_quarantined_share,
-        message=message,
-        figures={"share": share, "highest": settings.max_quarantined_share},
+        rule=rule,
+        passed=share <= highest,
+        message=f"{share:.1%} {what}{known}; at most {highest:.1%} are expected",
+        figures={"share": share, "usual": usual, "highest": highest},
     )
 
 

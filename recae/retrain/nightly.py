@@ -8,7 +8,7 @@ it had fitted, or the checkpoint inside a fit, is taken up again.
 import hashlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -287,10 +287,18 @@ class _Night:
     def _past(self) -> Past:
         """What the last runs that ended well found."""
         earlier = [run for run in self.table.newest_first() if run.status == "promoted"][:PAST_RUNS]
-        per_day = [run.drift.get("events_per_day") for run in earlier]
         live = [run.values.get("live", {}).get(str(self.metric)) for run in earlier]
+        shares = [
+            verdict.figures.get("share")
+            for run in earlier
+            for verdict in run.gate
+            if verdict.rule == "quarantined"
+        ]
         return Past(
-            [value for value in per_day if value is not None], [value for value in live if value is not None]
+            events_per_day=_known(run.drift.get("events_per_day") for run in earlier),
+            unknown_shares=_known(run.drift.get("unknown_share") for run in earlier),
+            quarantined_shares=_known(shares),
+            live_values=_known(live),
         )
 
     def _quarantined_share(self) -> float | None:
@@ -343,6 +351,10 @@ def _unfinished(table: RunTable, settings: Settings, clock: Callable[[], float])
     table.clean(run)
     table.write(run)
     return None
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 def _plan(settings: Settings) -> str:

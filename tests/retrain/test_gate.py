@@ -110,7 +110,7 @@ def test_the_interval_is_one_sided():
         ({"data": night(n_new=10)}, "volume"),
         ({"data": night(unknown=60)}, "unknown_ids"),
         ({"quarantined_share": 0.06}, "quarantined"),
-        ({"past": Past((100.0,), (1.2, 1.1, 0.2))}, "usual"),
+        ({"past": Past((100.0,), live_values=(1.2, 1.1, 0.2))}, "usual"),
     ],
     ids=[
         "ten times the events",
@@ -121,10 +121,22 @@ def test_the_interval_is_one_sided():
     ],
 )
 def test_a_day_that_does_not_look_sane_is_refused_by_name(changed, rule):
-    past = Past((100.0, 110.0, 90.0), (0.5, 0.6, 0.4))
+    past = Past((100.0, 110.0, 90.0), live_values=(0.5, 0.6, 0.4))
 
     assert refused(evidence(past=past)) == []
     assert refused(evidence(**{"past": past} | changed)) == [rule]
+
+
+@pytest.mark.parametrize(
+    ("changed", "rule"),
+    [({"data": night(unknown=35)}, "unknown_ids"), ({"quarantined_share": 0.035}, "quarantined")],
+    ids=["items", "rows"],
+)
+def test_a_share_far_above_the_usual_one_is_refused_below_the_highest_too(changed, rule):
+    usual = Past(unknown_shares=(0.1, 0.12, 0.05), quarantined_shares=(0.01, 0.0, 0.02))
+
+    assert refused(evidence(**changed)) == []
+    assert refused(evidence(past=usual, **changed)) == [rule]
 
 
 def test_too_few_users_are_no_evidence():

@@ -88,6 +88,12 @@ class Database(ABC):
     def watermark(self) -> int:
         """The highest sequence number S of which no event up to S can appear later; 0 for an empty log."""
 
+    def begin_load(self) -> None:  # noqa: B027 - not every database has something to do
+        """Get ready for many events at once; `end_load` follows, or the next opening makes up for it."""
+
+    def end_load(self) -> None:  # noqa: B027
+        """Be as before `begin_load`."""
+
     def close(self) -> None:
         """Give up the connections."""
         self.engine.dispose()

@@ -98,6 +98,7 @@ def ingest(
     ingested = Ingested(str(source), passed=len(finished))
     ingested.resumed = {name: line for name, (line, is_finished) in done.items() if line and not is_finished}
     stream.pass_over(set(finished))
+    log.database.begin_load()
     try:
         for chunk in stream.chunks(lambda name: done.get(name, (0, False))[0]):
             appended = log.append_table(
@@ -114,6 +115,8 @@ def ingest(
         _note(log, source, stream.report)
         log.database.write(lambda connection: progress.forget(connection, stream.places))
         raise  # and whoever tries again, with more allowed or the source mended, reads all of it
+    finally:
+        log.database.end_load()
     ingested.report, ingested.seconds = stream.report, time.monotonic() - start
     _note(log, source, stream.report)
     return ingested

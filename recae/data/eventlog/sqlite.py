@@ -28,6 +28,7 @@ READER_CACHE_KIB = 16_384
 """Of each thread that reads histories."""
 ROWS_A_STATEMENT = 64
 """Rows of one INSERT; one a row took half as long again."""
+USER_INDEX = "events_by_user"
 WRITES = "recae_writes"
 """Execution option of a connection whose transaction writes."""
 
@@ -113,11 +114,31 @@ class SqliteDatabase(Database):
                 self._readers.append(reader)
         return reader
 
+    def begin_load(self) -> None:
+        """An empty log is loaded without its index of users, which costs half of each event, row by row.
+
+        Whoever reads meanwhile is answered as ever, only later.
+        """
+
+        def drop(connection: Connection) -> None:
+            if connection.exec_driver_sql("SELECT EXISTS (SELECT 1 FROM events)").scalar_one() == 0:
+                connection.exec_driver_sql(f"DROP INDEX IF EXISTS {USER_INDEX}")
+
+        self.write(drop)
+
+    def end_load(self) -> None:
+        """Make the index of users, if it is not there: sorted at once, in a fifth of the time."""
+        self.write(_make_user_index)
+
     def watermark(self) -> int:
         """Writers commit in the order of their numbers, so it is the last number."""
         with self.read() as connection:
             found: int = connection.exec_driver_sql("SELECT last FROM event_sequence").scalar_one()
         return found
+
+    def _migrate(self, connection: Connection) -> None:
+        super()._migrate(connection)
+        _make_user_index(connection)  # a load that was killed has left none
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -138,6 +159,12 @@ class SqliteDatabase(Database):
             "UPDATE event_sequence SET last = last + ? RETURNING last", (n,)
         ).scalar_one()
         return last - n + 1
+
+
+def _make_user_index(connection: Connection) -> None:
+    is_there = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?)"
+    if not connection.exec_driver_sql(is_there, (USER_INDEX,)).scalar_one():
+        connection.exec_driver_sql(f"CREATE INDEX {USER_INDEX} ON events (user_id, timestamp)")
 
 
 def _remove_archived(connection: Connection, first: int) -> int:

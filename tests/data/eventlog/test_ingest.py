@@ -10,6 +10,7 @@ import sys
 import pyarrow as pa
 import pytest
 
+from recae.data.eventlog import EventLog
 from recae.data.eventlog import ingest as ingesting
 from recae.data.eventlog.ingest import ingest
 from recae.data.places import Query
@@ -100,6 +101,7 @@ def test_an_ingest_that_stops_goes_on_after_the_last_commit(log, tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from recae.data.eventlog import EventLog
 from recae.data.eventlog import EventLog
 from recae.data.eventlog import ingest as ingesting
 
@@ -198,3 +200,37 @@ def test_a_query_is_ingested_and_a_second_time_adds_nothing(log, tmp_path, sqlit
     )
 
     assert ingest(log, query).duplicates == 25
+
+
+def has_user_index(log):
+    with log.database.read() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT name FROM sqlite_master WHERE name = 'events_by_user'"
+        ).all()
+    return bool(found)
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_the_first_load_builds_the_index_of_users_at_its_end_and_answers_meanwhile(log, tmp_path):
+    path = written(tmp_path / "a.csv", 95)
+    seen = []
+
+    ingest(log, path, committed=lambda _: seen.append((has_user_index(log), len(log.history("u3").events))))
+
+    assert {found for found, _ in seen} == {False}
+    assert [n for _, n in seen] == sorted(n for _, n in seen)
+    assert seen[-1][1] > 0
+    assert has_user_index(log)
+    written(tmp_path / "b.csv", 20, first=95)
+    ingest(log, tmp_path / "b.csv", committed=lambda _: seen.append((has_user_index(log), 0)))
+    assert seen[-1][0], "a log that holds events keeps its index"
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_an_index_that_a_killed_load_left_out_is_made_at_the_next_opening(log, url, archive, tmp_path):
+    log.database.begin_load()
+    log.append_table(pa.table({"user_id": ["u"], "item_id": ["i"], "timestamp": [1]}))
+    assert not has_user_index(log)
+
+    with EventLog(url, archive) as opened:
+        assert has_user_index(opened)
