@@ -13,6 +13,7 @@ from recae.data.eventlog.items import StoredItem, StoredItems
 from recae.errors import ConfigError, EventLogError, RetrainError
 from recae.models.linear import EASE
 from recae.retrain import RunTable, patient_log, recorder, retrain
+from recae.retrain.baselines import ALS_SETTINGS
 from tests.retrain.nights import append, day, evening, garbage, settings
 
 
@@ -56,6 +57,13 @@ def test_the_first_night_puts_a_model_into_service_with_all_it_says(where):
         *("watermark", "data", "fit", "judge", "gate", "refit", "store", "promote", "prune")
     ]
     assert all(step.status == "done" for step in run.steps)
+
+
+def test_the_yardstick_is_tuned_on_users_that_are_held_out(where):
+    run = night(settings(where.home, als_trials=2), 7)
+
+    assert run.figures_of("judge")["als"] in ALS_SETTINGS[:2]
+    assert "als" in run.values
 
 
 def test_the_record_on_the_disk_is_the_one_returned_and_has_its_page(live):
