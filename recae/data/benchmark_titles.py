@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pandas as pd
+
 from recae.data.benchmarks import DEFAULT_ROOT
 from recae.data.catalogue import Catalogue, Item
 from recae.errors import DataError
@@ -55,6 +57,12 @@ def _ml_100k(root: Path) -> Iterable[Item]:
             yield _item(item_id, title, [genre for genre in marked if genre != "unknown"])
 
 
+def _ml_latest_small_2018(root: Path) -> Iterable[Item]:
+    movies = pd.read_parquet(root / "ml-latest-small-2018" / "movies.parquet")
+    for item_id, title, genres in zip(movies["movieId"], movies["title"], movies["genres"], strict=True):
+        yield _item(str(item_id), title, [] if genres == "(no genres listed)" else genres.split("|"))
+
+
 def _item(item_id: str, title: str, genres: Iterable[str]) -> Item:
     with_year = YEAR.match(title)
     bare, year = (with_year[1], int(with_year[2])) if with_year else (title, None)
@@ -66,4 +74,5 @@ CATALOGUES: dict[str, Callable[[Path], Iterable[Item]]] = {
     "ml-1m-ncf": _ml_1m,
     "ml-100k": _ml_100k,
     "ml-100k-u1": _ml_100k,
+    "ml-latest-small-2018": _ml_latest_small_2018,
 }

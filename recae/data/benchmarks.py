@@ -123,6 +123,17 @@ def _ml_100k(root: Path) -> Interactions:
     return Interactions.from_events(_tabbed(root / "ml-100k" / "u.data.gz"))
 
 
+def _ml_latest_small_2018(root: Path) -> Interactions:
+    """MovieLens latest-small of September 2018: all ratings, with times. The bundled sample is of an earlier year."""
+    ratings = pd.read_parquet(root / "ml-latest-small-2018" / "ratings.parquet")
+    return Interactions.from_arrays(
+        ratings["userId"].astype("str").to_numpy(),
+        ratings["movieId"].astype("str").to_numpy(),
+        ratings["rating"].to_numpy(),
+        ratings["timestamp"].to_numpy(),
+    )
+
+
 def _ml_100k_u1(root: Path) -> Split:
     """MovieLens 100K, first of its five fixed splits, for rating prediction.
 
@@ -193,6 +204,7 @@ LOADERS: dict[str, Callable[[Path], Split | Interactions]] = {
     "ml-1m": _ml_1m,
     "ml-1m-ncf": ml_1m_ncf,
     "ml-100k": _ml_100k,
+    "ml-latest-small-2018": _ml_latest_small_2018,
     "ml-100k-u1": _ml_100k_u1,
     "monti-douban": _monti_douban,
     "gowalla": _gowalla,

@@ -76,4 +76,4 @@ def test_every_item_of_a_real_benchmark_has_its_title_and_nearly_all_have_genres
     found = benchmark_catalogue(name, ROOT).select(list(items.ids))
 
     assert all(item.title for item in found), "ids of the catalogue are those of the data"
-    assert sum(not item.categories for item in found) <= 2
+    assert sum(not item.categories for item in found) <= len(found) / 100

@@ -101,7 +101,11 @@ def test_held_out_users_of_gowalla_have_all_their_events_in_two_parts():
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "entries"), [("ml-1m", (6_040, 3_456), 999_721), ("ml-100k", (943, 1_682), 100_000)]
+    ("name", "shape", "entries"),
+    [
+        ("ml-1m", (6_040, 3_456), 999_721),
+        ("ml-100k", (943, 1_682), 100_000),
+    ],
 )
 def test_ratings_are_stars_from_1_to_5(name, shape, entries):
     ratings = loaded(name)
@@ -110,6 +114,14 @@ def test_ratings_are_stars_from_1_to_5(name, shape, entries):
     assert (ratings.matrix.shape, len(ratings)) == (shape, entries)
     assert np.unique(ratings.matrix.data).tolist() == [1, 2, 3, 4, 5]
     assert (ratings.times is None) == (name == "ml-1m")
+
+
+def test_latest_small_has_half_stars_and_times():
+    ratings = loaded("ml-latest-small-2018")
+
+    assert (ratings.matrix.shape, len(ratings)) == ((610, 9_724), 100_836)
+    assert np.unique(ratings.matrix.data * 2).tolist() == list(range(1, 11))
+    assert ratings.times is not None
 
 
 @pytest.mark.parametrize("name", names())
