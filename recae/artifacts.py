@@ -25,9 +25,9 @@ from pydantic import AwareDatetime, BaseModel
 
 from recae import durable
 from recae.data.catalogue import Catalogue
-from recae.data.history_rule import NEWEST_COUNTS, HistoryRule
 from recae.data.idmap import IdMap
 from recae.errors import ArtifactError, name_some
+from recae.history_rule import NEWEST_COUNTS, HistoryRule
 from recae.manifest import MANIFEST, Manifest, StoredFile
 from recae.models.registry import load_model
 

@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from recae.data.history_rule import HistoryRule, Met
 from recae.data.holdout import Feedback
 from recae.data.idmap import IdMap
 from recae.errors import DataError
+from recae.history_rule import HistoryRule, Met
 from recae.models.base import Model
 from recae.models.ranking import Positions, Scores
 

@@ -8,8 +8,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 import recae
 from recae import durable
-from recae.data.history_rule import NEWEST_COUNTS, HistoryRule
 from recae.errors import ArtifactError
+from recae.history_rule import NEWEST_COUNTS, HistoryRule
 
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"

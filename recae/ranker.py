@@ -11,10 +11,10 @@ from scipy.sparse import csr_array
 from recae.answers import RankedItem, Ranking, shortage
 from recae.candidates import Candidates, Mask
 from recae.data.catalogue import Catalogue, Item, shown_title
-from recae.data.history_rule import NEWEST_COUNTS, HistoryRule
 from recae.data.idmap import IdMap
 from recae.errors import ModelError
 from recae.explanations import Explanation
+from recae.history_rule import NEWEST_COUNTS, HistoryRule
 from recae.models.base import Model
 from recae.models.ranking import NEVER, Positions, Scores, best_of, rank
 

@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
 
+from recae.history_rule import HistoryRule
+
 Status = Literal["promoted", "refused", "unchanged", "failed"]
 """How a run can end."""
 
@@ -62,26 +64,16 @@ class NotifySettings(Section):
         return webhook
 
 
-class RetrainSettings(Section):
+class RetrainSettings(HistoryRule):
     """What is learned each night, from which events, and how it is judged."""
 
     model: str = "ease"
     """Name of the model."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     """The model's settings, by name."""
     seed: int = Field(default=0, ge=0)
     """Of what is held out, and of the draws of the gate."""
 
-    event_weights: dict[str, float] = {}
-    """Weight of each type of event; 0 leaves it out. Empty: every event counts its value."""
-    other_weight: float | None = None
-    """Weight of types that ``event_weights`` does not name; None refuses them."""
-    half_life_days: PositiveFloat | None = None
-    """Days after which an event counts half; None for no decay."""
-    duplicates: Literal["last", "sum", "max", "count"] = "last"
-    """What several events of one user with one item become."""
-    min_value: float | None = None
-    """Lowest value, after weights and decay, that makes an event a liking."""
     min_user_items: int = Field(default=1, ge=0)
     """Fewest items of a user to learn from."""
     min_item_users: int = Field(default=1, ge=0)

@@ -5,8 +5,8 @@ import pytest
 
 from recae.artifacts import ModelStore
 from recae.data.eventlog import Event, EventLog
-from recae.data.history_rule import NEWEST_COUNTS, HistoryRule
 from recae.histories import MAX_WEIGHT, logged
+from recae.history_rule import NEWEST_COUNTS, HistoryRule
 from recae.retrain.nightdata import read_night, rule_of
 from recae.retrain_settings import RetrainSettings
 from tests.tastes import ITEMS, fitted_ease

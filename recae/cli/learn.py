@@ -20,9 +20,9 @@ from recae.cli.common import (
 
 if TYPE_CHECKING:
     from recae.data.catalogue import Catalogue
-    from recae.data.events import Duplicates
     from recae.data.interactions import Interactions
     from recae.evaluation.results import Results
+    from recae.history_rule import Duplicates
     from recae.models.warm import Earlier
 
 
@@ -158,8 +158,8 @@ def fit_and_store(
 ) -> str:
     """Fit a model to what is left after ``min_value``, and return the name of the stored version."""
     from recae.data.filters import keep
-    from recae.data.history_rule import HistoryRule
     from recae.errors import WarmStartError
+    from recae.history_rule import HistoryRule
     from recae.models import registry
     from recae.models.fitting import fit_to_everything
 

@@ -6,7 +6,6 @@ users x items, and never from how long the ids are.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +14,6 @@ import pandas as pd
 from recae.data.idmap import IdMap, Positions
 from recae.data.numbering import Numbering, joined
 from recae.errors import DataError
-
-Duplicates = Literal["last", "sum", "max", "count"]
-"""What becomes of several events of one user with one item; the entry's time is always the latest of them.
-
-- ``last``: the value of the latest event; among equal times, and without times, the one that came last.
-- ``sum``: the sum of the values.
-- ``max``: the largest value.
-- ``count``: the number of events, whatever their values.
-"""
 
 Events = pd.DataFrame | Iterable[pd.DataFrame]
 """A table, or a stream of tables, with the columns user_id, item_id, [value], [timestamp]."""

@@ -9,10 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import csr_array
 
-from recae.data.events import Duplicates, Events, Times, gather
+from recae.data.events import Events, Times, gather
 from recae.data.idmap import IdMap, Positions
 from recae.data.ordering import by_cell, by_time_within
 from recae.errors import DataError
+from recae.history_rule import Duplicates
 
 Mask = npt.NDArray[np.bool_]
 

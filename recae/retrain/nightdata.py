@@ -13,12 +13,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from recae.data.eventlog import EventLog
-from recae.data.events import Duplicates, Gathered, gather
+from recae.data.events import Gathered, gather
 from recae.data.filters import keep, weighted
-from recae.data.history_rule import HistoryRule
 from recae.data.holdout import Holdout, after_training
 from recae.data.interactions import Interactions
 from recae.errors import DataError
+from recae.history_rule import Duplicates, HistoryRule
 from recae.retrain_settings import RetrainSettings
 
 DAY_S = 86_400

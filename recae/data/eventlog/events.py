@@ -17,8 +17,8 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from recae.data.acceptance import LONGEST_ID, Acceptance
-from recae.data.history_rule import Met
 from recae.data.rows import CLEANERS, COLUMNS, BadRowError
+from recae.history_rule import Met
 
 DEFAULT_TYPE = "view"
 DEFAULT_VALUE = 1.0

@@ -1,13 +1,20 @@
 """What a user's events come to: the same rule builds the rows a model learns from and the histories it is asked with."""
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
-
-from recae.data.events import Duplicates
+from pydantic import BaseModel, ConfigDict, PositiveFloat
 
 DAY_S = 86_400
+
+Duplicates = Literal["last", "sum", "max", "count"]
+"""What becomes of several events of one user with one item; the entry's time is always the latest of them.
+
+- ``last``: the value of the latest event; among equal times, and without times, the one that came last.
+- ``sum``: the sum of the values.
+- ``max``: the largest value.
+- ``count``: the number of events, whatever their values.
+"""
 
 
 Met: TypeAlias = tuple[str, float, str, int]
@@ -23,7 +30,7 @@ class HistoryRule(BaseModel):
     """Weight of each type of event, which its value is multiplied by; 0 leaves it out. Empty: every event counts its value."""
     other_weight: float | None = None
     """Weight of types that ``event_weights`` does not name; None: training refuses them, and serving leaves them out."""
-    half_life_days: float | None = None
+    half_life_days: PositiveFloat | None = None
     """Days after which an event counts half; None for no decay."""
     duplicates: Duplicates = "last"
     """What several events of one user with one item become."""
