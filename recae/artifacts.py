@@ -30,6 +30,7 @@ from recae.errors import ArtifactError, name_some
 from recae.history_rule import NEWEST_COUNTS, HistoryRule
 from recae.manifest import MANIFEST, Manifest, StoredFile
 from recae.models.registry import load_model
+from recae.recommender import Recommender
 
 if TYPE_CHECKING:
     from recae.models.base import Model
@@ -78,6 +79,17 @@ class StoredModel:
     users: IdMap | None
     catalogue: Catalogue
     manifest: Manifest
+
+    def recommender(self) -> Recommender:
+        """The version, ready to recommend as it was trained to."""
+        return Recommender(
+            self.model,
+            self.items,
+            users=self.users,
+            catalogue=self.catalogue,
+            version=self.version,
+            history_rule=self.manifest.history,
+        )
 
 
 class ModelStore:

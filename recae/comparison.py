@@ -7,7 +7,6 @@ from scipy.sparse import csr_array
 
 from recae.artifacts import CURRENT, ModelStore, StoredModel
 from recae.data.holdout import pattern
-from recae.recommender import Recommender
 
 HISTORIES = 500
 TOP_N = 10
@@ -69,9 +68,7 @@ def _agreement(
             (taken.data, columns[taken.indices], taken.indptr), shape=(len(chosen), len(stored.items))
         )
         moved.sort_indices()
-        found, _ = Recommender(stored.model, stored.items).rank(
-            moved, TOP_N, seen=moved, items=np.sort(columns)
-        )
+        found, _ = stored.recommender().rank(moved, TOP_N, seen=moved, items=np.sort(columns))
         lists.append(stored.items.ids[found])
     common = [len(set(one) & set(other)) / len(one) for one, other in zip(*lists, strict=True)]
     return len(chosen), float(np.mean(common))

@@ -223,15 +223,9 @@ class ServedModel:
 
 
 def _loaded(store: "ModelStore", version: str) -> Recommender:
-    stored = store.load(version)
-    recommender = Recommender(
-        stored.model,
-        stored.items,
-        users=stored.users,
-        catalogue=stored.catalogue,
-        version=version,
-        history_rule=stored.manifest.history,
-    )
-    recommender.recommend([stored.items[0]], 1)  # what is made at first use is made before the first request
+    recommender = store.load(version).recommender()
+    recommender.recommend(
+        [recommender.items[0]], 1
+    )  # what is made at first use is made before the first request
     recommender.popular(1)
     return recommender

@@ -52,18 +52,8 @@ class Context:
 
     def recommender(self, version: str) -> "Recommender":
         """A stored version, ready to recommend."""
-        from recae.recommender import Recommender
-
         self.limit_threads()
-        stored = self.store.load(version)
-        return Recommender(
-            stored.model,
-            stored.items,
-            users=stored.users,
-            catalogue=stored.catalogue,
-            version=stored.version,
-            history_rule=stored.manifest.history,
-        )
+        return self.store.load(version).recommender()
 
 
 pass_context = click.make_pass_decorator(Context)

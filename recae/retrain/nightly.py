@@ -193,7 +193,7 @@ class _Night:
         train = data.train
         contenders: dict[str, Recommender] = {"candidate": as_serving(candidate, train.items)}
         if self._live is not None:
-            contenders["live"] = Recommender(self._live.model, self._live.items)
+            contenders["live"] = self._live.recommender()
         elif self.run.live_version is not None:
             figures["live"] = self._live_problem
         contenders["popularity"] = as_serving(popularity(train), train.items)

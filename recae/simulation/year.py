@@ -19,7 +19,7 @@ from recae.artifacts import ModelStore
 from recae.config import Settings
 from recae.data.eventlog import EventLog
 from recae.data.eventlog.ingest import ingest
-from recae.data.holdout import Holdout
+from recae.data.holdout import Holdout, pattern
 from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
 from recae.evaluation.item_facts import ItemFacts
@@ -106,10 +106,9 @@ def simulate(
             day = garbage(clean, number, times=poison_times) if number in year.poisoned else clean
             if number >= WARM_UP and clean:
                 serving = {habit: _serving(home) for habit, home in homes.items()} | {"oracle": oracle}
-                holdout = past.asked(clean)
+                holdout, facts = past.asked(clean), ItemFacts(past.matrix)
                 for habit, recommender in serving.items():
                     if recommender is not None and holdout is not None:
-                        facts = ItemFacts(past.matrix())
                         year.values[habit][number] = judge(recommender, holdout, items, facts, metric).mean
             _ingest(day, homes["nightly"], folder)
             past.add(day)
@@ -133,43 +132,37 @@ class _Past:
 
     def __init__(self, users: IdMap, items: IdMap) -> None:
         self.users, self.items = users, items
-        self._cells: set[tuple[int, int]] = set()
+        self.matrix: csr_array = pattern(csr_array((len(users), len(items)), dtype=np.float32))
+        """Ones, shape (n_users, n_items)."""
 
     def add(self, day: Day) -> None:
         """Remember a day."""
-        self._cells |= self._of(day)
-
-    def matrix(self) -> csr_array:
-        """Shape (n_users, n_items)."""
-        return self._matrix(self._cells)
+        self.matrix = pattern(csr_array(self.matrix + self._of(day)))
 
     def asked(self, day: Day) -> Holdout | None:
         """What users with a history took that day and did not have."""
-        known = {user for user, _ in self._cells}
-        new = {(user, item) for user, item in self._of(day) - self._cells if user in known}
-        if not new:
+        taken = self._of(day)
+        new = csr_array(taken - taken.multiply(self.matrix))
+        new.eliminate_zeros()
+        rows = np.flatnonzero((np.diff(new.indptr) > 0) & (np.diff(self.matrix.indptr) > 0))
+        if not len(rows):
             return None
-        rows = np.array(sorted({user for user, _ in new}))
-        histories = self.matrix()[rows]
-        return Holdout(histories, self._matrix(new)[rows], IdMap(self.users.ids[rows]), histories)
+        histories = self.matrix[rows]
+        return Holdout(histories, new[rows], IdMap(self.users.ids[rows]), histories)
 
     def interactions(self) -> Interactions:
         """Everything, with only the items that somebody has."""
-        whole = Interactions(self.matrix(), self.users, self.items)
+        whole = Interactions(self.matrix, self.users, self.items)
         taken = np.flatnonzero(np.bincount(whole.matrix.indices, minlength=len(self.items)))
         return whole.restrict_items(taken)
 
-    def _of(self, day: Day) -> set[tuple[int, int]]:
-        users = self.users.find(str(event["user_id"]) for event in day)
-        items = self.items.find(str(event["item_id"]) for event in day)
-        return set(zip(users.tolist(), items.tolist(), strict=True))
-
-    def _matrix(self, cells: set[tuple[int, int]]) -> csr_array:
-        ordered = np.array(sorted(cells), dtype=np.int32).reshape(-1, 2)
-        counts = np.bincount(ordered[:, 0], minlength=len(self.users))
-        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        parts = (np.ones(len(ordered), dtype=np.float32), ordered[:, 1].copy(), indptr)
-        return csr_array(parts, shape=(len(self.users), len(self.items)))
+    def _of(self, day: Day) -> csr_array:
+        """One day's events as ones, whatever their number."""
+        rows = self.users.find(str(event["user_id"]) for event in day)
+        columns = self.items.find(str(event["item_id"]) for event in day)
+        return Interactions.from_positions(
+            rows, columns, users=self.users, items=self.items, duplicates="last"
+        ).matrix
 
 
 def _home(settings: Settings, folder: Path, habit: str) -> Settings:
@@ -208,10 +201,7 @@ def _night(number: int, homes: dict[str, Settings]) -> dict[str, Run]:
 def _serving(where: Settings) -> Recommender | None:
     """The version in service, loaded as a server would."""
     store = ModelStore(where.models)
-    if store.current() is None:
-        return None
-    stored = store.load()
-    return Recommender(stored.model, stored.items, users=stored.users, catalogue=stored.catalogue)
+    return None if store.current() is None else store.load().recommender()
 
 
 def _refitted(past: _Past, settings: Settings) -> Recommender:
