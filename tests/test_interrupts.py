@@ -1,16 +1,13 @@
 """A training that is stopped from outside: a real process, Ctrl-C and kill -9, and then the same model as without."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 from click.testing import CliRunner
 
 from recae.cli import cli
+from tests import processes
 
 PATIENCE_S = 60
 N_USERS, N_ITEMS, EPOCHS = 60, 8, 60
@@ -54,28 +51,14 @@ def in_process(*arguments):
 
 def stopped_by(sent, arguments, checkpoint):
     """Start the command in a process, and send it the signal when ``checkpoint`` has been written and rewritten."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "recae", *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        deadline, versions = time.monotonic() + PATIENCE_S, set()
-        while len(versions) < 2:
-            assert process.poll() is None, f"it ended before it could be stopped: {process.stderr.read()}"
-            assert time.monotonic() < deadline, "the training took too long to write a checkpoint"
-            if checkpoint.exists():
-                versions.add(checkpoint.stat().st_ino)
-            time.sleep(0.001)
-        process.send_signal(sent)
-        _, said = process.communicate(timeout=PATIENCE_S)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-    return process.returncode, said
+    versions = set()
+
+    def rewritten():
+        if checkpoint.exists():
+            versions.add(checkpoint.stat().st_ino)
+        return len(versions) >= 2
+
+    return processes.stopped(processes.recae(*arguments), sent, rewritten)
 
 
 @pytest.mark.parametrize(

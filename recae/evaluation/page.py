@@ -1,15 +1,14 @@
 """The results as one HTML file: tables with intervals, plots, and test users to look at. It needs no network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from recae.evaluation import charts
 from recae.evaluation.charts import Interval, Series
+from recae.evaluation.pages import Plot, rendered, signs
 from recae.evaluation.records import ModelResult, Segment
 from recae.evaluation.results import Results
 from recae.evaluation.specs import DEFINITIONS, MetricSpec
@@ -21,37 +20,14 @@ MOST_PLOTTED = 4
 N_BINS = 24
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A drawing under its heading."""
-
-    title: str
-    svg: Markup
-    text: str = ""
-
-
 def html(results: Results) -> str:
     """The whole page."""
-    environment = Environment(
-        loader=PackageLoader("recae.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["value"] = lambda value: f"{value:.4f}"
-    environment.filters["signed"] = lambda value: f"{value:+.4f}"
-    environment.filters["p"] = _p
     styles = charts.styles_of([model.title for model in results.models])
-    marks = {
-        title: Markup(  # noqa: S704 - numbers only
-            f'<svg class="key s{style}" viewBox="-7 -7 14 14" aria-hidden="true">{charts.marker(style, 0, 0, 4)}</svg>'
-        )
-        for title, style in styles.items()
-    }
-    return environment.get_template("report.html").render(
+    return rendered(
+        "recae.evaluation",
+        "report.html",
         results=results,
-        marks=marks,
+        marks=signs(styles),
         table=_table(results),
         real=_against_best(results),
         difference_plot=_difference_plot(results, styles),
@@ -256,10 +232,6 @@ def _learning(results: Results, styles: Any) -> list[Plot]:
         text = f"Best after epoch {log.best_epoch} of {len(log.losses)}; loss {log.losses[0]:.4g} to {log.losses[-1]:.4g}."
         plots.append(Plot(model.title, svg, text))
     return plots
-
-
-def _p(value: float) -> str:
-    return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
 
 
 def _settings(settings: dict[str, Any] | Sequence[tuple[str, Any]]) -> str:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recae.evaluation.page import html
+from recae.evaluation.pages import shown_p
 from recae.evaluation.per_user import FILE, write_per_user
 from recae.evaluation.records import ModelResult, Significance
 from recae.evaluation.results import Results
@@ -131,17 +132,13 @@ def significance_lines(found: Significance, *, several_seeds: bool) -> Iterator[
     for other in found.others:
         interval = f"{other.low:+.{DIGITS}f} to {other.high:+.{DIGITS}f}"
         users = f"{other.wins:,} / {other.losses:,} / {other.ties:,}"
-        yield f"| {other.title} | {other.mean:+.{DIGITS}f} | {interval} | {_p(other.p)} | {users} |"
+        yield f"| {other.title} | {other.mean:+.{DIGITS}f} | {interval} | {shown_p(other.p)} | {users} |"
     yield ""
     yield (
         "Over the same test users: bootstrap interval of the mean difference; two-sided sign-flip test, p corrected for "
         f"{len(found.others)} comparison(s) by Holm. p below .05: chance alone would hardly make such a difference."
     )
     yield ""
-
-
-def _p(value: float) -> str:
-    return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
 
 
 def _tried(results: Results) -> Iterator[str]:

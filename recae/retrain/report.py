@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from recae import durable
 from recae.evaluation import charts
 from recae.evaluation.charts import Series
-from recae.evaluation.page import Plot
+from recae.evaluation.pages import Plot, rendered
 from recae.evaluation.specs import MetricSpec
 from recae.runs import Run
 
@@ -35,16 +34,11 @@ def write(run: Run, runs: Sequence[Run], folder: Path, metric: MetricSpec) -> Pa
 
 def html(run: Run, runs: Sequence[Run], metric: MetricSpec) -> str:
     """The whole page."""
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("recae.retrain"), PackageLoader("recae.evaluation")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     earlier = [other for other in runs if other.run_id != run.run_id and other.started <= run.started]
     shown = [*reversed(earlier[: MOST_RUNS - 1]), run]
-    return environment.get_template("run.html").render(
+    return rendered(
+        "recae.retrain",
+        "run.html",
         run=run,
         metric=str(metric),
         contenders=[name for name in CONTENDERS if name in run.values],

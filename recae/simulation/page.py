@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from recae.evaluation import charts
 from recae.evaluation.charts import Series
-from recae.evaluation.page import Plot
+from recae.evaluation.pages import Plot, rendered, signs
 from recae.simulation.year import HABITS, Year
 
 SMOOTHED_DAYS = 7
@@ -16,13 +14,6 @@ SMOOTHED_DAYS = 7
 
 def html(year: Year) -> str:
     """The whole page; it needs no network."""
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("recae.simulation"), PackageLoader("recae.evaluation")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     styles = charts.styles_of(HABITS)
     smooth = {
         habit: _smoothed({day: value for day, value in values.items() if day not in year.poisoned})
@@ -62,16 +53,12 @@ def html(year: Year) -> str:
             "0 is the oracle",
         ),
     ]
-    marks = {
-        habit: Markup(  # noqa: S704 - numbers only
-            f'<svg class="key s{style}" viewBox="-7 -7 14 14" aria-hidden="true">{charts.marker(style, 0, 0, 4)}</svg>'
-        )
-        for habit, style in styles.items()
-    }
-    return environment.get_template("year.html").render(
+    return rendered(
+        "recae.simulation",
+        "year.html",
         year=year,
         habits=HABITS,
-        marks=marks,
+        marks=signs(HABITS),
         plots=plots,
         n_days=max((day for values in year.values.values() for day in values), default=0) + 1,
         ends={

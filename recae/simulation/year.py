@@ -132,7 +132,7 @@ class _Past:
 
     def __init__(self, users: IdMap, items: IdMap) -> None:
         self.users, self.items = users, items
-        self.matrix: csr_array = pattern(csr_array((len(users), len(items)), dtype=np.float32))
+        self.matrix = self._of([])
         """Ones, shape (n_users, n_items)."""
 
     def add(self, day: Day) -> None:

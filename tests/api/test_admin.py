@@ -9,18 +9,10 @@ import pytest
 
 from recae.artifacts import ModelStore
 from recae.runs import RunTable
-from tests.retrain.nights import append, day, settings
+from tests.retrain.nights import CONFIG, append, day, settings
 from tests.servers import free_port, get, running
 
 PATIENCE_S = 120
-CONFIG = """
-max_clock_skew_s = 1e12
-[retrain]
-als_trials = 0
-settings = { l2 = 10.0 }
-[retrain.gate]
-min_users = 5
-"""
 
 
 @pytest.fixture

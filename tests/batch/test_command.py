@@ -1,12 +1,8 @@
 """`recae recommend-batch` in processes of its own: killed, out of disk, interrupted, and resumed."""
 
 import json
-import os
 import resource
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +11,7 @@ from recae.artifacts import ModelStore
 from recae.cli import cli
 from recae.data.eventlog import Event, EventLog
 from recae.data.eventlog.items import StoredItem, StoredItems
+from tests import processes
 from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 
 PATIENCE_S = 60
@@ -45,32 +42,15 @@ def in_process(*arguments):
 
 
 def started(*arguments, **options):
-    return subprocess.Popen(
-        [sys.executable, "-m", "recae", "recommend-batch", *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+    return processes.recae("recommend-batch", *arguments, **options)
 
 
 def stopped_by(sent, arguments, progress):
     """Start the command, and send it the signal when some blocks are complete."""
     process = started(*arguments, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        while not progress.exists() or json.loads(progress.read_text())["n_blocks"] < 2:
-            assert process.poll() is None, f"it ended before it could be stopped: {process.stderr.read()}"
-            assert time.monotonic() < deadline, "it took too long to complete two blocks"
-            time.sleep(0.001)
-        process.send_signal(sent)
-        _, said = process.communicate(timeout=PATIENCE_S)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-    return process.returncode, said
+    return processes.stopped(
+        process, sent, lambda: progress.exists() and json.loads(progress.read_text())["n_blocks"] >= 2
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,15 @@
 
 import gzip
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
-import time
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from tests import processes
 from tests.cli.conftest import run, run_json
 
 PATIENCE_S = 60
@@ -181,26 +178,7 @@ def heard_signals():
 
 def stopped_by(sent, path, log):
     """Start `recae ingest` in a process, and send it the signal once some but not all events are in the log."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "recae", "ingest", str(path)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        while not log.count():
-            assert process.poll() is None, f"it ended before it could be stopped: {process.stderr.read()}"
-            assert time.monotonic() < deadline, "nothing was committed"
-            time.sleep(0.001)
-        process.send_signal(sent)
-        _, said = process.communicate(timeout=PATIENCE_S)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-    return process.returncode, said
+    return processes.stopped(processes.recae("ingest", path), sent, log.count)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])

@@ -9,6 +9,16 @@ DAY = 86_400
 START = 1_700_000_000
 N_USERS, N_GROUPS, ITEMS_A_GROUP = 120, 4, 15
 
+CONFIG = """
+max_clock_skew_s = 1e12
+[retrain]
+als_trials = 0
+settings = { l2 = 10.0 }
+[retrain.gate]
+min_users = 5
+"""
+"""The same as a file."""
+
 
 def settings(home, **retrain):
     quick = {"als_trials": 1, "retry_s": 0.0, "settings": {"l2": 10.0}, "gate": {"min_users": 5}}

@@ -8,16 +8,7 @@ from click.testing import CliRunner
 from recae.artifacts import ModelStore
 from recae.cli import cli
 from recae.retrain import RunTable
-from tests.retrain.nights import append, day, settings
-
-CONFIG = """
-max_clock_skew_s = 1e12
-[retrain]
-als_trials = 0
-settings = { l2 = 10.0 }
-[retrain.gate]
-min_users = 5
-"""
+from tests.retrain.nights import CONFIG, append, day, settings
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from recae.artifacts import ModelStore
 from recae.config import Settings
 from recae.data.eventlog import EventLog
 from recae.retrain import RunTable, retrain
-from tests import postgres
+from tests import postgres, processes
 from tests.retrain.nights import append, day, evening, settings
 
 ROOT = Path(__file__).parents[2]
@@ -80,14 +79,10 @@ def test_a_run_killed_inside_a_long_fit_goes_on_from_its_checkpoint_to_the_same_
             append(settings(home), day(number))
     assert started(homes[0], 3, DEEP).communicate(timeout=PATIENCE_S)[0].strip() == "promoted"
 
-    process = started(homes[1], 3, DEEP)
-    deadline = time.monotonic() + PATIENCE_S
-    while not list((homes[1] / "runs").glob("*/candidate.epochs")):
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    def has_checkpoint():
+        return list((homes[1] / "runs").glob("*/candidate.epochs"))
+
+    processes.stopped(started(homes[1], 3, DEEP), signal.SIGKILL, has_checkpoint)
     assert started(homes[1], 3, DEEP).communicate(timeout=PATIENCE_S)[0].strip() == "promoted"
 
     run = next(RunTable(homes[1] / "runs").newest_first())

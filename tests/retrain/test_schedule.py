@@ -12,6 +12,7 @@ import pytest
 from recae.errors import ConfigError
 from recae.retrain import RunTable
 from recae.retrain.schedule import is_missed, next_times, trigger
+from tests.processes import wait_until
 
 SCHEDULER = """
 import sys
@@ -74,20 +75,12 @@ def test_a_run_that_was_due_while_nobody_watched_is_missed(tmp_path):
     assert is_missed(table, when, datetime(2026, 1, 6, 3, 1, tzinfo=UTC))
 
 
-def waited(condition, process):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_it_starts_a_run_each_time_and_ends_on_sigterm(tmp_path):
     mark = "import pathlib, time; pathlib.Path(f'{time.time()}.ran').touch()"
     command = [sys.executable, "-c", SCHEDULER, str(tmp_path / "runs"), sys.executable, "-c", mark]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     try:
-        waited(lambda: len(list(tmp_path.glob("*.ran"))) >= 2, process)
+        wait_until(lambda: len(list(tmp_path.glob("*.ran"))) >= 2, process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, process.stderr.read()
     finally:
@@ -105,7 +98,7 @@ def test_the_run_that_goes_on_is_told_to_end(tmp_path):
     command = [sys.executable, "-c", SCHEDULER, str(tmp_path / "runs"), sys.executable, "-c", wait]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=os.environ)
     try:
-        waited((tmp_path / "began").exists, process)
+        wait_until((tmp_path / "began").exists, process)
         process.send_signal(signal.SIGTERM)
         process.wait(30)
         deadline = time.monotonic() + 30
