@@ -1,14 +1,16 @@
-"""Commands over an event log, on SQLite and on a real PostgreSQL server."""
+"""Commands in a folder of their own: over an event log, on SQLite and on a real PostgreSQL server, and over stored models."""
 
 import json
 
 import pytest
 from click.testing import CliRunner
 
+from recae.artifacts import ModelStore
 from recae.cli import cli
 from recae.config import load_settings
 from recae.data.eventlog import EventLog
 from tests.data.eventlog.conftest import postgres_server, postgres_url, sqlite_url, url
+from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 
 __all__ = ["postgres_server", "postgres_url", "sqlite_url", "url"]  # fixtures
 
@@ -16,7 +18,22 @@ __all__ = ["postgres_server", "postgres_url", "sqlite_url", "url"]  # fixtures
 @pytest.fixture(autouse=True)
 def workplace(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("RECAE_THREADS", "1")
+    monkeypatch.setenv("RECAE_DATA", str(tmp_path))  # evaluate sets it; this undoes that
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def store(home):
+    return ModelStore(home / "models")
+
+
+@pytest.fixture
+def version(store):
+    """The two tastes in service."""
+    version = store.save(fitted_ease(), ITEMS, users=USERS, catalogue=CATALOGUE)
+    store.promote(version)
+    return version
 
 
 @pytest.fixture
@@ -42,3 +59,11 @@ def run(*arguments, code=0, stdin=None):
 
 def run_json(*arguments, **options):
     return json.loads(run(*arguments, "--json", **options))
+
+
+def one_line(text):
+    """The text, if it is an error as the command line tells them."""
+    assert text.startswith("Error: ")
+    assert text.count("\n") == 1
+    assert "Traceback" not in text
+    return text
