@@ -92,10 +92,11 @@ def recommend_batch(json: BatchRequest) -> dict[str, Any]:
             recommenders[recommender.version] = recommender
     for version, parts in by_model.items():
         recommender = recommenders[version]
-        for (place, request, asked, _), found in zip(
-            parts, recommender.answer([prepared for *_, prepared in parts]), strict=True
-        ):
-            body = _answer(recommender, found, request.user_id, asked)
+        began = time.perf_counter()
+        answers = recommender.answer([prepared for *_, prepared in parts])
+        share = (time.perf_counter() - began) / len(parts)  # of the pass that all of them took together
+        for (place, request, asked, _), found in zip(parts, answers, strict=True):
+            body = _answer(recommender, found, request.user_id, asked, share)
             _recorded(body, recommender, request.user_id, request)
             results[place] = {"status": 200, "body": body, "error": None}
     return {"results": results, "took_ms": took_ms()}
@@ -202,10 +203,17 @@ def _failed(error: Exception) -> dict[str, Any]:
 
 
 def _answer(
-    recommender: Recommender, found: Recommendations, user_id: str | None, asked: Asked
+    recommender: Recommender,
+    found: Recommendations,
+    user_id: str | None,
+    asked: Asked,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
-    """The body of a `RecommendationList`: a dictionary, since validating what we have built takes longer than building it."""
-    count_recommendation(found.strategy, took_ms() / 1000)
+    """The body of a `RecommendationList`: a dictionary, since validating what we have built takes longer than building it.
+
+    ``seconds`` is what it counts for in the metrics; None for all that the request took.
+    """
+    count_recommendation(found.strategy, took_ms() / 1000 if seconds is None else seconds)
     return {
         "recommendation_id": f"r_{uuid.uuid4().hex}",
         "model_version": recommender.version,

@@ -65,6 +65,17 @@ def test_strategies_give_the_share_of_fallbacks(client):
     assert counted == {"model": 2.0, "fold_in": 1.0, "fallback": 1.0}
 
 
+def test_the_parts_of_a_batch_count_each_and_share_its_time(client):
+    client.post("/v1/recommendations/batch", json={"requests": [{"user_id": "1"}] * 50})
+    found = samples(client)
+
+    parts = ("recae_recommendation_seconds_count", ("strategy", "model"))
+    assert found[parts] == 50.0
+    together = found["recae_recommendation_seconds_sum", ("strategy", "model")]
+    (whole,) = [value for (name, *_), value in found.items() if name == "recae_request_seconds_sum"]
+    assert 0 < together <= whole
+
+
 def test_models_in_service_and_failures_to_load_are_told(tmp_path):
     store = ModelStore(tmp_path / "models")
     good, bad = store.save(fitted_ease(), ITEMS), store.save(fitted_ease(), ITEMS)
