@@ -11,6 +11,7 @@ from recae.evaluation.outsiders import Outsider
 from recae.evaluation.records import Learning, ModelResult, Trial
 from recae.evaluation.results import measured
 from recae.evaluation.sections import ModelSection, Settings
+from recae.evaluation.shelf import Shelf
 from recae.evaluation.task import Task, Tested
 from recae.models import registry
 from recae.models.base import Model, ModelConfig
@@ -75,7 +76,9 @@ def given(task: Task, section: ModelSection, model: Outsider | Model) -> Row:
     return Row(section, config, {}, [trial], [task.seed], [test], seconds)
 
 
-def evaluated(task: Task, section: ModelSection, contenders: Sequence[Contender], running: Bar) -> Row:
+def evaluated(
+    task: Task, section: ModelSection, contenders: Sequence[Contender], shelf: Shelf, running: Bar
+) -> Row:
     """Try every contender on validation, test the best one."""
     started = time.perf_counter()
     trials: list[Trial] = []
@@ -84,7 +87,7 @@ def evaluated(task: Task, section: ModelSection, contenders: Sequence[Contender]
     model: Model | None = None  # of the trial before: some settings can be changed without fitting again
     for number, contender in enumerate(contenders, start=1):
         label = f"{section.title} {number}/{len(contenders)}" if len(contenders) > 1 else section.title
-        model, trial = _tried(task, contender, model, label, running)
+        model, trial = _tried(task, contender, model, shelf, label, running)
         trials.append(trial)
         running.advance()
         if model is not None and (best is None or task.prefers(trial.value, best[2])):
@@ -101,7 +104,7 @@ def evaluated(task: Task, section: ModelSection, contenders: Sequence[Contender]
     return Row(section, model.config, chosen.searched, trials, [task.seed], [test], seconds, learning)
 
 
-def tested_again(task: Task, row: Row, seed: int, running: Bar) -> None:
+def tested_again(task: Task, row: Row, seed: int, shelf: Shelf, running: Bar) -> None:
     """Fit what was chosen with another seed, and test it: no model of an earlier seed is in memory any more."""
     started = time.perf_counter()
     running.note(f"{row.section.title}: seed {seed}")
@@ -110,9 +113,7 @@ def tested_again(task: Task, row: Row, seed: int, running: Bar) -> None:
         if row.section.refit:
             test = _refitted_and_tested(task, model)
         else:
-            split = task.split_for(model)
-            model.fit(split.train.matrix, show_progress=False, validation=split.validation)
-            test = task.tested(model)
+            test = task.tested(shelf.fitted(model, task.split_for(model)))
     except FitError as error:
         raise FitError(f"{row.section.title} could not be fitted with seed {seed}: {error}") from error
     row.seeds.append(seed)
@@ -134,7 +135,7 @@ def _learning(fitted: Model) -> Learning | None:
 
 
 def _tried(
-    task: Task, contender: Contender, before: Model | None, label: str, running: Bar
+    task: Task, contender: Contender, before: Model | None, shelf: Shelf, label: str, running: Bar
 ) -> tuple[Model | None, Trial]:
     """Fit the contender to train, or retune the fitted model of the trial before, and judge it on validation."""
     started = time.perf_counter()
@@ -148,8 +149,9 @@ def _tried(
     del before  # its weights are not held while others are computed
     try:
         if model is None:
-            model, split = contender.model(), task.split_for(contender.unfitted)
-            model.fit(split.train.matrix, show_progress=False, callback=moved, validation=split.validation)
+            model = shelf.fitted(contender.model(), task.split_for(contender.unfitted), moved)
+        else:
+            shelf.keep(model)
         value = task.validation_value(model)
     except FitError as error:  # one diverged combination is no reason to lose the others
         model, failure = None, str(error)

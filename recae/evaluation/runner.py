@@ -26,6 +26,7 @@ from recae.evaluation.records import DataFacts, Segment
 from recae.evaluation.results import Results, significance_of
 from recae.evaluation.rows import Row, evaluated, given, tested_again
 from recae.evaluation.scoring import users_with_targets
+from recae.evaluation.shelf import Shelf
 from recae.evaluation.segments import columns_of, segments_of, user_groups
 from recae.evaluation.task import Task, judged_users
 from recae.machine import code_sha256, peak_memory
@@ -74,11 +75,14 @@ def evaluate(
     columns = columns_of(protocol.segments, protocol.folder, users)  # a file that is missing shows now
     further_seeds = protocol.every_seed[1:]
     steps = sum(map(len, contenders)) + len(contenders) * (1 + len(further_seeds))  # every trial and test
-    with bar(f"evaluating {protocol.name}", steps, show=show_progress) as running:
+    with (
+        Shelf(contenders, is_open=not protocol.splits_at_random) as shelf,
+        bar(f"evaluating {protocol.name}", steps, show=show_progress) as running,
+    ):
         rows = [
             given(task, section, outsiders[section.title])
             if section.title in outsiders
-            else evaluated(task, section, models, running)
+            else evaluated(task, section, models, shelf, running)
             for section, models in zip(protocol.models, contenders, strict=True)
         ]
         for seed in further_seeds:
@@ -87,7 +91,7 @@ def evaluate(
                 further_hashes.append(sha256_of(task.split))
             for row in rows:
                 if row.is_seeded or protocol.splits_at_random:
-                    tested_again(task, row, seed, running)
+                    tested_again(task, row, seed, shelf, running)
                 running.advance()
     return _results(
         Run(protocol, command or "recae.evaluation.evaluate(protocol)", started, clock),

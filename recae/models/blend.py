@@ -12,6 +12,7 @@ from recae.data.holdout import Feedback, Holdout, holdout_for, pattern
 from recae.errors import ConfigError
 from recae.models import registry
 from recae.models.base import Fit, Model, ModelConfig
+from recae.models.matrices import training_matrix
 from recae.models.ranking import SCORE_BYTES, Positions, Scores, hits, ndcg, top_n
 
 SHARES = np.linspace(0.0, 1.0, 21)
@@ -138,20 +139,55 @@ class Blend(Model):
 
     # ---------------------------------------------------------------- learning
 
+    @classmethod
+    def of_fitted(
+        cls,
+        config: BlendConfig,
+        members: Sequence[Model],
+        user_items: Any,
+        *,
+        validation: Holdout | None = None,
+    ) -> Self:
+        """The blend that ``fit`` would have made, where its members are fitted already: only weights are chosen.
+
+        Args:
+            config: names the same members, in the same order.
+            members: fitted to ``user_items``; shared with the blend, not copied.
+            user_items: sparse, shape (n_users, n_items), as for ``fit``.
+            validation: weights are chosen on it, unless the config gives them.
+
+        Raises:
+            ConfigError: if a member has other settings than the config says.
+        """
+        for wanted, member in zip(config.unfitted(), members, strict=True):
+            if (wanted.name, wanted.config) != (member.name, member.config):
+                raise ConfigError(
+                    f"the blend wants {wanted}, and was given {member}; fit it with these settings"
+                )
+        blend = cls(config)
+        blend._weigh(members, validation)
+        blend._check_finite()
+        blend.histories_ = training_matrix(user_items, keep_zeros=blend.feedback != "implicit")
+        return blend
+
     def _fit(self, histories: csr_array, how: Fit) -> None:
-        self.members_ = self.config.unfitted()
-        for place, member in enumerate(self.members_):
+        members = self.config.unfitted()
+        for place, member in enumerate(members):
             member.fit(
                 self._as_seen_by(member, histories),
                 how.show_progress,
                 validation=None if how.validation is None else self._asked_of(member, how.validation),
                 checkpoint=None if how.checkpoint is None else f"{how.checkpoint}.{place}",
             )
-        n_members = len(self.members_)
+        self._weigh(members, how.validation)
+
+    def _weigh(self, members: Sequence[Model], validation: Holdout | None) -> None:
+        """Take fitted members, and the weights of the config, or the best on a validation."""
+        self.members_, n_members = list(members), len(members)
         self.weights_ = _shares(self.config.weights or [1.0] * n_members)
-        if self.config.weights is None and how.validation is not None:
+        if self.config.weights is None and validation is not None:
             for place in [n_members - 1] if n_members == 2 else [*range(n_members)] * ROUNDS:
-                self.weights_ = self._best_share(place, how.validation)
+                self.weights_ = self._best_share(place, validation)
 
     def _best_share(self, place: int, validation: Holdout) -> NDArray[np.float32]:
         """The weights with the best share of one member, on a validation; of equally good shares the lowest."""
