@@ -26,8 +26,8 @@ from recae.evaluation.records import DataFacts, Segment
 from recae.evaluation.results import Results, significance_of
 from recae.evaluation.rows import Row, evaluated, given, tested_again
 from recae.evaluation.scoring import users_with_targets
-from recae.evaluation.shelf import Shelf
 from recae.evaluation.segments import columns_of, segments_of, user_groups
+from recae.evaluation.shelf import Shelf
 from recae.evaluation.task import Task, judged_users
 from recae.machine import code_sha256, peak_memory
 from recae.models.base import Model
