@@ -1,6 +1,6 @@
 """Which items a request leaves to choose from."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from copy import copy
 from functools import cached_property
 
@@ -50,7 +50,7 @@ class Candidates:
     def allowed(
         self,
         include_items: Iterable[str] | None = None,
-        exclude_items: Iterable[str] = (),
+        exclude_items: Collection[str] = (),
         categories: Iterable[str] = (),
         *,
         available_only: bool = True,
@@ -68,10 +68,9 @@ class Candidates:
             included = np.zeros(len(self.items), dtype=np.bool_)
             included[self.items.known(include_items)[0]] = True
             mask = mask & included
-        excluded = self.items.known(exclude_items)[0]
-        if len(excluded):
+        if exclude_items:
             mask = mask.copy()
-            mask[excluded] = False
+            mask[self.items.known(exclude_items)[0]] = False
         wanted = {category.casefold() for category in categories}
         if wanted:
             mask = mask & self._in_any(wanted)

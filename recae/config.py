@@ -6,11 +6,21 @@ A key or variable that means nothing is an error: a misspelt limit must not sile
 import difflib
 import os
 import tomllib
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -99,6 +109,9 @@ class Settings(BaseSettings):
 
     max_models: PositiveInt = 2
     """Most models a serving process keeps in memory beside the one in service; the one not used longest goes."""
+
+    known_histories: NonNegativeInt = 10_000
+    """Users whose history a serving process remembers, checked against the log in each request; about 1 KB each."""
 
     experiment: Experiment | None = None
     """Users split between models: {"name": "vae", "shares": {"current": 0.5, "challenger": 0.5}}."""
@@ -202,6 +215,7 @@ def config_file() -> Path:
     return Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_FILE))
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether only programs on this machine can reach ``host``."""
     if host == "localhost":

@@ -83,7 +83,7 @@ class Histories:
         self.items = items
         self.users = users
 
-    def row(self, sent: Sent, user_id: str | None) -> "Row":
+    def row(self, sent: Sent, user_id: str | None) -> Row:
         """One history, and what can be done with it.
 
         Raises:

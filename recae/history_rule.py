@@ -42,6 +42,11 @@ class HistoryRule(BaseModel):
         """Whether type and time of an event change nothing, and the newest one of an item says all."""
         return not self.event_weights and self.half_life_days is None and self.duplicates == "last"
 
+    @property
+    def fades(self) -> bool:
+        """Whether the same events come to something else as time goes by."""
+        return self.half_life_days is not None
+
     def values(self, newest_first: Iterable[Met], now: float) -> dict[str, float]:
         """What each item has come to, in the order of their newest events, earliest first.
 

@@ -4,9 +4,9 @@
 request in ids and titles, through the same function.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -19,6 +19,9 @@ from recae.grouping import Grouped
 from recae.histories import MAX_WEIGHT, Histories, Row, Strategy, as_sent
 from recae.models.ranking import NEVER, SCORE_BYTES, Positions, Scores, best_of
 from recae.ranker import Ranker
+
+Told: TypeAlias = Mapping[str, float | None] | Iterable[str]
+"""Item ids, or item id -> weight."""
 
 MOST_TOGETHER = 32
 """Histories that share one pass through the weights."""
@@ -38,13 +41,14 @@ __all__ = [
 class Query(NamedTuple):
     """One request, as the arguments of :meth:`Recommender.recommend`, which tell what they mean."""
 
-    history: Mapping[str, float | None] | Iterable[str] = ()
+    history: Told | Row = ()
+    """A row of :meth:`Recommender.read` knows of its user already."""
     n: int = 10
     user_id: str | None = None
     offset: int = 0
     exclude_seen: bool = True
     include_items: Sequence[str] | None = None
-    exclude_items: Iterable[str] = ()
+    exclude_items: Collection[str] = ()
     categories: Iterable[str] = ()
     available_only: bool = True
     diversity: float = 0.0
@@ -79,14 +83,14 @@ class Recommender(Ranker):
 
     def recommend(
         self,
-        history: Mapping[str, float | None] | Iterable[str] = (),
+        history: Told | Row = (),
         n: int = 10,
         *,
         user_id: str | None = None,
         offset: int = 0,
         exclude_seen: bool = True,
         include_items: Sequence[str] | None = None,
-        exclude_items: Iterable[str] = (),
+        exclude_items: Collection[str] = (),
         categories: Iterable[str] = (),
         available_only: bool = True,
         diversity: float = 0.0,
@@ -149,6 +153,18 @@ class Recommender(Ranker):
             ]
         return answers
 
+    def read(self, history: Told, user_id: str | None = None) -> Row:
+        """A history as the model reads it, for any number of requests about the same user.
+
+        Args:
+            history: as in :meth:`recommend`.
+            user_id: as in :meth:`recommend`.
+
+        Raises:
+            DataError: if a weight is nothing the model can take.
+        """
+        return self._histories.row(as_sent(history), user_id)
+
     def prepare(self, query: Query) -> Prepared:
         """Read a request's history and apply its filters.
 
@@ -162,7 +178,7 @@ class Recommender(Ranker):
                 f"explain is {query.explain} and diversity {query.diversity}; "
                 "expected explain >= 0 and diversity from 0 to 1"
             )
-        row = self._histories.row(as_sent(query.history), query.user_id)
+        row = query.history if isinstance(query.history, Row) else self.read(query.history, query.user_id)
         allowed = self._candidates.allowed(
             query.include_items, query.exclude_items, query.categories, available_only=query.available_only
         )
@@ -205,7 +221,7 @@ class Recommender(Ranker):
 
     def rank_candidates(
         self,
-        history: Mapping[str, float | None] | Iterable[str],
+        history: Told | Row,
         candidates: Iterable[str],
         user_id: str | None = None,
         *,
@@ -217,7 +233,7 @@ class Recommender(Ranker):
         what the model never saw, which ``unknown_items`` names; ``short`` counts both.
 
         Args:
-            history: as in :meth:`recommend`.
+            history: as in :meth:`recommend`, or a row of :meth:`read`.
             candidates: item ids; one that comes twice has one place.
             user_id: a user of the training log; an unknown one is no error.
             explain: as in :meth:`recommend`.
@@ -228,8 +244,8 @@ class Recommender(Ranker):
         """
         if explain < 0:
             raise ValueError(f"explain is {explain}; expected explain >= 0")
-        sent, named = as_sent(history), list(dict.fromkeys(candidates))
-        row = self._histories.row(sent, user_id)
+        row = history if isinstance(history, Row) else self.read(history, user_id)
+        named = list(dict.fromkeys(candidates))
         allowed = self._candidates.allowed(named, available_only=False)
         n_candidates = int(np.count_nonzero(allowed))
         scores = None if row.strategy == "fallback" else self.model.score_row(row.columns, row.values)

@@ -75,10 +75,10 @@ def checker(settings: Settings, ring: KeyRing) -> Callable[[], None]:
 
     def check() -> None:
         g.key_name = ANONYMOUS
-        rule = request.url_rule
-        if rule is None or request.method == "OPTIONS":
+        rule, method = request.url_rule, request.method
+        if rule is None or method == "OPTIONS":
             return  # answered with 404, 405 or Allow: nothing of this reaches a route
-        place = (request.method, rule.rule)
+        place = (method, rule.rule)
         if place not in roles:
             roles[place] = role_of(*place)
         needed = roles[place]

@@ -1,6 +1,8 @@
 """The Flask application."""
 
-from flask import Flask
+from collections.abc import Callable
+
+from flask import Flask, Response, g, request
 
 from recae.api import (
     access,
@@ -19,6 +21,7 @@ from recae.api import (
     versions,
 )
 from recae.api.experiments import ServedRecorder
+from recae.api.known_histories import KnownHistories
 from recae.api.live_items import LiveItems
 from recae.api.serving import ServedModel
 from recae.api.storage import Storage
@@ -49,11 +52,12 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
         max_others=settings.max_models,
         observer=counters,
     )
-    app.extensions[context.EXTENSION] = context.ApiState(settings, served, storage, ServedRecorder(storage))
-    logs.register(app)
-    metrics.register(app, counters)
-    headers.register(app)
-    context.register(app, access.checker(settings, access.key_ring(settings)))
+    app.extensions[context.EXTENSION] = context.ApiState(
+        settings, served, storage, ServedRecorder(storage), KnownHistories(settings.known_histories)
+    )
+    app.extensions[metrics.EXTENSION] = counters
+    app.url_map.converters["id"] = context.IdConverter
+    _hook(app, access.checker(settings, access.key_ring(settings)))
     errors.register(app)
     if settings.tracing:
         tracing.register(app)
@@ -62,3 +66,25 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
     if recommender is None:
         served.watch(settings.reload_s)
     return app
+
+
+def _hook(app: Flask, check_access: Callable[[], None]) -> None:
+    """What happens before and after every request, in this order; one hook each, and one look for the request.
+
+    Flask looks into each hook whether it is a coroutine, and each use of its ``request`` and ``g`` finds the thread's own.
+    """
+
+    def before() -> None:
+        context.begin()
+        check_access()  # before anything of the request is read
+
+    def after(response: Response) -> Response:
+        asked, noted = request._get_current_object(), g._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001 - werkzeug's documented way
+        context.label(response, noted)
+        headers.protect(response)
+        metrics.count_request(response, asked, noted)
+        logs.write_line(response, asked, noted)
+        return response
+
+    app.before_request(before)
+    app.after_request(after)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from recae.api.context import state
 from recae.api.errors import ApiError
 from recae.api.schemas import History, HistoryItem
-from recae.histories import logged
+from recae.histories import Row, logged
 from recae.recommender import Recommender
 
 NEVER_OUTDATED = datetime.max.replace(tzinfo=UTC)
@@ -17,10 +17,7 @@ Weights = dict[str, float | None]
 class Asked(NamedTuple):
     """A history ready for the recommender."""
 
-    history: Weights
-    """Item id -> weight, earliest first."""
-    user_id: str | None
-    """Whose training row counts too."""
+    history: Row
     seen: tuple[str, ...]
     """What the user knows beside."""
     unknown: list[str]
@@ -28,7 +25,7 @@ class Asked(NamedTuple):
 
 
 def asked_of(recommender: Recommender, user_id: str | None, asked: History | None, *, strict: bool) -> Asked:
-    """Collect a history.
+    """Collect a history, or remember it where the log says that nothing has changed.
 
     The log's newest events count, made into a history as the rows were that the model learned from: weights by type,
     decay, several events of one item, the lowest value. The row that the model was trained on counts beside them, so that nobody who has seen something gets it again, unless the user's events were deleted.
@@ -40,7 +37,24 @@ def asked_of(recommender: Recommender, user_id: str | None, asked: History | Non
     sent = _sent(asked.items) if asked is not None else {}
     unknown = [item_id for item_id in sent if item_id not in recommender.items]
     if user_id is None:
-        return Asked(sent, None, (), unknown)
+        return Asked(recommender.read(sent), (), unknown)
+    api = state()
+    if sent or recommender.history_rule.fades or not api.histories.most:
+        return _collected(recommender, user_id, sent, unknown, strict=strict)
+    place = (recommender.version, user_id)
+    stamp = api.storage.log.stamp(user_id, api.settings.max_history)
+    found = api.histories.find(place, stamp)
+    if found is None:
+        found = _collected(recommender, user_id, {}, [], strict=strict)
+        if stamp.n_events:  # a stranger is looked up each time: some callers want to hear that it is one
+            api.histories.keep(place, stamp, found)
+    return found
+
+
+def _collected(
+    recommender: Recommender, user_id: str, sent: Weights, unknown: list[str], *, strict: bool
+) -> Asked:
+    """The history that the log has of a user, with what the request adds."""
     api = state()
     recent = api.storage.log.recent(user_id, api.settings.max_history)
     row_of = user_id if recommender.knows_user(user_id) and not recent.is_deleted else None
@@ -50,11 +64,11 @@ def asked_of(recommender: Recommender, user_id: str | None, asked: History | Non
     feedback = recommender.model.feedback
     history, seen = logged(recent.events, recommender.history_rule, feedback, api.storage.log.now())
     if row_of is not None and not recommender.model.supports_fold_in:
-        return Asked(sent, row_of, (*history, *seen), unknown)
+        return Asked(recommender.read(sent, row_of), (*history, *seen), unknown)
     for item_id, weight in sent.items():
         history.pop(item_id, None)  # it moves to its later place: some models go by the order
         history[item_id] = weight
-    return Asked(history, row_of, seen, unknown)
+    return Asked(recommender.read(history, row_of), seen, unknown)
 
 
 def _sent(items: list[HistoryItem]) -> Weights:

@@ -1,12 +1,13 @@
 """What every request has: an id, a clock, the limits, and one recommender from its start to its end."""
 
 import re
+import secrets
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, current_app, g, request
+from flask import Response, current_app, g, request
 from werkzeug.routing import PathConverter
 
 from recae.api.errors import invalid
@@ -16,6 +17,10 @@ from recae.api.serving import CURRENT, ServedModel
 from recae.api.storage import Storage
 from recae.config import Settings
 from recae.recommender import Recommender
+
+if TYPE_CHECKING:
+    from recae.api.asking import Asked
+    from recae.api.known_histories import KnownHistories
 
 EXTENSION = "recae"
 SANE_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
@@ -38,6 +43,12 @@ class ApiState:
     served: ServedModel
     storage: Storage
     recorder: ServedRecorder
+    histories: "KnownHistories[Asked]"
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a recommendation takes so little that other requests may wait for it: no pass, no network."""
+        return self.served.is_quick and self.storage.is_local
 
 
 def state() -> ApiState:
@@ -94,22 +105,16 @@ def took_ms() -> float:
     return round(seconds * 1000, 3)
 
 
-def register(app: Flask, check_access: Callable[[], None]) -> None:
-    """Hook the start and end of every request; ``check_access`` decides before the body is read."""
-    app.url_map.converters["id"] = IdConverter
-    app.before_request(_begin)
-    app.before_request(check_access)
-    app.after_request(_label)
-
-
-def _begin() -> None:
+def begin() -> None:
+    """Start the clock of a request, and give it an id."""
     g.started = time.perf_counter()
     sent = request.environ.get("HTTP_X_REQUEST_ID", "")
-    g.request_id = sent if sent and SANE_ID.fullmatch(sent) else uuid.uuid4().hex
+    g.request_id = sent if sent and SANE_ID.fullmatch(sent) else secrets.token_hex(16)
 
 
-def _label(response: Response) -> Response:
-    response.headers["X-Request-ID"] = g.request_id
-    used = g.recommender.version if "recommender" in g else state().served.version
-    response.headers["X-Model-Version"] = used
-    return response
+def label(response: Response, noted: Any) -> None:
+    """Tell which request an answer is to, and which model gave it, by what was noted in ``g``."""
+    headers = response.headers
+    headers["X-Request-ID"] = noted.request_id
+    used = noted.recommender.version if "recommender" in noted else state().served.version
+    headers["X-Model-Version"] = used

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from flask import Flask, Response
+from flask import Response
 
 PAGE_POLICY: Final = (
     "default-src 'none'; "
@@ -17,12 +17,8 @@ PAGE_POLICY: Final = (
 """Content-Security-Policy of pages: everything from this server, nothing written into the page."""
 
 
-def register(app: Flask) -> None:
-    """Put the headers on every answer."""
-    app.after_request(_protect)
-
-
-def _protect(response: Response) -> Response:
+def protect(response: Response) -> None:
+    """Put the headers on an answer."""
     headers, media_type = response.headers, response.mimetype
     headers["X-Content-Type-Options"] = "nosniff"
     if media_type == "text/html":
@@ -31,4 +27,3 @@ def _protect(response: Response) -> Response:
         headers["X-Frame-Options"] = "DENY"  # for browsers that do not know frame-ancestors
     elif media_type == "application/json":
         headers.setdefault("Cache-Control", "no-store")  # answers differ by key, and by the second
-    return response

@@ -11,7 +11,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from flask import Flask, Response, g, request
+from flask import Request, Response
 
 REQUESTS: Final = "recae.requests"
 """Name of the logger with a line for each request."""
@@ -85,30 +85,31 @@ def configuration(log_format: str) -> dict[str, Any]:
     }
 
 
-def register(app: Flask) -> None:
-    """Write a line for every request; before other hooks are registered, since the first registered runs last."""
-    app.after_request(_write)
+def write_line(response: Response, asked: Request, noted: Any) -> None:
+    """Write the line of a request; last of all, since it tells how long the request took.
 
-
-def _write(response: Response) -> Response:
+    Args:
+        response: the answer.
+        asked: the request.
+        noted: what was noted in ``g``.
+    """
     if logger.isEnabledFor(logging.INFO):
-        rule = request.url_rule
+        rule = asked.url_rule
         facts = {
-            "request_id": g.request_id,
-            "method": request.method,
+            "request_id": noted.request_id,
+            "method": asked.method,
             "route": rule.rule if rule else UNROUTED,
             "status": response.status_code,
-            "ms": round((time.perf_counter() - g.started) * 1000, 3),
+            "ms": round((time.perf_counter() - noted.started) * 1000, 3),
             "model_version": response.headers.get("X-Model-Version", "none"),
-            "key": g.key_name,
+            "key": noted.key_name,
         }
-        if "strategy" in g:
-            facts["strategy"] = g.strategy
+        if "strategy" in noted:
+            facts["strategy"] = noted.strategy
         # Not logger.info: looking for the calling line costs more than all the rest, and it is always this one.
         record = logging.LogRecord(REQUESTS, logging.INFO, __file__, 0, SENTENCE, (facts,), None)
         record.facts = facts
         logger.handle(record)
-    return response
 
 
 def _instant(seconds: float) -> str:

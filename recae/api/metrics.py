@@ -9,7 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from flask import Flask, Response, current_app, g, request
+from flask import Request, Response, current_app, g
 
 from recae.api.logs import UNROUTED
 
@@ -153,13 +153,12 @@ def count_recommendation(strategy: str, seconds: float) -> None:
     current_metrics().recommended(strategy, seconds)
 
 
-def register(app: Flask, metrics: Metrics) -> None:
-    """Count every request."""
-    app.extensions[EXTENSION] = metrics
-
-    def count(response: Response) -> Response:
-        route = request.url_rule.rule if request.url_rule else UNROUTED
-        metrics.request_answered(request.method, route, response.status_code, time.perf_counter() - g.started)
-        return response
-
-    app.after_request(count)
+def count_request(response: Response, asked: Request, noted: Any) -> None:
+    """Count a request, by what was noted of it in ``g``."""
+    rule = asked.url_rule
+    current_metrics().request_answered(
+        asked.method,
+        rule.rule if rule else UNROUTED,
+        response.status_code,
+        time.perf_counter() - noted.started,
+    )

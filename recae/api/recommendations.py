@@ -1,8 +1,8 @@
 """Top-N for a user and for any history, one at a time or many, and the order of a list."""
 
 import logging
+import secrets
 import time
-import uuid
 from typing import Any
 
 from flask import Blueprint, g
@@ -43,7 +43,6 @@ def recommend_for_user(user_id: str, query: TopNQuery) -> dict[str, Any]:
     found = recommender.recommend(
         asked.history,
         wanted_n(query),
-        user_id=asked.user_id,
         offset=query.offset,
         exclude_seen=query.exclude_seen,
         categories=query.category,
@@ -114,7 +113,7 @@ def rank(json: RankRequest) -> dict[str, Any]:
     check_length(json.candidates, "candidates")
     recommender = _recommender_for(json.user_id, json)
     asked = asked_of(recommender, json.user_id, json, strict=json.strict)
-    found = recommender.rank_candidates(asked.history, json.candidates, asked.user_id, explain=json.explain)
+    found = recommender.rank_candidates(asked.history, json.candidates, explain=json.explain)
     body = _recorded(_answer(recommender, found, json.user_id, asked), recommender, json.user_id, json)
     unknown = [item_id for item_id in json.candidates if item_id not in recommender.items]
     return body | {"unknown_items": list(dict.fromkeys([*asked.unknown, *unknown]))}
@@ -174,7 +173,6 @@ def _understood(
     query = Query(
         history=found.history,
         n=n,
-        user_id=found.user_id,
         offset=asked.offset,
         exclude_seen=asked.exclude_seen,
         include_items=asked.filter.include_items,
@@ -215,7 +213,7 @@ def _answer(
     """
     count_recommendation(found.strategy, took_ms() / 1000 if seconds is None else seconds)
     return {
-        "recommendation_id": f"r_{uuid.uuid4().hex}",
+        "recommendation_id": f"r_{secrets.token_hex(16)}",
         "model_version": recommender.version,
         "user_id": user_id,
         "strategy": found.strategy,

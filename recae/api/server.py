@@ -63,6 +63,7 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
         "on_exit": close_counts,
         "child_exit": _forget_worker,
         "logconfig_dict": configuration(settings.log_format),
+        "logger_class": _logger_class(),
         "preload_app": False,  # torch may hang in a process forked after it was used
         "post_fork": _limit_worker,
         "post_worker_init": _announce,
@@ -76,6 +77,13 @@ def _worker_class(settings: Settings) -> type["RequestWorker"]:
     from recae.api.worker import RequestWorker
 
     return type("RecaeWorker", (RequestWorker,), {"request_timeout_s": settings.request_timeout_s})
+
+
+def _logger_class() -> type:
+    from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+
+    # Ours says more than its access log, which would gather each line before it finds that nobody wants it.
+    return type("RecaeLogger", (Logger,), {"access": lambda *_: None})
 
 
 def serve(settings: Settings) -> None:

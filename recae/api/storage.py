@@ -23,6 +23,11 @@ class Storage:
         self._failed: tuple[EventLogError, float] | None = None
 
     @property
+    def is_local(self) -> bool:
+        """Whether the database is a file here, whose readers wait for nobody."""
+        return self._settings.events_url.startswith("sqlite:")
+
+    @property
     def log(self) -> EventLog:
         """The event log.
 

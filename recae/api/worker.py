@@ -18,6 +18,7 @@ from typing import Any, Final
 from gunicorn import http, util  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
+from recae.api.at_once import Outgoing, is_whole_and_short
 from recae.api.context import EXTENSION
 from recae.api.errors import MAX_SHOWN
 
@@ -30,6 +31,11 @@ STATUSES: Final = {
 LOAD_PATIENCE_S: Final = 20.0
 """How long a new process lets connections wait for its model; other processes take them meanwhile, if there are any."""
 
+
+ACCEPT_PAUSE_S: Final = 0.0002
+LONGEST_ACCEPT_PAUSE_S: Final = 0.005
+"""After each connection a process takes no other for so long, for each that it has. So the next one is taken by whoever has
+the fewest: else the first to wake up takes all of a client's connections, and the other cores have nothing to do."""
 
 YOUNG_OBJECTS: Final = 50_000
 """Made since the last collection before the next one; a request makes about two thousand."""
@@ -72,10 +78,12 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadlines: dict[Any, float] = {}  # by connection: monotonic time
+        self._accepts_again = 0.0  # monotonic time
 
     def load_wsgi(self) -> None:
         """Load the application, and stand between it and the bodies it reads."""
         super().load_wsgi()
+        self._state = self.wsgi.extensions[EXTENSION]
         answer = self.wsgi.wsgi_app
 
         def with_safe_body(environ: dict[str, Any], start_response: Any) -> Any:
@@ -91,9 +99,8 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         and whenever a process that died is replaced. Where loading takes very long it begins all the same, so that the
         probes get an answer.
         """
-        served = self.wsgi.extensions[EXTENSION].served
         deadline = time.monotonic() + LOAD_PATIENCE_S
-        while self.alive and not served.looked.wait(0.5) and time.monotonic() < deadline:
+        while self.alive and not self._state.served.looked.wait(0.5) and time.monotonic() < deadline:
             self.notify()
         _spare_the_collector()
         super().run()
@@ -109,9 +116,75 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             return
         self.nr_conns += 1
         conn = TConn(self.cfg, sock, address, listener.getsockname())
-        conn.timeout = time.monotonic() + self.request_timeout_s
+        now = time.monotonic()
+        conn.timeout = now + self.request_timeout_s
+        if self.cfg.workers > 1:
+            self._accepts_again = now + min(ACCEPT_PAUSE_S * self.nr_conns, LONGEST_ACCEPT_PAUSE_S)
+            self.set_accept_enabled(False)
         self.pending_conns.append(conn)
         self.poller.register(sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Begin or cease to take connections; not before the pause after the last one is over."""
+        if not enabled or time.monotonic() >= self._accepts_again:
+            super().set_accept_enabled(enabled)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Wait for what comes next, at most until connections may be taken again."""
+        if self.alive and not self._accepting:
+            timeout = min(timeout, max(self._accepts_again - time.monotonic(), 0.0))
+        super().wait_for_and_dispatch_events(timeout)
+
+    def on_client_socket_readable(self, conn: Any, client: Any) -> None:
+        """Answer the next request of a connection at once, or give it to a thread."""
+        if not self._may_answer_at_once(conn):
+            super().on_client_socket_readable(conn, client)
+            return
+        sock = conn.sock
+        conn.sock = outgoing = Outgoing(sock)
+        try:
+            goes_on = super().handle(conn)
+        finally:
+            conn.sock = sock
+        try:
+            rest = outgoing.send()
+        except OSError:
+            rest, goes_on = b"", False
+        if goes_on and not rest:
+            self.keepalived_conns.remove(conn)  # the one that waits longest stands first
+            self.keepalived_conns.append(conn)
+            conn.set_timeout()
+            return
+        self.poller.unregister(client)
+        self.keepalived_conns.remove(conn)
+        self._finish_in_thread(conn, rest, goes_on)
+
+    def _may_answer_at_once(self, conn: Any) -> bool:
+        return (
+            self.alive
+            and conn.parser is not None
+            and not conn.is_http2
+            and not self.cfg.is_ssl
+            and self._state.is_quick
+            and is_whole_and_short(conn.sock)
+        )
+
+    def _finish_in_thread(self, conn: Any, rest: bytes, goes_on: bool) -> None:
+        """Let a thread wait for a client that does not take its answer, as long as any request may take."""
+
+        def send() -> bool:
+            self._deadlines[conn] = time.monotonic() + self.request_timeout_s
+            try:
+                conn.sock.setblocking(True)
+                conn.sock.sendall(rest)
+            except OSError:
+                return False
+            finally:
+                self._deadlines.pop(conn, None)
+            return goes_on
+
+        sending = self.tpool.submit(send)
+        sending.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
     def _cap_keepalive(self, deadline: float) -> None:
         super()._cap_keepalive(deadline)  # on the way to a stop

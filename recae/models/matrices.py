@@ -85,17 +85,13 @@ def sparse_times_dense(matrix: csr_array, weights: NDArray[np.float32]) -> Score
     Returns:
         Fresh array, shape (n_rows, n_columns).
     """
-
-    def tensor(array: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(np.require(array, requirements="W"))  # torch warns of read-only buffers
-
     offsets = matrix.indptr[:-1].astype(matrix.indices.dtype)
     summed = torch.nn.functional.embedding_bag(
-        tensor(matrix.indices),
-        tensor(weights),
-        tensor(offsets),
+        _tensor(matrix.indices),
+        _tensor(weights),
+        _tensor(offsets),
         mode="sum",
-        per_sample_weights=tensor(matrix.data),
+        per_sample_weights=_tensor(matrix.data),
     )
     return summed.numpy()
 
@@ -114,14 +110,19 @@ def weighted_sum(
         Fresh array, shape (n_columns,).
     """
     summed = torch.embedding_bag(
-        torch.from_numpy(np.require(weights, requirements="W")),  # torch warns of read-only buffers
-        torch.from_numpy(np.require(rows, requirements="W")),
+        _tensor(weights),
+        _tensor(rows),
         FIRST_ROW,
         mode=0,  # sum
-        per_sample_weights=torch.from_numpy(np.require(factors, requirements="W")),
+        per_sample_weights=_tensor(factors),
     )[0]
     found: NDArray[np.float32] = summed.numpy()[0]
     return found
+
+
+def _tensor(array: NDArray[Any]) -> torch.Tensor:
+    """The array as a tensor; a copy of one that is read-only, of which torch would warn."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def cosine(vectors: NDArray[np.float32], wanted: Positions) -> Scores:

@@ -10,7 +10,7 @@ from typing import ClassVar, TypeVar
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from recae.data.eventlog.events import Recent, Row, user_key
+from recae.data.eventlog.events import Recent, Row, Stamp, user_key
 from recae.data.eventlog.migrations import migrate
 from recae.errors import EventLogError
 
@@ -25,6 +25,12 @@ RECENT = text(
     "ORDER BY timestamp DESC, sequence DESC LIMIT :n"
 )
 DELETED = text("SELECT 1 FROM deleted_users WHERE user_key = :user_key")
+STAMP = text(
+    "SELECT count(*), coalesce(sum(sequence), 0), "
+    "EXISTS (SELECT 1 FROM deleted_users WHERE user_key = :user_key) FROM "
+    "(SELECT sequence FROM events WHERE user_id = :user_id ORDER BY timestamp DESC, sequence DESC LIMIT :n) AS newest"
+)
+"""Read from the index of users alone."""
 
 
 class Database(ABC):
@@ -83,6 +89,13 @@ class Database(ABC):
         return Recent(
             [(item, value, kind, time_) for item, value, kind, time_ in events], deleted is not None
         )
+
+    def stamp(self, user_id: str, n: int) -> Stamp:
+        """See :class:`Stamp`; of the newest ``n`` live events of a user."""
+        known = {"user_id": user_id, "user_key": user_key(user_id), "n": n}
+        with self.read() as connection:
+            n_events, total, is_deleted = connection.execute(STAMP, known).one()
+        return Stamp(int(n_events), int(total), bool(is_deleted))
 
     @abstractmethod
     def watermark(self) -> int:

@@ -84,6 +84,18 @@ class Recent(NamedTuple):
     """Whether the user's events were deleted once: nothing that was learned before may be used for them."""
 
 
+class Stamp(NamedTuple):
+    """Tells whether what ``EventLog.recent`` gives has changed: it has not while the stamp is the same.
+
+    Numbers of events only grow and are never given twice, and events go by their age or by their user, all of them; so
+    another set of newest events has another count or another sum.
+    """
+
+    n_events: int
+    sum_of_sequences: int
+    is_deleted: bool
+
+
 class Appended(NamedTuple):
     """What became of the events offered."""
 

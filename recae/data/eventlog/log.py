@@ -14,7 +14,7 @@ from recae.data.acceptance import Acceptance
 from recae.data.eventlog import compaction, partitions, schema, streaming
 from recae.data.eventlog.bulk import rows_of
 from recae.data.eventlog.database import Database
-from recae.data.eventlog.events import Appended, Event, Recent, StoredEvent, accept
+from recae.data.eventlog.events import Appended, Event, Recent, Stamp, StoredEvent, accept
 from recae.data.eventlog.groups import GroupCommit
 from recae.errors import ConfigError, DataError
 
@@ -171,6 +171,14 @@ class EventLog:
             EventLogError: if the database fails.
         """
         return self.database.recent(user_id, n)
+
+    def stamp(self, user_id: str, n: int) -> Stamp:
+        """What is the same for as long as ``recent`` gives the same, for a fraction of its time.
+
+        Raises:
+            EventLogError: if the database fails.
+        """
+        return self.database.stamp(user_id, n)
 
     def watermark(self) -> int:
         """A number up to which the log is complete: no event can appear at or below it later."""

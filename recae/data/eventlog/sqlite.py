@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from recae.data.eventlog.database import Database
-from recae.data.eventlog.events import Recent, Row, user_key
+from recae.data.eventlog.events import Recent, Row, Stamp, user_key
 from recae.durable import sync
 
 BUSY_S = 30
@@ -42,6 +42,8 @@ INSERT_MANY = INSERT + ", ".join(
 RECENT = """SELECT item_id, value, event_type, timestamp FROM events WHERE user_id = ?
 ORDER BY timestamp DESC, sequence DESC LIMIT ?"""
 DELETED = "SELECT 1 FROM deleted_users WHERE user_key = ?"
+STAMP = """SELECT count(*), coalesce(sum(sequence), 0), EXISTS (SELECT 1 FROM deleted_users WHERE user_key = ?)
+FROM (SELECT sequence FROM events WHERE user_id = ? ORDER BY timestamp DESC, sequence DESC LIMIT ?)"""
 
 
 class SqliteDatabase(Database):
@@ -93,6 +95,14 @@ class SqliteDatabase(Database):
         except sqlite3.Error as error:
             raise self._explained(SQLAlchemyError(str(error))) from error
         return Recent(events, deleted is not None)
+
+    def stamp(self, user_id: str, n: int) -> Stamp:
+        """As the base class does it, in the way of `recent`."""
+        try:
+            row = self._reader().execute(STAMP, (user_key(user_id), user_id, n)).fetchone()
+        except sqlite3.Error as error:
+            raise self._explained(SQLAlchemyError(str(error))) from error
+        return Stamp(row[0], row[1], row[2] == 1)
 
     def close(self) -> None:
         """Give up the connections."""

@@ -1,0 +1,62 @@
+"""Which requests a process answers in the loop that waits for all connections, and how no client can hold that loop.
+
+To wake a thread for a request, and the loop again for its end, costs as much as a short answer itself. So a request that
+is here whole, and whose answer is short work, is answered at once. Nothing there may wait for a client: it is looked at
+before it is read, and what a client does not take of the answer at once is left to a thread.
+"""
+
+import re
+import socket
+from typing import Any, Final
+
+LARGEST: Final = 8_192
+"""Bytes of a request that may be answered at once; also what gunicorn reads in one go."""
+
+SHORT_WORK: Final = re.compile(
+    rb"GET /v1/users/[^? ]+/recommendations(?:\?(?![^ ]*(?:explain|diversity|model)=)[^ ]*)? HTTP/1\.1\r\n"
+)
+"""Suggestions of the model in service, with nothing asked for that takes longer."""
+
+
+def is_whole_and_short(sock: socket.socket) -> bool:
+    """Whether a request for short work waits in a socket, from its first byte to its last and nothing behind it."""
+    try:
+        waiting = sock.recv(LARGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:
+        return False
+    return (
+        SHORT_WORK.match(waiting) is not None
+        and waiting.find(b"\r\n\r\n") == len(waiting) - 4
+        and b"\r\ncontent-length:" not in waiting.lower()
+        and b"\r\ntransfer-encoding:" not in waiting.lower()
+    )
+
+
+class Outgoing:
+    """A socket that never waits: it gathers an answer, head and body, for one ``send``."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._parts: list[bytes] = []
+
+    def setblocking(self, _blocking: bool) -> None:
+        """Stay as it is."""
+
+    def sendall(self, data: bytes) -> None:
+        """Put more of the answer behind what there is."""
+        self._parts.append(data)
+
+    def send(self) -> bytes:
+        """Send what can be sent now, and return the rest.
+
+        Raises:
+            OSError: if the client is gone.
+        """
+        gathered = b"".join(self._parts)
+        try:
+            return gathered[self._sock.send(gathered) :] if gathered else gathered
+        except BlockingIOError:
+            return gathered
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
