@@ -2,10 +2,28 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from contextvars import ContextVar
+from typing import Final, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Parking(Protocol):
+    """Where callers wait that must not hold their thread: the tasks of an event loop."""
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Have a thread do work that tasks wait for."""
+
+    def sleep(self) -> None:
+        """Let the others go on, until somebody wakes this task."""
+
+    def waker(self) -> Callable[[], None]:
+        """What wakes the current task, once, from any thread."""
+
+
+PARKING: Final[ContextVar[Parking | None]] = ContextVar("parking", default=None)
+"""Where the current caller waits; None for a thread that may wait itself."""
 
 
 class _Seat(Generic[T, R]):
@@ -13,11 +31,18 @@ class _Seat(Generic[T, R]):
         self.given = given
         self.result: R
         self.error: BaseException | None = None
+        self.wake: Callable[[], None] | None = None
         self.done = False
+
+    def settle(self) -> None:
+        """Let its caller go on."""
+        self.done = True
+        if self.wake is not None:
+            self.wake()
 
 
 class Grouped(Generic[T, R]):
-    """Calls from any number of threads. Whoever finds nobody at work does it for all who wait.
+    """Calls from any number of threads and tasks. Whoever finds nobody at work does it for all who wait; tasks have it done.
 
     Args:
         work: what is to be done with some at once; a result for each, in their order.
@@ -34,18 +59,44 @@ class Grouped(Generic[T, R]):
         self._waiting: list[_Seat[T, R]] = []
         self._queue = threading.Lock()
         self._worker = threading.Lock()
+        self._serves_tasks = False  # a thread is at it; behind _queue
 
     def __call__(self, given: T) -> R:
         """The result for one; what the work raises is raised for all of its group."""
-        own = _Seat[T, R](given)
-        with self._queue:
-            self._waiting.append(own)
-        with self._worker:  # the one before may have done ours as well
-            while not own.done:
-                self._do(self._next_group())
+        own, parking = _Seat[T, R](given), PARKING.get()
+        if parking is None:
+            with self._queue:
+                self._waiting.append(own)
+            with self._worker:  # the one before may have done ours as well
+                while not own.done:
+                    self._do(self._next_group())
+        else:
+            self._wait_parked(own, parking)
         if own.error is not None:
             raise own.error
         return own.result
+
+    def _wait_parked(self, own: _Seat[T, R], parking: Parking) -> None:
+        own.wake = parking.waker()
+        with self._queue:
+            self._waiting.append(own)
+            is_first, self._serves_tasks = not self._serves_tasks, True
+        if is_first:
+            parking.start(self._serve_tasks)
+        while not own.done:
+            parking.sleep()
+
+    def _serve_tasks(self) -> None:
+        """Group after group, until nobody waits."""
+        try:
+            while self._waiting:
+                with self._worker:
+                    self._do(self._next_group())
+        finally:
+            with self._queue:
+                goes_on = self._serves_tasks = bool(self._waiting)
+        if goes_on:  # one came between the last look and now, and has found a thread at work
+            self._serve_tasks()
 
     def _next_group(self) -> list[_Seat[T, R]]:
         with self._queue:
@@ -66,4 +117,4 @@ class Grouped(Generic[T, R]):
                 raise
         finally:
             for seat in group:
-                seat.done = True
+                seat.settle()

@@ -17,7 +17,7 @@ from recae.diversity import POOL, Diversity
 from recae.explanations import Explanation, explanations_of
 from recae.grouping import Grouped
 from recae.histories import MAX_WEIGHT, Histories, Row, Strategy, as_sent
-from recae.models.ranking import NEVER, SCORE_BYTES, Positions, Scores, best_of
+from recae.models.ranking import NEVER, SCORE_BYTES, Positions, Scores, Sought, best_of
 from recae.ranker import Ranker
 
 Told: TypeAlias = Mapping[str, float | None] | Iterable[str]
@@ -73,6 +73,21 @@ class Prepared(NamedTuple):
     row: Row
     allowed: Mask
     n_candidates: int
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the model has anything to say."""
+        return self.row.strategy != "fallback" and self.n_candidates > 0
+
+    @property
+    def n_ranked(self) -> int:
+        """How many places are to be known, as far as there are candidates."""
+        return min(self.query.n_ranked, self.n_candidates)
+
+    @property
+    def sought(self) -> Sought:
+        """What the model is asked for."""
+        return Sought(self.row.columns, self.row.values, self.n_ranked, self.allowed)
 
 
 class Recommender(Ranker):
@@ -141,15 +156,14 @@ class Recommender(Ranker):
     def answer(self, prepared: Sequence[Prepared]) -> list[Recommendations]:
         """Answer many requests, as :meth:`recommend` answers one, with one pass through the model for many of them."""
         if len(prepared) == 1:
-            return [self._finished(prepared[0], self._scores(prepared[0]))]
+            return [self._finished(prepared[0], self._ranked(prepared[0]))]
         answers: list[Recommendations] = []
         step = max(1, SCORE_BYTES // (4 * len(self.items)))
         for start in range(0, len(prepared), step):
             block = prepared[start : start + step]
-            scored = [one for one in block if one.row.strategy != "fallback"]
-            scores = iter(self.model.score_rows([(one.row.columns, one.row.values) for one in scored]))
+            ranked = iter(self.model.best_rows([one.sought for one in block if one.is_scored]))
             answers += [
-                self._finished(one, None if one.row.strategy == "fallback" else next(scores)) for one in block
+                self._finished(one, next(ranked) if one.is_scored else self._unscored(one)) for one in block
             ]
         return answers
 
@@ -189,22 +203,26 @@ class Recommender(Ranker):
                 allowed[self.items.known(query.seen)[0]] = False
         return Prepared(query, row, allowed, int(np.count_nonzero(allowed)))
 
-    def _scores(self, one: Prepared) -> Scores | None:
-        """Shape (n_items,); None for the fallback. Requests of several threads may share a pass through the model."""
-        if one.row.strategy == "fallback":
-            return None
+    def _ranked(self, one: Prepared) -> tuple[Positions, Scores]:
+        """Columns and scores of the best candidates. Requests of several threads may share a pass through the model."""
+        if not one.is_scored:
+            return self._unscored(one)
         if self.model.reads_all_weights:
-            return self._scoring((one.row.columns, one.row.values))
-        return self.model.score_row(one.row.columns, one.row.values)
+            return self._passing(one.sought)
+        scores = self.model.score_row(one.row.columns, one.row.values)
+        return self._best(scores, one.n_ranked, one.allowed, one.n_candidates)
+
+    def _unscored(self, one: Prepared) -> tuple[Positions, Scores]:
+        """The most popular candidates."""
+        return self._best(None, one.n_ranked, one.allowed, one.n_candidates)
 
     @cached_property
-    def _scoring(self) -> Grouped[tuple[Positions, Scores], Scores]:
-        return Grouped(lambda rows: list(self.model.score_rows(rows)), MOST_TOGETHER)
+    def _passing(self) -> Grouped[Sought, tuple[Positions, Scores]]:
+        return Grouped(self.model.best_rows, MOST_TOGETHER)
 
-    def _finished(self, one: Prepared, scores: Scores | None) -> Recommendations:
-        """The answer from the scores of one history, shape (n_items,), which are overwritten; None for the fallback."""
-        query, row = one.query, one.row
-        ids, best = self._best(scores, query.n_ranked, one.allowed, one.n_candidates)
+    def _finished(self, one: Prepared, ranked: tuple[Positions, Scores]) -> Recommendations:
+        """The answer from the ranking of the candidates."""
+        query, row, (ids, best) = one.query, one.row, ranked
         end = query.offset + query.n
         if query.reorders:
             order = self._diversity.order(ids, best, end, query.diversity)

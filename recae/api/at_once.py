@@ -1,8 +1,8 @@
 """Which requests a process answers in the loop that waits for all connections, and how no client can hold that loop.
 
-To wake a thread for a request, and the loop again for its end, costs as much as a short answer itself. So a request that
-is here whole, and whose answer is short work, is answered at once. Nothing there may wait for a client: it is looked at
-before it is read, and what a client does not take of the answer at once is left to a thread.
+A request that is here whole, and whose answer is short work, is answered at once; see :mod:`recae.api.loop`. Nothing there
+may wait for a client: a request is looked at before it is read, and what a client does not take of the answer at once is
+left to a thread.
 """
 
 import re
@@ -13,9 +13,12 @@ LARGEST: Final = 8_192
 """Bytes of a request that may be answered at once; also what gunicorn reads in one go."""
 
 SHORT_WORK: Final = re.compile(
-    rb"GET /v1/users/[^? ]+/recommendations(?:\?(?![^ ]*(?:explain|diversity|model)=)[^ ]*)? HTTP/1\.1\r\n"
+    rb"(?:GET /v1/users/[^? ]+/recommendations(?:\?(?![^ ]*(?:explain|diversity|model)=)[^ ]*)?|POST /v1/events) HTTP/1\.1\r\n"
 )
-"""Suggestions of the model in service, with nothing asked for that takes longer."""
+"""Suggestions of the model in service, with nothing asked for that takes longer; and a few events."""
+
+LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]{1,4}) *\r\n", re.IGNORECASE)
+NO_PLAIN_BODY: Final = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade) *:", re.IGNORECASE)
 
 
 def is_whole_and_short(sock: socket.socket) -> bool:
@@ -24,12 +27,14 @@ def is_whole_and_short(sock: socket.socket) -> bool:
         waiting = sock.recv(LARGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except OSError:
         return False
-    return (
-        SHORT_WORK.match(waiting) is not None
-        and waiting.find(b"\r\n\r\n") == len(waiting) - 4
-        and b"\r\ncontent-length:" not in waiting.lower()
-        and b"\r\ntransfer-encoding:" not in waiting.lower()
-    )
+    if SHORT_WORK.match(waiting) is None:
+        return False
+    end = waiting.find(b"\r\n\r\n") + 4
+    head = waiting[:end]
+    if end < 4 or NO_PLAIN_BODY.search(head):
+        return False
+    length = LENGTH.search(head[:-2])
+    return len(waiting) == end + (int(length[1]) if length else 0)
 
 
 class Outgoing:

@@ -47,8 +47,8 @@ class ApiState:
 
     @property
     def is_quick(self) -> bool:
-        """Whether a recommendation takes so little that other requests may wait for it: no pass, no network."""
-        return self.served.is_quick and self.storage.is_local
+        """Whether what the loop answers itself holds up nobody: there is a model, and its users' events are on this disk."""
+        return self.served.version != "none" and self.storage.is_local
 
 
 def state() -> ApiState:

@@ -80,11 +80,6 @@ class ServedModel:
         """Version in service, or "none"."""
         return self._recommender.version if self._recommender else "none"
 
-    @property
-    def is_quick(self) -> bool:
-        """Whether the model in service answers so fast that no other request minds waiting for it."""
-        return self._recommender is not None and not self._recommender.model.reads_all_weights
-
     def recommender(self, model: str = CURRENT) -> Recommender:
         """The recommender in service, or the one of another model.
 

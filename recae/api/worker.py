@@ -10,8 +10,10 @@ import gc
 import json
 import selectors
 import socket
+import sys
 import time
 import uuid
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-
 from recae.api.at_once import Outgoing, is_whole_and_short
 from recae.api.context import EXTENSION
 from recae.api.errors import MAX_SHOWN
+from recae.api.loop import Loop
 
 STATUSES: Final = {
     http.errors.LimitRequestLine: "414 URI Too Long",
@@ -36,6 +39,9 @@ ACCEPT_PAUSE_S: Final = 0.0002
 LONGEST_ACCEPT_PAUSE_S: Final = 0.005
 """After each connection a process takes no other for so long, for each that it has. So the next one is taken by whoever has
 the fewest: else the first to wake up takes all of a client's connections, and the other cores have nothing to do."""
+
+SWITCH_S: Final = 0.0005
+"""How long a thread may keep the others waiting for the interpreter: at Python's 5 ms, ten requests long."""
 
 YOUNG_OBJECTS: Final = 50_000
 """Made since the last collection before the next one; a request makes about two thousand."""
@@ -79,6 +85,8 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         super().__init__(*args, **kwargs)
         self._deadlines: dict[Any, float] = {}  # by connection: monotonic time
         self._accepts_again = 0.0  # monotonic time
+        self._loop = Loop(self.method_queue.defer)
+        self._parked: set[Any] = set()  # connections whose requests wait for work
 
     def load_wsgi(self) -> None:
         """Load the application, and stand between it and the bodies it reads."""
@@ -103,6 +111,7 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         while self.alive and not self._state.served.looked.wait(0.5) and time.monotonic() < deadline:
             self.notify()
         _spare_the_collector()
+        sys.setswitchinterval(SWITCH_S)
         super().run()
 
     def accept(self, listener: Any) -> None:
@@ -134,12 +143,21 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         if self.alive and not self._accepting:
             timeout = min(timeout, max(self._accepts_again - time.monotonic(), 0.0))
         super().wait_for_and_dispatch_events(timeout)
+        self._loop.begin_works()
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
         """Answer the next request of a connection at once, or give it to a thread."""
         if not self._may_answer_at_once(conn):
             super().on_client_socket_readable(conn, client)
-            return
+        elif not self._loop.run(
+            self._answer, conn
+        ):  # it waits for work, and nobody is to read from it meanwhile
+            self._leave_poller(conn)
+            self._parked.add(conn)
+            self._deadlines[conn] = time.monotonic() + self.request_timeout_s
+
+    def _answer(self, conn: Any) -> None:
+        """Answer one request of a connection, as a task of the loop."""
         sock = conn.sock
         conn.sock = outgoing = Outgoing(sock)
         try:
@@ -150,14 +168,27 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             rest = outgoing.send()
         except OSError:
             rest, goes_on = b"", False
-        if goes_on and not rest:
+        waited = conn in self._parked
+        if goes_on and not rest and not waited:
             self.keepalived_conns.remove(conn)  # the one that waits longest stands first
             self.keepalived_conns.append(conn)
             conn.set_timeout()
             return
-        self.poller.unregister(client)
+        if waited:
+            self._parked.discard(conn)
+            self._deadlines.pop(conn, None)
+        else:
+            self._leave_poller(conn)
+        if rest:
+            self._finish_in_thread(conn, rest, goes_on)
+        else:
+            done: Future[bool] = Future()
+            done.set_result(goes_on)
+            self.finish_request(conn, done)
+
+    def _leave_poller(self, conn: Any) -> None:
+        self.poller.unregister(conn.sock)
         self.keepalived_conns.remove(conn)
-        self._finish_in_thread(conn, rest, goes_on)
 
     def _may_answer_at_once(self, conn: Any) -> bool:
         return (

@@ -22,9 +22,10 @@ from recae.models.matrices import (
     canonical,
     check_range,
     selection,
+    stacked,
     training_matrix,
 )
-from recae.models.ranking import Positions, Scores, rank
+from recae.models.ranking import NEVER, Positions, Scores, Sought, best_of, rank
 from recae.models.search_spaces import SearchSpace
 from recae.models.storage import Source, arrays_of, read_state, write_state
 from recae.models.trainer import fingerprint
@@ -243,15 +244,20 @@ class Model(Attribution):
         scores: Scores = self._score(csr_array((values, columns, bounds), shape=(1, self.n_items_)))[0]
         return scores
 
-    def score_rows(self, rows: Sequence[tuple[Positions, Scores]]) -> Scores:
-        """As :meth:`score_row` for several histories at once, shape (n_rows, n_items_)."""
-        if not rows:
-            return np.empty((0, self.n_items_), dtype=np.float32)
-        bounds = np.zeros(len(rows) + 1, dtype=np.int32)
-        np.cumsum([len(columns) for columns, _ in rows], out=bounds[1:])
-        columns = np.concatenate([columns for columns, _ in rows])
-        values = np.concatenate([values for _, values in rows])
-        return self._score(csr_array((values, columns, bounds), shape=(len(rows), self.n_items_)))
+    def best_rows(self, sought: Sequence[Sought]) -> list[tuple[Positions, Scores]]:
+        """The best items for each of several histories, as :func:`~recae.models.ranking.best_of` gives them.
+
+        Args:
+            sought: the histories, as :meth:`score_row` takes them, and what is wanted of each.
+
+        Returns:
+            Columns and scores, each (n,), for each history.
+        """
+        if not sought:
+            return []
+        scores = self._score(stacked(sought, self.n_items_))
+        scores[~np.array([one.allowed for one in sought]).reshape(scores.shape)] = NEVER
+        return [best_of(row, one.n) for row, one in zip(scores, sought, strict=True)]
 
     @abstractmethod
     def _score(self, histories: csr_array) -> Scores:

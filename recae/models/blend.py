@@ -104,6 +104,11 @@ class Blend(Model):
         return all(member.supports_fold_in for member in self._models())
 
     @property
+    def reads_all_weights(self) -> bool:  # type: ignore[override]  # as above
+        """Whether a member's scoring does."""
+        return any(member.reads_all_weights for member in self._models())
+
+    @property
     def has_additive_contributions(self) -> bool:  # type: ignore[override]  # as above
         """Whether every member's are."""
         return all(member.has_additive_contributions for member in self._models())

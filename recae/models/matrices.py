@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array, csr_array, csr_matrix
 
 from recae.errors import DataError
-from recae.models.ranking import Positions, Scores
+from recae.models.ranking import Positions, Scores, Sought
 
 FIRST_ROW: Final = torch.zeros(1, dtype=torch.int32)
 
@@ -73,6 +74,15 @@ def canonical(matrix: Any, *, keep_zeros: bool) -> csr_array:
         if has_zeros:
             result.eliminate_zeros()
     return result
+
+
+def stacked(sought: Sequence[Sought], n_items: int) -> csr_array:
+    """The histories as rows of one matrix, shape (n_sought, n_items); at least one."""
+    bounds = np.zeros(len(sought) + 1, dtype=np.int32)
+    np.cumsum([len(one.columns) for one in sought], out=bounds[1:])
+    columns = np.concatenate([one.columns for one in sought])
+    values = np.concatenate([one.values for one in sought])
+    return csr_array((values, columns, bounds), shape=(len(sought), n_items))
 
 
 def sparse_times_dense(matrix: csr_array, weights: NDArray[np.float32]) -> Scores:

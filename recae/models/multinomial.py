@@ -1,5 +1,6 @@
 """Mult-DAE and Mult-VAE: autoencoders with a multinomial likelihood over the items."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -12,9 +13,11 @@ from torch import Tensor, nn
 from recae.errors import DataError
 from recae.models.base import Fit
 from recae.models.losses import gaussian_kl
+from recae.models.matrices import stacked
 from recae.models.multinomial_output import multinomial_output_nll
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear, dense_linear
-from recae.models.ranking import Positions, Scores
+from recae.models.ranking import Positions, Scores, Sought, best_of
+from recae.models.screening import Screen, can_screen
 from recae.models.search_spaces import SearchSpace, span
 
 
@@ -54,6 +57,35 @@ class MultinomialModel(NeuralModel):
         hidden = self.network_.before_output(torch.as_tensor(self.encode(histories), device=device))
         rows = torch.from_numpy(items.astype(np.int64)).to(device)
         return nn.functional.linear(hidden, output.weight[rows], output.bias[rows]).cpu().numpy()
+
+    @torch.no_grad()
+    def best_rows(self, sought: Sequence[Sought]) -> list[tuple[Positions, Scores]]:
+        """As the base class does it, through a :class:`~recae.models.screening.Screen` where that is faster."""
+        screen = self._screen
+        if screen is None or not sought:
+            return super().best_rows(sought)
+        codes = self.encode(stacked(sought, self.n_items_))
+        hidden = self.network_.before_output(torch.as_tensor(codes))
+        left = screen.candidates(hidden, [one.n for one in sought], [one.allowed for one in sought])
+        return [self._best_of(hidden[[row]], columns, sought[row].n) for row, columns in enumerate(left)]
+
+    def _best_of(self, hidden: Tensor, columns: Positions, n: int) -> tuple[Positions, Scores]:
+        """The exact best of some columns, for one row of hidden units."""
+        output, places = self.network_.output, torch.from_numpy(columns.astype(np.int64))
+        scores = nn.functional.linear(hidden, output.weight[places], output.bias[places]).numpy()[0]
+        chosen, best = best_of(scores, n)
+        return columns[chosen], best
+
+    @property
+    def _screen(self) -> Screen | None:
+        """Of the output layer as it is now; made at first use, and None where it would gain nothing."""
+        weight = self.network_.output.weight
+        kept: tuple[Tensor, Screen | None] | None = vars(self).get("_kept_screen")
+        if kept is None or kept[0] is not weight:
+            usable = can_screen(len(weight), weight.device)
+            kept = weight, Screen(weight.detach(), self.network_.output.bias.detach()) if usable else None
+            vars(self)["_kept_screen"] = kept
+        return kept[1]
 
     def _item_vectors(self) -> Tensor:
         return self.network_.output.weight

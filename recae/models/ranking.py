@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,19 @@ GROUP: Final = 32
 
 FEW_ROWS: Final = 8
 """Below so many rows, the calls that grouping needs cost more than it saves."""
+
+
+class Sought(NamedTuple):
+    """The best n items for one history, of those allowed."""
+
+    columns: Positions
+    """Of the history: shape (n_history,), distinct, ascending."""
+    values: Scores
+    """Of the history: shape (n_history,), finite."""
+    n: int
+    """How many; at most as many as are allowed."""
+    allowed: Flags
+    """Shape (n_items,)."""
 
 
 def rank(
@@ -139,6 +152,14 @@ def best_of(scores: Scores, n: int) -> tuple[Positions, Scores]:
     """
     if not n:
         return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
+    # n, and more where other columns have the lowest score too
+    reached = np.flatnonzero(scores >= nth_highest(scores, n))
+    chosen = reached[np.argsort(-scores[reached], kind="stable")[:n]]
+    return chosen.astype(np.int32), scores[chosen]
+
+
+def nth_highest(scores: Scores, n: int) -> np.float32:
+    """The lowest of the ``n`` highest scores of one row; n from 1 to n_items."""
     n_groups = len(scores) // GROUP
     looked_at = scores
     if (
@@ -146,10 +167,8 @@ def best_of(scores: Scores, n: int) -> tuple[Positions, Scores]:
     ):  # the n-th highest maximum is reached by n scores at least: one pass, few are left
         maxima = scores[: n_groups * GROUP].reshape(n_groups, GROUP).max(axis=1)
         looked_at = scores[scores >= np.partition(maxima, n_groups - n)[n_groups - n]]
-    cut = np.partition(looked_at, len(looked_at) - n)[len(looked_at) - n]
-    reached = np.flatnonzero(scores >= cut)  # n, and more where other columns have the lowest score too
-    chosen = reached[np.argsort(-scores[reached], kind="stable")[:n]]
-    return chosen.astype(np.int32), scores[chosen]
+    cut: np.float32 = np.partition(looked_at, len(looked_at) - n)[len(looked_at) - n]
+    return cut
 
 
 def _some_best(scores: torch.Tensor, n: int) -> tuple[NDArray[np.int64], Scores, Flags]:

@@ -4,8 +4,10 @@ Write-ahead logging with ``synchronous=FULL``: a commit returns when the operati
 Writers wait for each other from their BEGIN on, so numbers of events are given out and committed in one order.
 """
 
+import random
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -21,6 +23,8 @@ from recae.durable import sync
 
 BUSY_S = 30
 """How long a writer waits for the one before it, in seconds."""
+FIRST_LOOK_S, LONGEST_LOOK_S = 0.0002, 0.01
+"""Pauses between two looks whether it is a writer's turn."""
 CHECKPOINT_PAGES = 16_384
 """64 MB of log before it is moved into the file: an ingest changes the same index pages again and again."""
 CACHE_KIB = 65_536
@@ -209,5 +213,30 @@ def _configure(raw: Any, _record: Any) -> None:
 
 def _begin(connection: Connection) -> None:
     """A writer takes the lock at once: one that reads first could not wait for it later."""
-    writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if connection.get_execution_options().get(WRITES, False):
+        _begin_writing(connection)
+    else:
+        connection.exec_driver_sql("BEGIN")
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Wait for the lock, and look often: a commit takes half a millisecond.
+
+    SQLite itself looks again after 1, 2, 5, 10 ... 100 ms. Of two processes that write all the time, one would mostly
+    find the other at it, and an event would wait for half a second.
+    """
+    raw: Any = connection.connection.driver_connection
+    deadline, pause = time.monotonic() + BUSY_S, FIRST_LOOK_S
+    raw.execute("PRAGMA busy_timeout = 0")
+    try:
+        while time.monotonic() < deadline:
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:  # nearly always that it is locked
+                time.sleep(pause * random.uniform(0.5, 1.5))
+                pause = min(pause * 1.3, LONGEST_LOOK_S)
+            else:
+                return
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # whose errors are SQLAlchemy's
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {BUSY_S * 1000}")
