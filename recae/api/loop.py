@@ -5,6 +5,7 @@ race for it. Tasks change places only where they wait for each other's work: for
 which a thread does for all that wait for it.
 """
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -28,19 +29,26 @@ class Loop:
     def __init__(self, call_soon: Callable[[Callable[[], Any]], None]) -> None:
         self._call_soon = call_soon
         self._threads = ThreadPoolExecutor(WORKS, thread_name_prefix="recae-work")
-        self._works: list[Callable[[], None]] = []
+        self._works: list[tuple[Callable[[], None], Callable[[], bool] | None]] = []
+        self._thread = 0
+        self._woken: list[greenlet] = []
 
     def run(self, function: Callable[..., None], *arguments: Any) -> bool:
         """Run a function as a task, as far as it goes without waiting; returns whether it came to its end."""
+        self._thread = threading.get_ident()
         task = greenlet(partial(self._run, function))
         task.switch(*arguments)
         return bool(task.dead)
 
     def begin_works(self) -> None:
-        """Let threads begin; called when all that has come in was looked at, so that they do it for all of them."""
-        works, self._works = self._works, []
-        for work in works:
-            self._threads.submit(work)
+        """Begin the work that tasks wait for; called when all that has come in was looked at, so that it is for all of them."""
+        while self._works:
+            works, self._works = self._works, []
+            for work, attempt in works:
+                if attempt is None or not attempt():
+                    self._threads.submit(work)
+            while self._woken:
+                self._woken.pop(0).switch()
 
     def close(self) -> None:
         """Begin nothing any more."""
@@ -52,9 +60,9 @@ class Loop:
 
     # ------------------------------------------------------------ recae.grouping.Parking
 
-    def start(self, work: Callable[[], None]) -> None:
+    def start(self, work: Callable[[], None], attempt: Callable[[], bool] | None) -> None:
         """See `recae.grouping.Parking`."""
-        self._works.append(work)
+        self._works.append((work, attempt))
 
     def sleep(self) -> None:
         """See `recae.grouping.Parking`."""
@@ -62,4 +70,10 @@ class Loop:
 
     def waker(self) -> Callable[[], None]:
         """See `recae.grouping.Parking`."""
-        return partial(self._call_soon, getcurrent().switch)
+        return partial(self._wake, getcurrent())
+
+    def _wake(self, task: greenlet) -> None:
+        if threading.get_ident() == self._thread:
+            self._woken.append(task)
+        else:
+            self._call_soon(task.switch)

@@ -68,6 +68,14 @@ class Database(ABC):
                 time.sleep(FIRST_PAUSE_S * 2**attempt * random.random())
         raise AssertionError("the last try returns or raises")
 
+    def write_briefly(self, work: Callable[[Connection], T]) -> T | None:  # noqa: ARG002 - SQLite takes it
+        """As :meth:`write`, if it can be done within milliseconds; None, and nothing done, if not.
+
+        Raises:
+            EventLogError: if the database cannot be reached.
+        """
+        return None
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database from its first query to its end."""

@@ -8,18 +8,21 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
+from recae.data.eventlog.checkpoints import Checkpoints
 from recae.data.eventlog.database import Database
 from recae.data.eventlog.events import Recent, Row, Stamp, user_key
 from recae.durable import sync
+
+T = TypeVar("T")
 
 BUSY_S = 30
 """How long a writer waits for the one before it, in seconds."""
@@ -33,8 +36,12 @@ READER_CACHE_KIB = 16_384
 ROWS_A_STATEMENT = 64
 """Rows of one INSERT; one a row took half as long again."""
 USER_INDEX = "events_by_user"
-WRITES = "recae_writes"
-"""Execution option of a connection whose transaction writes."""
+PATIENCE = "recae_patience"
+"""Execution option of a connection whose transaction writes: how long it waits for the writers before it, in seconds."""
+BRIEF_S = 0.003
+"""How long a loop may wait for a writer; two of them that take turns need less."""
+SLOW_S, SLOW_FOR_S = 0.02, 5.0
+"""A commit that took so long holds a loop up; then threads commit, for so long."""
 
 NAMES = "sequence, event_key, user_id, item_id, event_type, value, timestamp, event_id, recommendation_id"
 INSERT = f"INSERT OR IGNORE INTO events ({NAMES}) VALUES "  # noqa: S608 - constants only
@@ -67,6 +74,8 @@ class SqliteDatabase(Database):
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         self._readers_lock = threading.Lock()
+        self._checkpoints = Checkpoints(str(file))
+        self._slow_until = 0.0  # monotonic time
         super().__init__(engine)
         if is_new:
             sync(file.parent)
@@ -110,6 +119,7 @@ class SqliteDatabase(Database):
 
     def close(self) -> None:
         """Give up the connections."""
+        self._checkpoints.close()
         with self._readers_lock:
             for reader in self._readers:
                 reader.close()
@@ -154,10 +164,28 @@ class SqliteDatabase(Database):
         super()._migrate(connection)
         _make_user_index(connection)  # a load that was killed has left none
 
+    def write_briefly(self, work: Callable[[Connection], T]) -> T | None:
+        """As the base class tells it: not where others write for longer, nor on a disk that takes its time."""
+        started = time.monotonic()
+        if started < self._slow_until:
+            return None
+        try:
+            with self._writing(BRIEF_S) as connection:
+                done = work(connection)
+        except SQLAlchemyError as error:
+            if self._is_conflict(error):
+                return None
+            raise self._explained(error) from error
+        ended = time.monotonic()
+        if ended - started > SLOW_S:
+            self._slow_until = ended + SLOW_FOR_S
+        self._checkpoints.commit_done()
+        return done
+
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _writing(self, patience_s: float = BUSY_S) -> Iterator[Connection]:
         with self.engine.connect() as connection:
-            writer = connection.execution_options(**{WRITES: True})
+            writer = connection.execution_options(**{PATIENCE: patience_s})
             with writer.begin():
                 yield writer
 
@@ -213,20 +241,23 @@ def _configure(raw: Any, _record: Any) -> None:
 
 def _begin(connection: Connection) -> None:
     """A writer takes the lock at once: one that reads first could not wait for it later."""
-    if connection.get_execution_options().get(WRITES, False):
-        _begin_writing(connection)
+    patience_s = connection.get_execution_options().get(PATIENCE)
+    if patience_s is not None:
+        _begin_writing(connection, patience_s)
     else:
         connection.exec_driver_sql("BEGIN")
 
 
-def _begin_writing(connection: Connection) -> None:
+def _begin_writing(connection: Connection, patience_s: float) -> None:
     """Wait for the lock, and look often: a commit takes half a millisecond.
 
     SQLite itself looks again after 1, 2, 5, 10 ... 100 ms. Of two processes that write all the time, one would mostly
     find the other at it, and an event would wait for half a second.
     """
     raw: Any = connection.connection.driver_connection
-    deadline, pause = time.monotonic() + BUSY_S, FIRST_LOOK_S
+    deadline, pause = time.monotonic() + patience_s, FIRST_LOOK_S
+    if patience_s == BRIEF_S:
+        raw.execute("PRAGMA wal_autocheckpoint = 0")  # a thread does it
     raw.execute("PRAGMA busy_timeout = 0")
     try:
         while time.monotonic() < deadline:
