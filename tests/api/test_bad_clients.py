@@ -6,7 +6,9 @@ Whatever they do: no 500, no HTML, no worker that is stuck, and others go on bei
 import contextlib
 import json
 import re
+import socket
 import sys
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -169,3 +171,64 @@ def test_whatever_target_method_and_headers_arrive_nothing_is_a_bug(server, targ
     assert statuses(received), received
     assert all(status == 200 or 400 <= status < 500 for status in statuses(received)), received
     assert b"<html" not in received
+
+
+def test_a_client_that_takes_no_answers_holds_up_nobody(port):
+    """Its requests are short work, which the loop answers itself, until their answers fill all buffers."""
+    request = GET.replace(b"n=1", b"n=5") + b"\r\n"
+    with connected(port, timeout=1) as greedy:
+        greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            for _ in range(200_000):
+                greedy.sendall(request)
+                sent += 1
+                if sent % 200 == 0:
+                    started = time.monotonic()
+                    assert get(port, "/v1/users/1/recommendations?n=1")[0] == 200
+                    assert time.monotonic() - started < 1.0
+        assert sent < 200_000, "the server must have stopped reading"
+
+
+def test_a_client_may_send_requests_before_it_has_read_the_answers(port):
+    with connected(port) as sock:
+        sock.sendall(GET + b"\r\n")  # in the loop
+        time.sleep(0.2)
+        sock.sendall(GET + b"\r\n" + GET + b"\r\n")  # in a thread: two at once
+        time.sleep(0.2)
+        sock.sendall(GET + b"\r\n")
+        time.sleep(0.2)
+        sock.sendall(GET + CLOSE)
+        received = read_all(sock)
+
+    assert statuses(received) == [200] * 5
+    assert received.count(b'"items":[{') == 5
+
+
+def test_events_of_many_connections_are_all_stored(port):
+    """Each is answered when it is on the disk; they share commits."""
+    n_connections, n_turns = 20, 15
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(connected(port)) for _ in range(n_connections)]
+        for turn in range(n_turns):
+            for number, sock in enumerate(socks):
+                body = json.dumps(
+                    [{"user_id": "many", "item_id": "x", "event_id": f"{number}-{turn}"}]
+                ).encode()
+                head = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                sock.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            for sock in socks:
+                answer = sock.recv(65_536)
+                while not answer.endswith(b"}"):
+                    answer += sock.recv(65_536)
+                assert statuses(answer) == [202]
+                assert json.loads(answer.partition(b"\r\n\r\n")[2])["accepted"] == 1
+
+    assert len(get(port, "/v1/users/many/events?n=5")[2]["events"]) == 5
+    page, n_events = get(port, "/v1/users/many/events?n=100")[2], 0
+    while True:
+        n_events += len(page["events"])
+        if page["next_cursor"] is None:
+            break
+        page = get(port, f"/v1/users/many/events?n=100&cursor={page['next_cursor']}")[2]
+    assert n_events == n_connections * n_turns

@@ -1,11 +1,13 @@
 """Two real gunicorn workers: what one is told, the other knows; and what was acknowledged survives a kill."""
 
+import contextlib
 import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +48,15 @@ def server(home, store):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+def n_sockets(pid):
+    """Sockets that a process has open."""
+    number = 0
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            number += str(file.readlink()).startswith("socket:")
+    return number
 
 
 def send(port, method, path, body=None):
@@ -101,3 +112,24 @@ def test_what_was_acknowledged_survives_a_kill(server, home):
 
     with EventLog.open(Settings(home=home)) as log:
         assert {event.event_id for event in log.history("u").events} == {f"e{n}" for n in range(20)}
+
+
+def test_connections_are_shared_out_between_the_processes(server):
+    """One client's connections, made at once: the first process to wake up must not take them all."""
+    port, process = server
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    before = [n_sockets(worker) for worker in workers]
+    connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(8)]
+    try:
+        for connection in connections:
+            connection.connect()
+        for connection in connections:
+            connection.request("GET", "/v1/users/1/recommendations")
+            connection.getresponse().read()
+        taken = [n_sockets(worker) - earlier for worker, earlier in zip(workers, before, strict=True)]
+    finally:
+        for connection in connections:
+            connection.close()
+
+    assert sum(taken) == 8
+    assert min(taken) >= 2

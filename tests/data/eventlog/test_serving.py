@@ -2,6 +2,7 @@
 
 import threading
 
+import numpy as np
 import pytest
 
 from recae.data.acceptance import Acceptance
@@ -172,3 +173,39 @@ def test_any_other_event_takes_the_careful_way(more):
 
     assert _plain_row(event, 900.0, rules) is None
     accept([event], 900.0, rules)
+
+
+def test_a_stamp_is_the_same_exactly_as_long_as_the_recent_events_are(log):
+    """Whatever happens to the log, in an order that a fixed seed draws."""
+    random = np.random.default_rng(4)
+    n_changed = n_same = 0
+    users, n = ("u", "v"), 5
+    before = {user: (log.stamp(user, n), log.recent(user, n)) for user in users}
+    for number in range(120):
+        match random.integers(10):
+            case 0:
+                log.delete_user(str(random.choice(users)))
+            case 1:
+                log.expire(int(random.integers(100)))
+            case 2:
+                log.compact(int(random.integers(100)))
+            case 3:
+                log.append([{"user_id": "u", "item_id": "same", "timestamp": 50}])
+            case _:
+                user, time = str(random.choice(users)), int(random.integers(100))
+                log.append([{"user_id": user, "item_id": str(number), "timestamp": time}])
+        for user in users:
+            now = log.stamp(user, n), log.recent(user, n)
+            if now[1] != before[user][1]:
+                assert now[0] != before[user][0], "what has changed must show"
+                n_changed += 1
+            else:
+                assert now[0] == before[user][0]
+                n_same += 1
+            before[user] = now
+    assert n_changed > 50
+    assert n_same > 50
+
+
+def test_the_stamp_of_a_stranger_counts_nothing(log):
+    assert log.stamp("nobody", 5) == (0, 0, False)

@@ -1,0 +1,114 @@
+"""Commits in a server's loop: only where they hold nothing up, and as durable as any other."""
+
+import sqlite3
+import threading
+import time
+
+import pytest
+
+from recae.data.eventlog import EventLog, checkpoints, database, sqlite
+from recae.data.eventlog.events import accept
+from recae.errors import EventLogError
+
+
+@pytest.fixture
+def log(sqlite_url, archive):
+    with EventLog(sqlite_url, archive) as opened:
+        yield opened
+
+
+@pytest.fixture
+def other(home, log):
+    """Another process's connection."""
+    connection = sqlite3.connect(home / "events.db", isolation_level=None)
+    yield connection
+    connection.close()
+
+
+def insert(log, *items):
+    rows, _ = accept([{"user_id": "u", "item_id": item} for item in items], log.now(), log.acceptance)
+    return lambda connection: log.database.insert(connection, rows)
+
+
+def stored(connection):
+    return [item for (item,) in connection.execute("SELECT item_id FROM events ORDER BY sequence")]
+
+
+def test_a_brief_commit_is_there_for_everybody_when_it_returns(log, other):
+    assert log.database.write_briefly(insert(log, "a", "b")) == 2
+    assert log.database.write_briefly(insert(log, "c", "d")) == 2
+
+    assert stored(other) == ["a", "b", "c", "d"]
+
+
+def test_where_another_one_writes_it_gives_up_at_once_and_stores_nothing(log, other):
+    other.execute("BEGIN IMMEDIATE")
+    started = time.monotonic()
+
+    assert log.database.write_briefly(insert(log, "a")) is None
+
+    assert time.monotonic() - started < 5.0, "an ingest can hold the lock for long"
+    other.execute("ROLLBACK")
+    assert stored(other) == []
+    assert log.database.write_briefly(insert(log, "a")) == 1
+
+
+def test_a_writer_with_patience_waits_for_the_one_before(log, other):
+    other.execute("BEGIN IMMEDIATE")
+    waiting = threading.Thread(target=lambda: log.append([{"user_id": "u", "item_id": "late"}]))
+    waiting.start()
+    waiting.join(0.3)
+    assert waiting.is_alive()
+    other.execute("COMMIT")
+    waiting.join(10)
+
+    assert not waiting.is_alive()
+    assert stored(other) == ["late"]
+
+
+def test_a_writer_that_waits_in_vain_says_so(log, other, monkeypatch):
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
+    monkeypatch.setattr(database, "TRIES", 1)
+    monkeypatch.setattr(sqlite.SqliteDatabase._writing.__wrapped__, "__defaults__", (0.05,))
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(EventLogError, match="database is locked"):
+        log.append([{"user_id": "u", "item_id": "a"}])
+
+
+def test_a_disk_that_takes_its_time_is_left_to_threads_for_a_while(log, monkeypatch):
+    monkeypatch.setattr(sqlite, "SLOW_S", -1.0)
+
+    assert log.database.write_briefly(insert(log, "a")) == 1
+    assert log.database.write_briefly(insert(log, "b")) is None
+
+    monkeypatch.setattr(log.database, "_slow_until", 0.0)
+    assert log.database.write_briefly(insert(log, "b")) == 1
+
+
+def test_an_error_of_the_work_undoes_it_and_comes_out(log, other):
+    def fails(connection):
+        insert(log, "a")(connection)
+        raise ValueError("after the first row")
+
+    with pytest.raises(ValueError, match="after the first row"):
+        log.database.write_briefly(fails)
+
+    assert stored(other) == []
+
+
+def test_the_write_ahead_log_moves_into_the_file_beside_the_writers(log, other, monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
+    monkeypatch.setattr(checkpoints, "MOST_PAGES", 50)
+    for number in range(300):
+        while log.database.write_briefly(insert(log, f"{number:0200d}")) is None:
+            pass  # the log begins anew at this moment
+
+    moving = log.database._checkpoints
+    moving.commit_done()
+    moving._threads.submit(lambda: None).result(30)  # behind the last checkpoint
+    log.append([{"user_id": "u", "item_id": "last"}])
+
+    _busy, n_pages, _moved = other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    assert n_pages < 50, "it began anew; 300 commits write 1,200 pages"
+    assert log.count() == 301
