@@ -47,8 +47,8 @@ class ApiState:
 
     @property
     def is_quick(self) -> bool:
-        """Whether what the loop answers itself holds up nobody: there is a model, and its users' events are on this disk."""
-        return self.served.version != "none" and self.storage.is_local
+        """Whether what the loop answers itself holds up nobody: all models are there, and the events are on this disk."""
+        return self.served.version != "none" and self.storage.is_local and self.settings.experiment is None
 
 
 def state() -> ApiState:

@@ -112,7 +112,10 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             self.notify()
         _spare_the_collector()
         sys.setswitchinterval(SWITCH_S)
-        super().run()
+        try:
+            super().run()
+        finally:
+            self._loop.close()
 
     def accept(self, listener: Any) -> None:
         """Take a connection and wait for its first bytes here, in the loop that waits for all.
@@ -149,9 +152,9 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         """Answer the next request of a connection at once, or give it to a thread."""
         if not self._may_answer_at_once(conn):
             super().on_client_socket_readable(conn, client)
-        elif not self._loop.run(
-            self._answer, conn
-        ):  # it waits for work, and nobody is to read from it meanwhile
+            return
+        is_answered = self._loop.run(self._answer, conn)
+        if not is_answered:  # it waits for work, and nobody is to read from the connection meanwhile
             self._leave_poller(conn)
             self._parked.add(conn)
             self._deadlines[conn] = time.monotonic() + self.request_timeout_s
@@ -169,7 +172,10 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         except OSError:
             rest, goes_on = b"", False
         waited = conn in self._parked
-        if goes_on and not rest and not waited:
+        more_came = (
+            goes_on and conn.parser.unreader.buf.getvalue()
+        )  # since it was looked at; no poller tells of it
+        if goes_on and not rest and not waited and not more_came:
             self.keepalived_conns.remove(conn)  # the one that waits longest stands first
             self.keepalived_conns.append(conn)
             conn.set_timeout()
