@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from recae.api.access import key_ring
+from recae.api.connections import Connections
 from recae.api.context import EXTENSION
 from recae.api.logs import configuration
 from recae.api.shared_counts import close_folder, forget_process, open_folder
@@ -76,7 +77,8 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
 def _worker_class(settings: Settings) -> type["RequestWorker"]:
     from recae.api.worker import RequestWorker
 
-    return type("RecaeWorker", (RequestWorker,), {"request_timeout_s": settings.request_timeout_s})
+    shared = {"request_timeout_s": settings.request_timeout_s, "connections": Connections()}
+    return type("RecaeWorker", (RequestWorker,), shared)
 
 
 def _logger_class() -> type:
@@ -145,6 +147,7 @@ def _announce(worker: Any) -> None:
 
 
 def _forget_worker(_arbiter: Any, worker: Any) -> None:
+    worker.connections.forget(worker.age)
     forget_process(worker.pid)
 
 

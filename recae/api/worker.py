@@ -21,6 +21,7 @@ from gunicorn import http, util  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
 from recae.api.at_once import Outgoing, is_whole_and_short
+from recae.api.connections import Connections
 from recae.api.context import EXTENSION
 from recae.api.errors import MAX_SHOWN
 from recae.api.loop import Loop
@@ -35,10 +36,10 @@ LOAD_PATIENCE_S: Final = 20.0
 """How long a new process lets connections wait for its model; other processes take them meanwhile, if there are any."""
 
 
-ACCEPT_PAUSE_S: Final = 0.0002
-LONGEST_ACCEPT_PAUSE_S: Final = 0.005
-"""After each connection a process takes no other for so long, for each that it has. So the next one is taken by whoever has
-the fewest: else the first to wake up takes all of a client's connections, and the other cores have nothing to do."""
+PAUSE_S: Final = 0.001
+PATIENCE_S: Final = 0.03
+"""How long a process that has more connections than another leaves the next one to it, and how often it looks: else the
+first to wake up takes all of a client's connections, and the other cores have nothing to do."""
 
 SWITCH_S: Final = 0.0005
 """How long a thread may keep the others waiting for the interpreter: at Python's 5 ms, ten requests long."""
@@ -77,14 +78,18 @@ class Body:
 
 
 class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
-    """Ends requests that take longer than ``request_timeout_s`` of the settings, whose app it serves."""
+    """Ends requests that take longer than ``request_timeout_s`` of the settings, whose app it serves.
+
+    A subclass of each server knows the settings, and the ``connections`` that its processes share.
+    """
 
     request_timeout_s: float = 15.0
+    connections: Connections
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadlines: dict[Any, float] = {}  # by connection: monotonic time
-        self._accepts_again = 0.0  # monotonic time
+        self._accepts_again = self._first_left = self._last_left = 0.0  # monotonic time
         self._loop = Loop(self.method_queue.defer)
         self._parked: set[Any] = set()  # connections whose requests wait for work
 
@@ -122,27 +127,43 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
 
         gunicorn gives it to a thread at once, which waits five seconds: a few hundred idle ones would hold them all.
         """
+        if self._leaves_to_others():
+            return
         try:
             sock, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):  # another process was faster, or the client is gone
             return
         self.nr_conns += 1
         conn = TConn(self.cfg, sock, address, listener.getsockname())
-        now = time.monotonic()
-        conn.timeout = now + self.request_timeout_s
-        if self.cfg.workers > 1:
-            self._accepts_again = now + min(ACCEPT_PAUSE_S * self.nr_conns, LONGEST_ACCEPT_PAUSE_S)
-            self.set_accept_enabled(False)
+        conn.timeout = time.monotonic() + self.request_timeout_s
+        self.connections.tell(self.age, self.nr_conns)
         self.pending_conns.append(conn)
         self.poller.register(sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
+    def _leaves_to_others(self) -> bool:
+        """Whether another process has fewer connections, and may still come to take the one that waits."""
+        if self.nr_conns <= self.connections.fewest():
+            return False
+        now = time.monotonic()
+        if now - self._last_left > 5 * PAUSE_S:  # it was taken: this is another one
+            self._first_left = now
+        elif now - self._first_left > PATIENCE_S:
+            return False
+        self._last_left, self._accepts_again = now, now + PAUSE_S
+        self.set_accept_enabled(False)
+        return True
+
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Begin or cease to take connections; not before the pause after the last one is over."""
+        """Begin or cease to take connections; not before a pause is over."""
         if not enabled or time.monotonic() >= self._accepts_again:
             super().set_accept_enabled(enabled)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Wait for what comes next, at most until connections may be taken again."""
+        if self.alive:
+            self.connections.tell(self.age, self.nr_conns)
+        else:
+            self.connections.forget(self.age)  # it takes none any more
         if self.alive and not self._accepting:
             timeout = min(timeout, max(self._accepts_again - time.monotonic(), 0.0))
         super().wait_for_and_dispatch_events(timeout)

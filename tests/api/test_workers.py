@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,7 @@ def test_connections_are_shared_out_between_the_processes(server):
     """One client's connections, made at once: the first process to wake up must not take them all."""
     port, process = server
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    time.sleep(1)  # the connections that asked whether it is ready are gone
     before = [n_sockets(worker) for worker in workers]
     connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(8)]
     try:
