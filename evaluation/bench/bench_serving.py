@@ -310,8 +310,10 @@ def main() -> None:
         text = [
             "# Serving",
             provenance("make bench-serving", WORKERS),
-            f"gunicorn with {WORKERS} processes, wrk with {CONNECTIONS} connections for {options.seconds} s on the same "
-            f"cores; the middle of {ROUNDS} rounds of the first three, of the bare route the best.",
+            (
+                f"gunicorn with {WORKERS} processes, wrk with {CONNECTIONS} connections for {options.seconds} s on the same "
+                f"cores; the middle of {ROUNDS} rounds of the first three, of the bare route the best."
+            ),
             markdown_table(("what", "measured"), rows),
         ]
         (options.output / "serving.md").write_text("\n\n".join(text) + "\n")
