@@ -26,6 +26,7 @@ ROLES: Final[dict[str, Role | None]] = {
     "GET /static/{}": OPEN,
     "GET /metrics": Role.READ,
     "GET /v1/evaluation/latest": Role.READ,
+    "GET /v1/evaluation/latest/report": Role.READ,
     "GET /v1/items": Role.READ,
     "GET /v1/items/{}": Role.READ,
     "GET /v1/items/{}/similar": Role.READ,

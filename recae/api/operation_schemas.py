@@ -69,3 +69,5 @@ class LatestEvaluation(Answer):
     created: AwareDatetime
     results: dict[str, Any]
     """As in results.json; of a version, its metrics."""
+    report: str | None = None
+    """Path of the same as a page with plots, if `recae evaluate` has written one beside."""

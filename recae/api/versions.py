@@ -6,7 +6,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, Response
 
 from recae.api.context import state
 from recae.api.errors import ApiError
@@ -18,6 +18,11 @@ from recae.errors import ArtifactError
 bp = Blueprint("versions", __name__, url_prefix="/v1")
 
 RESULTS = ("evaluation/**/results.json", "evaluations/**/results.json")
+REPORT = "results.html"
+REPORT_POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+)
+"""The page is one file with its style and plots inside, and without a script: none is run, whatever titles it shows."""
 
 
 @bp.get("/models")
@@ -85,18 +90,16 @@ def rollback_model() -> Promoted:
 @documented("latest_evaluation", tag="models", ok=LatestEvaluation, errors=(404,))
 def latest_evaluation() -> LatestEvaluation:
     """The newest results.json in the home folder, or the metrics stored with the version in service."""
-    home = state().settings.home
-    files = sorted(
-        (file for pattern in RESULTS for file in home.glob(pattern)),
-        key=lambda file: file.stat().st_mtime,
-        reverse=True,
-    )
-    for file in files:
-        results = _read(file)
-        if results is not None:
-            created = datetime.fromtimestamp(file.stat().st_mtime, UTC)
-            name = str(file.parent.relative_to(home))
-            return LatestEvaluation(source="evaluation", name=name, created=created, results=results)
+    found = _newest()
+    if found is not None:
+        file, results = found
+        return LatestEvaluation(
+            source="evaluation",
+            name=str(file.parent.relative_to(state().settings.home)),
+            created=datetime.fromtimestamp(file.stat().st_mtime, UTC),
+            results=results,
+            report="/v1/evaluation/latest/report" if file.with_name(REPORT).is_file() else None,
+        )
     store = _store()
     current = store.current()
     if current is not None:
@@ -110,6 +113,33 @@ def latest_evaluation() -> LatestEvaluation:
         "or train a version with metrics"
     )
     raise ApiError(HTTPStatus.NOT_FOUND, "no_evaluation", message)
+
+
+@bp.get("/evaluation/latest/report")
+def latest_report() -> Response:
+    """The page that `recae evaluate` wrote beside the newest results."""
+    found = _newest()
+    try:
+        page = found[0].with_name(REPORT).read_bytes() if found else None
+    except FileNotFoundError:
+        page = None
+    if page is None:
+        message = f"there is no {REPORT} beside the latest evaluation; `recae evaluate PROTOCOL --output FOLDER` writes it"
+        raise ApiError(HTTPStatus.NOT_FOUND, "no_evaluation", message)
+    response = Response(page, mimetype="text/html")
+    response.headers["Content-Security-Policy"] = REPORT_POLICY
+    return response
+
+
+def _newest() -> tuple[Path, dict[str, Any]] | None:
+    """The newest file of results in the home folder, and what it holds."""
+    home = state().settings.home
+    files = (file for pattern in RESULTS for file in home.glob(pattern))
+    for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+        results = _read(file)
+        if results is not None:
+            return file, results
+    return None
 
 
 def _store() -> ModelStore:

@@ -1,5 +1,6 @@
 """The explorer page in a real browser, over a real server with two versions of the two tastes."""
 
+import json
 import sys
 from contextlib import contextmanager
 
@@ -40,6 +41,11 @@ def served(tmp_path_factory):
     catalogue = Catalogue(item._replace(title=MARKUP) if item.item_id == "z" else item for item in CATALOGUE)
     versions = [store.save(fitted_ease(l2), ITEMS, users=USERS, catalogue=catalogue) for l2 in (1.0, 30.0)]
     store.promote(versions[0])
+    evaluation = home / "evaluation" / "tastes"
+    evaluation.mkdir(parents=True)
+    tested = [{"title": "EASE", "test": {"ndcg@10": {"value": 0.5}}}]
+    (evaluation / "results.json").write_text(json.dumps({"models": tested}))
+    (evaluation / "results.html").write_text("<style>h1 { color: red }</style><h1>All plots</h1>")
     port = free_port()
     with running([sys.executable, "-m", "recae", "serve"], home, port):
         yield f"http://127.0.0.1:{port}", versions
@@ -182,6 +188,18 @@ def test_a_version_is_promoted_and_rolled_back_after_a_question(page, served):
     by_id(page, "rollback").click()
     by_id(page, "sure-dialog").find_element(By.CSS_SELECTOR, "button[value=yes]").click()
     until(page, lambda: in_service() == [first])
+
+
+@needs_chromium
+def test_the_latest_evaluation_is_a_table_with_a_link_to_its_page(page):
+    view(page, "models")
+    until(page, lambda: texts(page, "#evaluation td") == ["0.5000"])
+    assert texts(page, "#evaluation tbody th") == ["EASE"]
+
+    link = page.find_element(By.LINK_TEXT, "the report with plots")
+    link.click()
+    until(page, lambda: page.find_element(By.TAG_NAME, "h1").text == "All plots")
+    assert page.find_element(By.TAG_NAME, "h1").value_of_css_property("color") == "rgba(255, 0, 0, 1)"
 
 
 @needs_chromium

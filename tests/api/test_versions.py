@@ -172,3 +172,25 @@ def test_the_newest_results_in_the_home_folder_come_first(home, store, save, ser
     assert (body["source"], body["name"]) == ("evaluation", "evaluation/new")
     assert body["results"] == {"command": "evaluation/new"}
     assert body["created"] == "1970-01-01T00:33:20Z"
+
+
+def test_the_report_beside_the_newest_results_is_a_page_that_runs_nothing(home, store, save, serve):
+    store.promote(save())
+    folder = home / "evaluation" / "new"
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps({"command": "new"}))
+    client = serve()
+
+    assert client.get("/v1/evaluation/latest").json["report"] is None
+    missing = client.get("/v1/evaluation/latest/report")
+    assert (missing.status_code, missing.json["error"]["code"]) == (404, "no_evaluation")
+
+    (folder / "results.html").write_text("<h1>Results</h1><script>alert(1)</script>")
+    path = client.get("/v1/evaluation/latest").json["report"]
+    page = client.get(path)
+
+    assert (page.status_code, page.mimetype) == (200, "text/html")
+    assert "<h1>Results</h1>" in page.text
+    policy = page.headers["Content-Security-Policy"]
+    assert policy.startswith("sandbox; default-src 'none'")
+    assert "script" not in policy

@@ -310,17 +310,9 @@ async function showEvaluation(isCurrent) {
   const latestOne = await optional("/v1/evaluation/latest");
   if (!latestOne || !isCurrent()) return;
   const place = byId("evaluation");
-  const link = make("a", "", "the whole report as JSON");
-  link.href = "/v1/evaluation/latest";
-  link.addEventListener("click", (event) => {
-    if (!sessionStorage.getItem("recae-key")) return;
-    event.preventDefault(); // a plain link cannot carry the key
-    const file = make("a");
-    file.href = URL.createObjectURL(new Blob([JSON.stringify(latestOne, null, 2)], { type: "application/json" }));
-    file.download = "evaluation.json";
-    file.click();
-  });
-  const head = make("p", "muted", `${latestOne.name}, ${String(latestOne.created || "").slice(0, 10)}: `, link);
+  const json = fileLink("the numbers as JSON", "/v1/evaluation/latest", "evaluation.json");
+  const report = latestOne.report ? [fileLink("the report with plots", latestOne.report, "evaluation.html"), ", "] : [];
+  const head = make("p", "muted", `${latestOne.name}, ${String(latestOne.created || "").slice(0, 10)}: `, ...report, json);
   const models = latestOne.results.models || [];
   const rows = models.map((model) => [model.title || model.name, Object.fromEntries(numbers(model.test))]);
   const metrics = [...new Set(rows.flatMap(([, values]) => Object.keys(values)))].slice(0, 6);
@@ -330,6 +322,24 @@ async function showEvaluation(isCurrent) {
     make("thead", "", make("tr", "", cell("th", "model", "col"), ...metrics.map((metric) => cell("th", metric, "col")))),
     make("tbody", "", ...rows.map(([name, values]) => make("tr", "", cell("th", name, "row"),
       ...metrics.map((metric) => cell("td", metric in values ? values[metric].toFixed(4) : "")))))))); 
+}
+
+// A link to something that needs the key, which a plain link cannot carry: with a key it is saved as a file.
+function fileLink(text, path, name) {
+  const link = make("a", "", text);
+  link.href = path;
+  link.addEventListener("click", async (event) => {
+    const key = sessionStorage.getItem("recae-key");
+    if (!key) return;
+    event.preventDefault();
+    const answer = await fetch(path, { headers: { "X-API-Key": key } });
+    if (!answer.ok) return;
+    const file = make("a");
+    file.href = URL.createObjectURL(await answer.blob());
+    file.download = name;
+    file.click();
+  });
+  return link;
 }
 
 // What may be missing: no evaluation yet, or a server without the endpoint.
