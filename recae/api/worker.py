@@ -1,8 +1,9 @@
-"""gunicorn's threaded worker, made to outlast bad clients.
+"""gunicorn's threaded worker, made to outlast bad clients, and to answer short requests without a thread.
 
 As it comes, a thread that has read the first bytes of a request waits for the rest as long as the client likes, and
 errors in the HTTP itself are answered in HTML. Here a request that is not through in time loses its connection, and
-every error has the one JSON shape.
+every error has the one JSON shape. What :mod:`recae.api.at_once` finds short is answered in the loop itself, as a task of
+:mod:`recae.api.loop`; and processes share out their connections.
 """
 
 import contextlib
@@ -34,7 +35,6 @@ STATUSES: Final = {
 
 LOAD_PATIENCE_S: Final = 20.0
 """How long a new process lets connections wait for its model; other processes take them meanwhile, if there are any."""
-
 
 PAUSE_S: Final = 0.001
 PATIENCE_S: Final = 0.03
