@@ -111,7 +111,8 @@ class Settings(BaseSettings):
     """Most models a serving process keeps in memory beside the one in service; the one not used longest goes."""
 
     known_histories: NonNegativeInt = 10_000
-    """Users whose history a serving process remembers, checked against the log in each request; about 1 KB each."""
+    """Users whose history a serving process remembers, checked against the log in each request; of 100 items, a
+    history takes 1 KB, and one of more than 1,000 items is not remembered."""
 
     experiment: Experiment | None = None
     """Users split between models: {"name": "vae", "shares": {"current": 0.5, "challenger": 0.5}}."""

@@ -71,7 +71,7 @@ class Grouped(Generic[T, R]):
         self._waiting: list[_Seat[T, R]] = []
         self._queue = threading.Lock()
         self._worker = threading.Lock()
-        self._serves_tasks = False  # a thread is at it; behind _queue
+        self._serves_tasks = False  # the work was asked for, and is not at its end; behind _queue
 
     def __call__(self, given: T) -> R:
         """The result for one; what the work raises is raised for all of its group."""
@@ -107,8 +107,8 @@ class Grouped(Generic[T, R]):
         finally:
             with self._queue:
                 goes_on = self._serves_tasks = bool(self._waiting)
-        if goes_on:  # one came between the last look and now, and has found a thread at work
-            self._serve_tasks()
+            if goes_on:  # one came between the last look and now, and has found a thread at work
+                self._serve_tasks()
 
     def _serve_briefly(self) -> bool:
         """The same in the loop itself; False if it would take longer."""
@@ -121,7 +121,8 @@ class Grouped(Generic[T, R]):
                     with self._queue:
                         self._waiting[:0] = group
                     return False
-            self._serves_tasks = False
+            with self._queue:
+                self._serves_tasks = False
         finally:
             self._worker.release()
         return True

@@ -204,7 +204,7 @@ class Recommender(Ranker):
         return Prepared(query, row, allowed, int(np.count_nonzero(allowed)))
 
     def _ranked(self, one: Prepared) -> tuple[Positions, Scores]:
-        """Columns and scores of the best candidates. Requests of several threads may share a pass through the model."""
+        """Columns and scores of the best candidates. Requests that wait at the same time share a pass through the model."""
         if not one.is_scored:
             return self._unscored(one)
         if self.model.reads_all_weights:

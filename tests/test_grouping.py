@@ -245,3 +245,38 @@ def test_threads_and_tasks_wait_for_each_other_in_any_order(waiting):
 
     assert len(results) == 1_000
     assert all(found == 2 * (1_000 * number + turn) for (number, turn), found in results.items())
+
+
+def test_an_end_of_the_program_leaves_no_task_behind(waiting):
+    """SystemExit in the work: who waits is told of it, and the next one is served."""
+    first = [True]
+
+    def work(given):
+        if first.pop() if first else False:
+            raise SystemExit(3)
+        return upper(given)
+
+    grouped = Grouped(work, 1)
+    ended = {}
+
+    def call(one):
+        PARKING.set(waiting)
+        try:
+            ended[one] = grouped(one)
+        except SystemExit as error:
+            ended[one] = error.code
+
+    threads = [threading.Thread(target=call, args=(one,)) for one in "ab"]
+    for number, thread in enumerate(threads, start=1):
+        thread.start()
+        while len(grouped._waiting) < number:
+            threading.Event().wait(0.001)
+    with pytest.raises(SystemExit):
+        waiting.works.pop()[0]()
+    for thread in threads:
+        thread.join(10)
+
+    assert ended == {"a": 3, "b": "B"}
+    joined = parked(waiting, grouped, "c")
+    waiting.works.pop()[0]()
+    assert joined() == {"c": "C"}

@@ -11,6 +11,8 @@ from recae.histories import Row, logged
 from recae.recommender import Recommender
 
 NEVER_OUTDATED = datetime.max.replace(tzinfo=UTC)
+LONGEST_KNOWN = 1_000
+"""Items of a history that is remembered: beyond, ten thousand of them take hundreds of megabytes."""
 Weights = dict[str, float | None]
 
 
@@ -22,6 +24,11 @@ class Asked(NamedTuple):
     """What the user knows beside."""
     unknown: list[str]
     """Ids of the request that the model does not know."""
+
+    def alone(self) -> "Asked":
+        """The same without a part of a model's arrays, which would keep all of them in memory."""
+        row = self.history
+        return self._replace(history=row._replace(columns=row.columns.copy(), values=row.values.copy()))
 
 
 def asked_of(recommender: Recommender, user_id: str | None, asked: History | None, *, strict: bool) -> Asked:
@@ -46,8 +53,9 @@ def asked_of(recommender: Recommender, user_id: str | None, asked: History | Non
     found = api.histories.find(place, stamp)
     if found is None:
         found = _collected(recommender, user_id, {}, [], strict=strict)
-        if stamp.n_events:  # a stranger is looked up each time: some callers want to hear that it is one
-            api.histories.keep(place, stamp, found)
+        # A stranger is looked up each time: some callers want to hear that it is one.
+        if stamp.n_events and len(found.history.columns) + len(found.seen) <= LONGEST_KNOWN:
+            api.histories.keep(place, stamp, found.alone())
     return found
 
 

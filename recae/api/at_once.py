@@ -13,12 +13,12 @@ LARGEST: Final = 8_192
 """Bytes of a request that may be answered at once; also what gunicorn reads in one go."""
 
 SHORT_WORK: Final = re.compile(
-    rb"(?:GET /v1/users/[^? ]+/recommendations(?:\?(?![^ ]*(?:explain|diversity|model)=)[^ ]*)?|POST /v1/events) HTTP/1\.1\r\n"
+    rb"(?:GET /v1/users/[^? ]+/recommendations(?:\?(?![^ ]*(?:explain|diversity|model)=)[^ %]*)?|POST /v1/events) HTTP/1\.1\r\n"
 )
 """Suggestions of the model in service, with nothing asked for that takes longer; and a few events."""
 
-LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]{1,4}) *\r\n", re.IGNORECASE)
-NO_PLAIN_BODY: Final = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade) *:", re.IGNORECASE)
+LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
+NO_PLAIN_BODY: Final = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade)", re.IGNORECASE)
 
 
 def is_whole_and_short(sock: socket.socket) -> bool:
@@ -33,8 +33,10 @@ def is_whole_and_short(sock: socket.socket) -> bool:
     head = waiting[:end]
     if end < 4 or NO_PLAIN_BODY.search(head):
         return False
-    length = LENGTH.search(head[:-2])
-    return len(waiting) == end + (int(length[1]) if length else 0)
+    length = LENGTH.search(head)
+    if length is None:  # written in another way, it is for gunicorn to read
+        return len(waiting) == end and b"\r\ncontent-length" not in head.lower()
+    return len(waiting) == end + int(length[1])
 
 
 class Outgoing:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from recae.api.worker import RequestWorker
 
 THREADS: Final = 32
-"""Of each process. They wait for slow clients, which cost a thread each; the computing is one thread's."""
+"""Of each process, for all requests but the short ones. They wait for slow clients, which cost a thread each."""
 CONNECTIONS: Final = 1_000
 KEEPALIVE_S: Final = 75
 """How long an idle connection stays open: longer than the 60 s after which usual proxies give theirs up, so that a proxy

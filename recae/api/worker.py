@@ -89,7 +89,7 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadlines: dict[Any, float] = {}  # by connection: monotonic time
-        self._accepts_again = self._first_left = self._last_left = 0.0  # monotonic time
+        self._accepts_again = self._first_left = self._last_left = self._notified = 0.0  # monotonic time
         self._loop = Loop(self.method_queue.defer)
         self._parked: set[Any] = set()  # connections whose requests wait for work
 
@@ -164,13 +164,15 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             self.connections.tell(self.age, self.nr_conns)
         else:
             self.connections.forget(self.age)  # it takes none any more
-        if self.alive and not self._accepting:
+        if self.alive and not self._accepting and self.nr_conns < self.worker_connections:
             timeout = min(timeout, max(self._accepts_again - time.monotonic(), 0.0))
         super().wait_for_and_dispatch_events(timeout)
         self._loop.begin_works()
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
         """Answer the next request of a connection at once, or give it to a thread."""
+        if time.monotonic() - self._notified > 1.0:  # of many that have come at once, each may take its time
+            self.notify()
         if not self._may_answer_at_once(conn):
             super().on_client_socket_readable(conn, client)
             return
@@ -212,6 +214,14 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             done: Future[bool] = Future()
             done.set_result(goes_on)
             self.finish_request(conn, done)
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Wait for the next request of a connection, or close it: in a thread, since that waits for its client."""
+        if fs.cancelled() or fs.exception() is not None or fs.result():
+            super().finish_request(conn, fs)
+            return
+        self.nr_conns -= 1
+        self.tpool.submit(conn.close, graceful=True)
 
     def _leave_poller(self, conn: Any) -> None:
         self.poller.unregister(conn.sock)
@@ -260,7 +270,7 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     def notify(self) -> None:
         """Tell the master that this worker lives, at least once a second, and look who is late."""
         super().notify()
-        now = time.monotonic()
+        self._notified = now = time.monotonic()
         for conn, deadline in list(self._deadlines.items()):
             if now > deadline:
                 # Its thread wakes up, finds the connection ended, and is free for the next.

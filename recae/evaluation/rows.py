@@ -80,7 +80,7 @@ def evaluated(
     task: Task, section: ModelSection, contenders: Sequence[Contender], shelf: Shelf, running: Bar
 ) -> Row:
     """Try every contender on validation, test the best one."""
-    started = time.perf_counter()
+    started = time.perf_counter() + shelf.spared_s
     trials: list[Trial] = []
     best: tuple[Contender, Model, float | None] | None = None  # its model is unfitted if it will be refitted
     learning: Learning | None = None
@@ -100,13 +100,13 @@ def evaluated(
     running.note(f"{section.title}: test")
     test = _refitted_and_tested(task, model) if section.refit else task.tested(model)
     running.advance()
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() + shelf.spared_s - started
     return Row(section, model.config, chosen.searched, trials, [task.seed], [test], seconds, learning)
 
 
 def tested_again(task: Task, row: Row, seed: int, shelf: Shelf, running: Bar) -> None:
     """Fit what was chosen with another seed, and test it: no model of an earlier seed is in memory any more."""
-    started = time.perf_counter()
+    started = time.perf_counter() + shelf.spared_s
     running.note(f"{row.section.title}: seed {seed}")
     model = row.unfitted(seed)
     try:
@@ -118,7 +118,7 @@ def tested_again(task: Task, row: Row, seed: int, shelf: Shelf, running: Bar) ->
         raise FitError(f"{row.section.title} could not be fitted with seed {seed}: {error}") from error
     row.seeds.append(seed)
     row.tests.append(test)
-    row.seconds += time.perf_counter() - started
+    row.seconds += time.perf_counter() + shelf.spared_s - started
 
 
 def _refitted_and_tested(task: Task, unfitted: Model) -> Tested:

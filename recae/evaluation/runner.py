@@ -86,6 +86,7 @@ def evaluate(
             for section, models in zip(protocol.models, contenders, strict=True)
         ]
         for seed in further_seeds:
+            shelf.forget_seeds()
             if protocol.splits_at_random:
                 task = Task(protocol, load_split(protocol, seed), catalogue)
                 further_hashes.append(sha256_of(task.split))

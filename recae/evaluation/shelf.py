@@ -1,10 +1,14 @@
 """Fitted models that a blend of the same protocol has as members: each is fitted once, and waits in a file."""
 
 import tempfile
+import time
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from safetensors import SafetensorError
 
 from recae.data.splits import Split
 from recae.evaluation.contenders import Contender
@@ -29,6 +33,10 @@ class Shelf:
         self._wanted = {_without_seed(member) for member in members}
         self._folder = tempfile.TemporaryDirectory(prefix="recae-members-")
         self._files: dict[str, Path] = {}
+        self._seconds: dict[str, float] = {}
+        self._numbers = count()
+        self.spared_s = 0.0
+        """Seconds that fitting those would have taken which were there already: they belong to a blend all the same."""
 
     def __enter__(self) -> Self:
         return self
@@ -44,23 +52,35 @@ class Shelf:
         Raises:
             FitError: if the model could not be fitted.
         """
-        stored = self._files.get(_described(model))
-        if stored is not None:
-            return load_model(stored)
+        described = _described(model)
+        if described in self._files:
+            self.spared_s += self._seconds.get(described, 0.0)
+            return load_model(self._files[described])
         if isinstance(model, Blend) and self._wanted and model.feedback == "implicit":
             members = [self.fitted(member, split, callback) for member in model.config.unfitted()]
             return Blend.of_fitted(model.config, members, split.train.matrix, validation=split.validation)
+        started = time.perf_counter()
         model.fit(split.train.matrix, show_progress=False, callback=callback, validation=split.validation)
+        self._seconds[described] = time.perf_counter() - started
         self.keep(model)
         return model
 
     def keep(self, model: Model) -> None:
-        """Put a fitted model aside, if a blend wants it."""
+        """Put a fitted model aside, if a blend wants it and there is room: without, it is fitted once more."""
         described = _described(model)
         if _without_seed(model) in self._wanted and described not in self._files:
-            file = Path(self._folder.name) / f"{len(self._files)}.safetensors"
-            model.save(file)
-            self._files[described] = file
+            file = Path(self._folder.name) / f"{next(self._numbers)}.safetensors"
+            try:
+                model.save(file)
+            except (OSError, SafetensorError):
+                file.unlink(missing_ok=True)
+            else:
+                self._files[described] = file
+
+    def forget_seeds(self) -> None:
+        """Remove the models of a seed, which no later one asks for."""
+        for described in [described for described in self._files if '"seed":' in described]:
+            self._files.pop(described).unlink()
 
 
 def _described(model: Model) -> str:

@@ -1,9 +1,9 @@
 """The best of many items by a large output layer: found with weights of 8 bits, scored with the weights themselves.
 
 For a few histories, a product with 100 MB of weights takes as long as reading them does. In 8 bits it is a quarter of that,
-and processors multiply them four times as fast. The rounding is known, so it is known how far each score can be off: an
-item that cannot be among the best n, however the errors fall, is out, and what is left is scored exactly. So the answer is
-that of the exact scores, and only its time is another.
+and processors multiply them four times as fast. What was rounded is known, so it is known how far each score can be off: an
+item that cannot be among the best n, however the errors fall, is out, and what is left is scored in single precision. So
+the answer is that of all scores in single precision, which come out the same but for the order of their sums.
 """
 
 import warnings
@@ -20,7 +20,7 @@ LEVELS: Final = 127
 """Largest whole number that a weight becomes."""
 
 ROUNDING: Final = 1e-4
-"""Share of ``|hidden| |weights|`` that single precision may be off, many times over."""
+"""Share of ``|hidden| |weights|``, and of the bias, that single precision may be off, many times over."""
 
 WORTH_SCREENING: Final = 4_096
 """Below so many items the exact product is as fast."""
@@ -57,7 +57,8 @@ class Screen:
         norms = weight.norm(dim=1)
         self._norms: Scores = norms.numpy()
         self._errors: Scores = ((weight - rounded.dequantize()).norm(dim=1) + ROUNDING * norms).numpy()
-        self._largest = float(self._norms.max()), float(self._errors.max())
+        self._biases: Scores = (ROUNDING * bias.abs()).numpy()
+        self._largest = float(self._norms.max()), float(self._errors.max()), float(self._biases.max())
 
     def candidates(self, hidden: Tensor, ns: Sequence[int], allowed: Sequence[Flags]) -> Iterator[Positions]:
         """For each row the columns of all items that can be among its best, ascending.
@@ -74,8 +75,10 @@ class Screen:
             yield self._of_row(np.where(mask, estimates[row], np.float32(NEVER)), off[row], lengths[row], n)
 
     def _of_row(self, estimates: Scores, off: float, length: float, n: int) -> Positions:
-        widest = off * self._largest[0] + length * self._largest[1]
+        widest = off * self._largest[0] + length * self._largest[1] + self._largest[2]
         some = np.flatnonzero(estimates >= nth_highest(estimates, n) - 2.0 * widest)
         found = estimates[some]
-        margins = np.float32(off) * self._norms[some] + np.float32(length) * self._errors[some]
+        margins = (
+            np.float32(off) * self._norms[some] + np.float32(length) * self._errors[some] + self._biases[some]
+        )
         return some[found + margins >= nth_highest(found - margins, n)].astype(np.int32)

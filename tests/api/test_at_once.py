@@ -58,6 +58,11 @@ def test_whole_requests_for_short_work_are_answered_at_once(pair, sent):
         POST + b"Content-Length: 3\r\n\r\n[]",
         POST + b"Content-Length: 1\r\n\r\n[]",
         POST + b"Content-Length: two\r\n\r\n[]",
+        POST + b"Content-Length: 20000\r\n\r\n",  # its body comes later
+        POST + b"Content-Length:\t20000\r\n\r\n",
+        POST + b"Content-Length : 20000\r\n\r\n",
+        POST + b"Content-Length: 2, 2\r\n\r\n[]",
+        GET.replace(b" HTTP", b"?%6dodel=other HTTP"),
         POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n",
         POST + b"Content-Length: 8192\r\n\r\n" + b" " * 8_192,  # more than one look shows
         POST.replace(b"events", b"rank") + b"Content-Length: 2\r\n\r\n{}",

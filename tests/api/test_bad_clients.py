@@ -5,10 +5,12 @@ Whatever they do: no 500, no HTML, no worker that is stuck, and others go on bei
 
 import contextlib
 import json
+import os
 import re
 import socket
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,13 +23,15 @@ from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 
 REQUEST_TIMEOUT_S = "2"
 THREADS = 32
+N_CONNECTIONS = 1_000
 POST = b"POST /v1/recommendations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 GET = b"GET /v1/users/1/recommendations?n=1 HTTP/1.1\r\nHost: x\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def served(tmp_path_factory):
+    """Port and process."""
     home = tmp_path_factory.mktemp("served")
     store = ModelStore(home / "models")
     store.promote(store.save(fitted_ease(), ITEMS, users=USERS, catalogue=CATALOGUE))
@@ -36,8 +40,13 @@ def server(tmp_path_factory):
         patch.setenv("RECAE_HOME", str(home))
         patch.setenv("RECAE_REQUEST_TIMEOUT_S", REQUEST_TIMEOUT_S)
         patch.setenv("RECAE_LOG_FORMAT", "off")
-        with running([sys.executable, "-m", "recae", "serve"], home, port):
-            yield port
+        with running([sys.executable, "-m", "recae", "serve"], home, port) as process:
+            yield port, process
+
+
+@pytest.fixture(scope="module")
+def server(served):
+    return served[0]
 
 
 @pytest.fixture
@@ -232,3 +241,62 @@ def test_events_of_many_connections_are_all_stored(port):
             break
         page = get(port, f"/v1/users/many/events?n=100&cursor={page['next_cursor']}")[2]
     assert n_events == n_connections * n_turns
+
+
+def test_a_body_that_comes_after_its_head_is_waited_for(port):
+    """As Python's own client sends a longer one: the head says that it comes, and how long it is."""
+    body = json.dumps(
+        [{"user_id": "late", "item_id": "x", "event_id": f"late-{n}"} for n in range(200)]
+    ).encode()
+    assert len(body) > 9_999
+    with connected(port) as sock:
+        sock.sendall(GET + b"\r\n")  # the connection is known by now
+        time.sleep(0.2)
+        sock.recv(65_536)
+        sock.sendall(POST.replace(b"recommendations", b"events") + b"Content-Length: %d\r\n\r\n" % len(body))
+        time.sleep(0.2)
+        sock.sendall(body + GET + CLOSE)
+        received = read_all(sock)
+
+    assert statuses(received) == [202, 200]
+    assert b'"accepted":200' in received
+
+
+def test_a_client_that_keeps_its_side_open_holds_up_nobody(port):
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            sock = stack.enter_context(connected(port))
+            sock.sendall(GET + b"\r\n")
+            time.sleep(0.05)
+            sock.sendall(GET + CLOSE)
+        time.sleep(0.2)
+        started = time.monotonic()
+        assert get(port, "/v1/users/1/recommendations?n=1")[0] == 200
+        assert time.monotonic() - started < 1.5, "closing a connection waits for its client, two seconds each"
+
+
+def test_a_process_that_is_full_sleeps(port, served):
+    """Idle connections, as many as a process takes."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(N_CONNECTIONS + 10):
+            stack.enter_context(connected(port))
+        time.sleep(1.0)
+        before = cpu_s(served[1].pid)
+        time.sleep(2.0)
+        assert cpu_s(served[1].pid) - before < 0.5
+    until(lambda: get(port, "/v1/users/1/recommendations?n=1")[0] == 200, time.monotonic() + 30)
+
+
+def cpu_s(pid):
+    """Seconds of processor time that the children of a process have had."""
+    ticks = 0
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def until(holds, deadline):
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

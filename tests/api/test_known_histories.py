@@ -4,7 +4,7 @@ from threading import Thread
 
 import pytest
 
-from recae.api import create_app
+from recae.api import asking, create_app
 from recae.api.context import EXTENSION
 from recae.api.known_histories import KnownHistories
 from recae.config import Settings
@@ -144,3 +144,26 @@ def test_nothing_is_remembered_where_the_settings_say_so(recommender, monkeypatc
     send(client, "new", "x")
 
     assert asked(client, "new") == asked(client, "new")
+
+
+def test_a_long_history_is_not_remembered(client, reads, monkeypatch):
+    monkeypatch.setattr(asking, "LONGEST_KNOWN", 1)
+    send(client, "new", "x")
+    asked(client, "new")
+    asked(client, "new")
+    assert reads == ["new"]
+
+    send(client, "new", "y")
+    asked(client, "new")
+    asked(client, "new")
+    assert reads == ["new", "new", "new"]
+
+
+def test_what_is_remembered_holds_no_model(client):
+    send(client, "1", "unknown to the model")
+    asked(client, "1")
+
+    [(_stamp, found)] = client.application.extensions[EXTENSION].histories._known.values()
+    assert len(found.history.columns) > 0
+    assert found.history.columns.base is None
+    assert found.history.values.base is None

@@ -1,11 +1,15 @@
 """Members of a blend: fitted once in a protocol, and the blend is the one that would have fitted them itself."""
 
+import time
+from pathlib import Path
+
 import pytest
 
 from recae.data.sample import load_sample
 from recae.data.splits import held_out_users
 from recae.errors import ConfigError
 from recae.evaluation import evaluate, runner, shelf
+from recae.evaluation.contenders import Contender
 from recae.evaluation.protocol import Protocol
 from recae.models import create
 from recae.models.base import Model
@@ -113,3 +117,44 @@ def test_a_blend_refuses_members_with_other_settings(split):
 
     with pytest.raises(ConfigError, match=r"wants EASE\(l2=50.0\), and was given EASE\(l2=7.0\)"):
         Blend.of_fitted(wanted, members, split.train.matrix)
+
+
+def test_a_full_disk_costs_time_and_no_results(monkeypatch, split, fits):
+    def full(_model, file):
+        file.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Model, "save", full)
+    results = evaluated(monkeypatch, split, protocol(BOTH, seeds=[1]))
+
+    assert len(results.models) == 3
+    assert fits == ["ease", "ease", "mult_vae", "ease", "mult_vae"]
+
+
+def test_a_blend_counts_the_seconds_of_its_members(monkeypatch, split):
+    fit = Model.fit
+
+    def slow(model, *arguments, **named):
+        time.sleep(0.3 if model.name == "ease" else 0.0)
+        return fit(model, *arguments, **named)
+
+    monkeypatch.setattr(Model, "fit", slow)
+    ease, _deep, both = evaluated(monkeypatch, split, protocol(BOTH, seeds=[1])).models
+
+    assert ease.seconds > 0.6
+    assert both.seconds > 0.3
+
+
+def test_the_models_of_a_seed_are_not_kept_for_the_next(split):
+    member = create("mult_vae", **DEEP, seed=1)
+    wants = [[Contender({}, create("blend", members=BOTH["settings"]["members"]))]]
+    with shelf.Shelf(wants, is_open=True) as kept:
+        kept.fitted(member, split)
+        kept.fitted(create("ease", **EASE), split)
+        files = sorted(Path(kept._folder.name).iterdir())
+        kept.forget_seeds()
+
+        assert len(files) == 2
+        assert sorted(Path(kept._folder.name).iterdir()) == files[1:]
+        kept.fitted(create("mult_vae", **DEEP, seed=2), split)
+        assert len(list(Path(kept._folder.name).iterdir())) == 2

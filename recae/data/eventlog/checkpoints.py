@@ -13,7 +13,7 @@ MOST_PAGES: Final = 16_384
 
 
 class Checkpoints:
-    """Checkpoints of one file in a thread, started by those who write.
+    """Checkpoints of one file in a thread, started by those who commit briefly.
 
     Args:
         file: the database.
@@ -30,7 +30,10 @@ class Checkpoints:
         now = time.monotonic()
         if now - self._last >= EVERY_S and self._begins.acquire(blocking=False):
             self._last = now
-            self._threads.submit(self._move)
+            try:
+                self._threads.submit(self._move)
+            except RuntimeError:  # the log is being closed
+                self._begins.release()
 
     def close(self) -> None:
         """Wait for the one that runs."""

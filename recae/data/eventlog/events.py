@@ -87,8 +87,9 @@ class Recent(NamedTuple):
 class Stamp(NamedTuple):
     """Tells whether what ``EventLog.recent`` gives has changed: it has not while the stamp is the same.
 
-    Numbers of events only grow and are never given twice, and events go by their age or by their user, all of them; so
-    another set of newest events has another count or another sum.
+    Numbers of events are never given twice, and events go by their age or by their user, all of them. What comes in
+    has a higher number than what it drives out of the newest n, so another set of events has another count or another
+    sum; in PostgreSQL, where commits may overtake each other, only as long as there are fewer than n.
     """
 
     n_events: int

@@ -18,7 +18,7 @@ BRIEF_ROWS = 200
 
 
 class GroupCommit:
-    """Appends from any number of threads. Whoever finds nobody writing writes for all who wait."""
+    """Appends from any number of threads and tasks: whoever finds nobody writing writes for all who wait; see `Grouped`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -256,18 +256,23 @@ def _begin_writing(connection: Connection, patience_s: float) -> None:
     """
     raw: Any = connection.connection.driver_connection
     deadline, pause = time.monotonic() + patience_s, FIRST_LOOK_S
-    if patience_s == BRIEF_S:
-        raw.execute("PRAGMA wal_autocheckpoint = 0")  # a thread does it
+    pages = 0 if patience_s == BRIEF_S else CHECKPOINT_PAGES  # after brief commits a thread does it
+    raw.execute(f"PRAGMA wal_autocheckpoint = {pages}")
     raw.execute("PRAGMA busy_timeout = 0")
     try:
         while time.monotonic() < deadline:
             try:
                 raw.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:  # nearly always that it is locked
+            except sqlite3.Error as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (
+                    sqlite3.SQLITE_BUSY,
+                    sqlite3.SQLITE_LOCKED,
+                ):
+                    break
                 time.sleep(pause * random.uniform(0.5, 1.5))
                 pause = min(pause * 1.3, LONGEST_LOOK_S)
             else:
                 return
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # whose errors are SQLAlchemy's
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # once more: the error is SQLAlchemy's
     finally:
         raw.execute(f"PRAGMA busy_timeout = {BUSY_S * 1000}")

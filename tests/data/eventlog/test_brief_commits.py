@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from sqlalchemy import create_engine, event
 
 from recae.data.eventlog import EventLog, checkpoints, database, sqlite
 from recae.data.eventlog.events import accept
@@ -12,7 +13,9 @@ from recae.errors import EventLogError
 
 
 @pytest.fixture
-def log(sqlite_url, archive):
+def log(sqlite_url, archive, monkeypatch):
+    monkeypatch.setattr(sqlite, "SLOW_S", 1e9)  # this machine may be busy
+    monkeypatch.setattr(sqlite, "BRIEF_S", 1.0)
     with EventLog(sqlite_url, archive) as opened:
         yield opened
 
@@ -112,3 +115,36 @@ def test_the_write_ahead_log_moves_into_the_file_beside_the_writers(log, other, 
     _busy, n_pages, _moved = other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     assert n_pages < 50, "it began anew; 300 commits write 1,200 pages"
     assert log.count() == 301
+
+
+def test_after_a_brief_commit_the_larger_ones_move_the_write_ahead_log_too(log, home, monkeypatch):
+    monkeypatch.setattr(sqlite, "CHECKPOINT_PAGES", 100)
+    assert log.database.write_briefly(insert(log, "a")) == 1
+    for number in range(20):
+        log.append([{"user_id": "u", "item_id": f"{number}-{place}"} for place in range(500)])
+
+    assert (home / "events.db-wal").stat().st_size < 3 * 2**20, "10,000 events are twice as much"
+
+
+def test_what_is_no_lock_is_told_at_once(log, home, monkeypatch):
+    def read_only():
+        return sqlite3.connect(f"file:{home / 'events.db'}?mode=ro", uri=True, check_same_thread=False)
+
+    engine = create_engine("sqlite://", creator=read_only)
+    event.listen(engine, "begin", sqlite._begin)
+    monkeypatch.setattr(log.database, "engine", engine)
+    started = time.monotonic()
+
+    with pytest.raises(EventLogError, match="readonly"):
+        log.append([{"user_id": "u", "item_id": "a"}])
+    with pytest.raises(EventLogError, match="readonly"):
+        log.database.write_briefly(insert(log, "a"))
+
+    assert time.monotonic() - started < 5.0, "nobody will end that wait"
+
+
+def test_a_commit_beside_the_end_of_the_log_is_no_error(log):
+    log.database._checkpoints.close()
+    log.database._checkpoints._last = -1e9
+
+    assert log.database.write_briefly(insert(log, "a")) == 1
