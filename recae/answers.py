@@ -1,13 +1,13 @@
 """What the recommender answers with: places in a ranking, and why there are fewer than were asked for."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from recae.explanations import Explanation
 from recae.histories import Strategy
 
 
-class RankedItem(NamedTuple):
+@dataclass(frozen=True)
+class RankedItem:
     """One place in a ranking; ``rank`` counts from 1 over the whole ranking, before any offset.
 
     ``explanation`` names the items of the history that speak for this one, the strongest first, if it was asked for.
