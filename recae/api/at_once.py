@@ -39,6 +39,11 @@ def is_whole_and_short(sock: socket.socket) -> bool:
     return len(waiting) == end + int(length[1])
 
 
+def begins_with_get(sock: socket.socket) -> bool:
+    """Whether the request that waits asks for something, and stores nothing."""
+    return sock.recv(4, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"GET "
+
+
 class Outgoing:
     """A socket that never waits: it gathers an answer, head and body, for one ``send``."""
 

@@ -80,6 +80,11 @@ class ServedModel:
         """Version in service, or "none"."""
         return self._recommender.version if self._recommender else "none"
 
+    @property
+    def makes_passes(self) -> bool:
+        """Whether requests for the model in service wait for passes through its weights."""
+        return self._recommender is not None and self._recommender.model.reads_all_weights
+
     def recommender(self, model: str = CURRENT) -> Recommender:
         """The recommender in service, or the one of another model.
 
