@@ -1,6 +1,6 @@
 """Which items a request leaves to choose from."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from copy import copy
 from functools import cached_property
 
@@ -50,7 +50,7 @@ class Candidates:
     def allowed(
         self,
         include_items: Iterable[str] | None = None,
-        exclude_items: Collection[str] = (),
+        exclude_items: Iterable[str] = (),
         categories: Iterable[str] = (),
         *,
         available_only: bool = True,
@@ -68,9 +68,10 @@ class Candidates:
             included = np.zeros(len(self.items), dtype=np.bool_)
             included[self.items.known(include_items)[0]] = True
             mask = mask & included
-        if exclude_items:
+        excluded = tuple(exclude_items)
+        if excluded:
             mask = mask.copy()
-            mask[self.items.known(exclude_items)[0]] = False
+            mask[self.items.known(excluded)[0]] = False
         wanted = {category.casefold() for category in categories}
         if wanted:
             mask = mask & self._in_any(wanted)

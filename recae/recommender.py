@@ -4,7 +4,7 @@
 request in ids and titles, through the same function.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
@@ -48,7 +48,7 @@ class Query(NamedTuple):
     offset: int = 0
     exclude_seen: bool = True
     include_items: Sequence[str] | None = None
-    exclude_items: Collection[str] = ()
+    exclude_items: Iterable[str] = ()
     categories: Iterable[str] = ()
     available_only: bool = True
     diversity: float = 0.0
@@ -105,7 +105,7 @@ class Recommender(Ranker):
         offset: int = 0,
         exclude_seen: bool = True,
         include_items: Sequence[str] | None = None,
-        exclude_items: Collection[str] = (),
+        exclude_items: Iterable[str] = (),
         categories: Iterable[str] = (),
         available_only: bool = True,
         diversity: float = 0.0,

@@ -198,3 +198,12 @@ def test_lines_that_change_show_in_a_copy_and_leave_the_first_as_it_was():
     assert second.item("q").title is None
     assert names(first.allowed(categories=["western"])) == []
     assert first.titles[0] == "Alien (1979)"
+
+
+def test_what_is_excluded_may_come_in_any_form():
+    candidates = Candidates(IdMap(["a", "b", "c"]))
+
+    for excluded in (["b"], {"b"}, np.array(["b"]), (item for item in ["b"]), iter(["b"])):
+        assert candidates.allowed(exclude_items=excluded).tolist() == [True, False, True]
+    for nothing in ([], np.array([], dtype=str), iter([])):
+        assert candidates.allowed(exclude_items=nothing).all()

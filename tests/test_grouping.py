@@ -120,7 +120,7 @@ def parked(waiting, grouped, *given):
         PARKING.set(waiting)
         try:
             results[one] = grouped(one)
-        except ValueError as error:
+        except (ValueError, SystemExit) as error:
             results[one] = error
 
     threads = [threading.Thread(target=call, args=(one,)) for one in given]
@@ -252,31 +252,18 @@ def test_an_end_of_the_program_leaves_no_task_behind(waiting):
     first = [True]
 
     def work(given):
-        if first.pop() if first else False:
+        if first and first.pop():
             raise SystemExit(3)
         return upper(given)
 
     grouped = Grouped(work, 1)
-    ended = {}
-
-    def call(one):
-        PARKING.set(waiting)
-        try:
-            ended[one] = grouped(one)
-        except SystemExit as error:
-            ended[one] = error.code
-
-    threads = [threading.Thread(target=call, args=(one,)) for one in "ab"]
-    for number, thread in enumerate(threads, start=1):
-        thread.start()
-        while len(grouped._waiting) < number:
-            threading.Event().wait(0.001)
+    joined = parked(waiting, grouped, "a", "b")
     with pytest.raises(SystemExit):
         waiting.works.pop()[0]()
-    for thread in threads:
-        thread.join(10)
+    ended = joined()
 
-    assert ended == {"a": 3, "b": "B"}
+    assert isinstance(ended["a"], SystemExit)
+    assert ended["b"] == "B"
     joined = parked(waiting, grouped, "c")
     waiting.works.pop()[0]()
     assert joined() == {"c": "C"}

@@ -35,7 +35,8 @@ def asked_of(recommender: Recommender, user_id: str | None, asked: History | Non
     """Collect a history, or remember it where the log says that nothing has changed.
 
     The log's newest events count, made into a history as the rows were that the model learned from: weights by type,
-    decay, several events of one item, the lowest value. The row that the model was trained on counts beside them, so that nobody who has seen something gets it again, unless the user's events were deleted.
+    decay, several events of one item, the lowest value. The row that the model was trained on counts beside them, so that
+    nobody who has seen something gets it again, unless the user's events were deleted.
 
     Raises:
         ApiError: 404, if the user is unknown and the caller is strict.

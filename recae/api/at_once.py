@@ -21,27 +21,27 @@ LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
 NO_PLAIN_BODY: Final = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade)", re.IGNORECASE)
 
 
-def is_whole_and_short(sock: socket.socket) -> bool:
-    """Whether a request for short work waits in a socket, from its first byte to its last and nothing behind it."""
+def short_request(sock: socket.socket) -> bytes | None:
+    """The method of a request for short work that waits in a socket, from its first byte to its last.
+
+    Returns:
+        ``b"GET"`` or ``b"POST"``; None if something else waits, only a part of it, or more behind it.
+    """
     try:
         waiting = sock.recv(LARGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except OSError:
-        return False
+        return None
     if SHORT_WORK.match(waiting) is None:
-        return False
+        return None
     end = waiting.find(b"\r\n\r\n") + 4
     head = waiting[:end]
     if end < 4 or NO_PLAIN_BODY.search(head):
-        return False
+        return None
     length = LENGTH.search(head)
-    if length is None:  # written in another way, it is for gunicorn to read
-        return len(waiting) == end and b"\r\ncontent-length" not in head.lower()
-    return len(waiting) == end + int(length[1])
-
-
-def begins_with_get(sock: socket.socket) -> bool:
-    """Whether the request that waits asks for something, and stores nothing."""
-    return sock.recv(4, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"GET "
+    if length is None and b"\r\ncontent-length" in head.lower():
+        return None  # written in another way, it is for gunicorn to read
+    is_whole = len(waiting) == end + (int(length[1]) if length else 0)
+    return waiting.partition(b" ")[0] if is_whole else None
 
 
 class Outgoing:

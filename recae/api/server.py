@@ -82,7 +82,7 @@ def _worker_class(settings: Settings) -> type["RequestWorker"]:
 
 
 def _logger_class() -> type:
-    from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+    from gunicorn.glogging import Logger
 
     # Ours says more than its access log, which would gather each line before it finds that nobody wants it.
     return type("RecaeLogger", (Logger,), {"access": lambda *_: None})
@@ -94,7 +94,7 @@ def serve(settings: Settings) -> None:
         raise ConfigError(
             "gunicorn does not run on Windows; give recae.api.create_app() to a server that does"
         )
-    from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+    from gunicorn.app.base import BaseApplication
 
     options = gunicorn_options(settings)
     check_free(settings)

@@ -18,10 +18,10 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
-from gunicorn import http, util  # type: ignore[import-untyped]
-from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
+from gunicorn import http, util
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from recae.api.at_once import Outgoing, begins_with_get, is_whole_and_short
+from recae.api.at_once import Outgoing, short_request
 from recae.api.connections import Connections
 from recae.api.context import EXTENSION
 from recae.api.errors import MAX_SHOWN
@@ -173,9 +173,10 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         """Answer the next request of a connection at once, or give it to a thread."""
         if time.monotonic() - self._notified > 1.0:  # of many that have come at once, each may take its time
             self.notify()
-        if not self._may_answer_at_once(conn):
+        method = short_request(conn.sock) if self._may_answer_at_once(conn) else None
+        if method is None:
             super().on_client_socket_readable(conn, client)
-        elif not self._state.served.makes_passes and begins_with_get(conn.sock):
+        elif method == b"GET" and not self._state.served.makes_passes:
             self._answer(conn)  # it can wait for nothing, and a task costs a tenth of it
         elif not self._loop.run(self._answer, conn):
             # It waits for work, and nobody is to read from the connection meanwhile.
@@ -235,7 +236,6 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             and not conn.is_http2
             and not self.cfg.is_ssl
             and self._state.is_quick
-            and is_whole_and_short(conn.sock)
         )
 
     def _finish_in_thread(self, conn: Any, rest: bytes, goes_on: bool) -> None:

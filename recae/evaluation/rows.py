@@ -138,7 +138,7 @@ def _tried(
     task: Task, contender: Contender, before: Model | None, shelf: Shelf, label: str, running: Bar
 ) -> tuple[Model | None, Trial]:
     """Fit the contender to train, or retune the fitted model of the trial before, and judge it on validation."""
-    started = time.perf_counter()
+    started = time.perf_counter() + shelf.spared_s
     running.note(label)
 
     def moved(epoch: int, _seconds: float, loss: float | None) -> None:
@@ -155,5 +155,5 @@ def _tried(
         value = task.validation_value(model)
     except FitError as error:  # one diverged combination is no reason to lose the others
         model, failure = None, str(error)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() + shelf.spared_s - started
     return model, Trial(settings=contender.searched, value=value, seconds=seconds, error=failure)

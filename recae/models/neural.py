@@ -103,8 +103,8 @@ class SparseLinear(nn.Module):
 class WideLinear(nn.Linear):
     """A linear layer that scores all items in blocks which stay in the cache while they are used.
 
-    The same values, to the bit as far as was seen, in 0.7 to 0.9 of the time: for few rows a product spends most of it on rearranging the
-    weights, which otherwise goes through main memory.
+    The same values, to the bit as far as was seen, in 0.7 to 0.9 of the time: for few rows a product spends most of it on
+    rearranging the weights, which otherwise goes through main memory.
     """
 
     BLOCK: ClassVar[int] = 1_024

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from recae.api.at_once import LARGEST, Outgoing, is_whole_and_short
+from recae.api.at_once import LARGEST, Outgoing, short_request
 
 GET = b"GET /v1/users/1/recommendations HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -34,7 +34,7 @@ def test_whole_requests_for_short_work_are_answered_at_once(pair, sent):
     ours, theirs = pair
     theirs.sendall(sent)
 
-    assert is_whole_and_short(ours)
+    assert short_request(ours) == sent.split()[0]
     assert ours.recv(LARGEST) == sent, "looking takes nothing"
 
 
@@ -73,15 +73,15 @@ def test_all_others_are_left_to_threads(pair, sent):
     ours, theirs = pair
     theirs.sendall(sent)
 
-    assert not is_whole_and_short(ours)
+    assert short_request(ours) is None
 
 
 def test_a_client_that_is_gone_has_sent_nothing(pair):
     ours, theirs = pair
     theirs.close()
-    assert not is_whole_and_short(ours)
+    assert short_request(ours) is None
     ours.close()
-    assert not is_whole_and_short(ours)
+    assert short_request(ours) is None
 
 
 def test_an_answer_goes_out_in_one_piece(pair):

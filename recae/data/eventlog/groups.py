@@ -12,7 +12,6 @@ from recae.grouping import Grouped
 GROUP_ROWS = 10_000
 """Most rows of one shared transaction, but for a single larger append."""
 
-
 BRIEF_ROWS = 200
 """Most rows that are no more than a moment's work."""
 
