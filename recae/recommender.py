@@ -19,12 +19,15 @@ from recae.grouping import Grouped
 from recae.histories import MAX_WEIGHT, Histories, Row, Strategy, as_sent
 from recae.models.ranking import NEVER, SCORE_BYTES, Positions, Scores, Sought, best_of
 from recae.ranker import Ranker
+from recae.threads import spread
 
 Told: TypeAlias = Mapping[str, float | None] | Iterable[str]
 """Item ids, or item id -> weight."""
 
 MOST_TOGETHER = 32
 """Histories that share one pass through the weights."""
+WORTH_A_CORE = 16
+"""Histories of a batch that a further pass, on another core, is worth."""
 
 __all__ = [
     "MAX_WEIGHT",
@@ -161,7 +164,8 @@ class Recommender(Ranker):
         step = max(1, SCORE_BYTES // (4 * len(self.items)))
         for start in range(0, len(prepared), step):
             block = prepared[start : start + step]
-            ranked = iter(self.model.best_rows([one.sought for one in block if one.is_scored]))
+            scored = [one.sought for one in block if one.is_scored]
+            ranked = iter(spread(self.model.best_rows, scored, WORTH_A_CORE))
             answers += [
                 self._finished(one, next(ranked) if one.is_scored else self._unscored(one)) for one in block
             ]
@@ -297,7 +301,7 @@ class Recommender(Ranker):
         n = min(n, n_candidates)
         if scores is None or not n:
             return self._most_popular(n, allowed)
-        scores[~allowed] = NEVER
+        np.copyto(scores, NEVER, where=~allowed)
         return best_of(scores, n)
 
     def _reasons(self, row: Row, ids: Positions, k: int) -> Sequence[tuple[Explanation, ...]] | None:

@@ -5,6 +5,13 @@ machine, or one in each of several serving processes, mostly wait for each other
 """
 
 import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 POOL_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What the pools read when their library is first loaded."""
@@ -34,6 +41,29 @@ def limit_threads(n_threads: int | None = None) -> int:
     threadpoolctl.threadpool_limits(n_threads)
     # implicit brings its own parallel loops and asks for a BLAS of one thread; its models set that around their fit.
     return n_threads
+
+
+def spread(work: Callable[[Sequence[T]], Sequence[R]], given: Sequence[T], least: int) -> list[R]:
+    """``work(given)`` with all cores, where each call in it has one thread, as those of a serving process have.
+
+    Args:
+        work: makes a result for each of what it is given, in their order. Called in several threads at once.
+        given: what there is to do.
+        least: how much of it is worth a core of its own.
+
+    Raises:
+        Exception: what the work raises.
+    """
+    import torch
+
+    n_parts = max(1, min(available_cores() // torch.get_num_threads(), len(given) // least))
+    ends = [len(given) * part // n_parts for part in range(n_parts + 1)]
+    first, *others = [given[start:end] for start, end in pairwise(ends)]
+    if not others:
+        return list(work(first))
+    with ThreadPoolExecutor(len(others)) as pool:
+        waiting = [pool.submit(work, part) for part in others]
+        return list(work(first)) + [result for one in waiting for result in one.result()]
 
 
 def available_cores() -> int:

@@ -86,8 +86,10 @@ def wanted_n(asked: HasN) -> int:
 
 def check_length(values: Sequence[object] | None, field: str) -> None:
     """Refuse more history or filter items than the server's limit."""
+    if not values:
+        return
     limit = state().settings.max_history
-    if values is not None and len(values) > limit:
+    if len(values) > limit:
         raise invalid(field, f"{len(values)} items are over this server's limit of {limit}")
 
 

@@ -256,7 +256,8 @@ class Model(Attribution):
         if not sought:
             return []
         scores = self._score(stacked(sought, self.n_items_))
-        scores[~np.array([one.allowed for one in sought]).reshape(scores.shape)] = NEVER
+        for row, one in zip(scores, sought, strict=True):
+            np.copyto(row, NEVER, where=~one.allowed)
         return [best_of(row, one.n) for row, one in zip(scores, sought, strict=True)]
 
     @abstractmethod

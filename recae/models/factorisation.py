@@ -7,10 +7,10 @@ from implicit.als import AlternatingLeastSquares
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, PositiveInt
 from scipy.sparse import csr_array, csr_matrix
-from scipy.sparse.linalg import svds
 from threadpoolctl import threadpool_limits
 
 from recae.models.base import Fit, Model, ModelConfig
+from recae.models.decomposition import right_singular_vectors
 from recae.models.matrices import cosine, sparse_times_dense
 from recae.models.ranking import Positions, Scores
 from recae.models.search_spaces import SearchSpace, span, whole
@@ -118,10 +118,6 @@ class ALS(Model):
         )
 
 
-DENSE_ENTRIES = 10**6
-"""Matrices of at most this many entries are decomposed densely (8 MB), which has no limit on the rank."""
-
-
 class PureSVDConfig(ModelConfig):
     """Settings of PureSVD."""
 
@@ -150,21 +146,7 @@ class PureSVD(Model):
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
         del how
-        n_users, n_items = histories.shape
-        if n_users * n_items <= DENSE_ENTRIES or min(n_users, n_items) == 1:
-            _, values, vectors = np.linalg.svd(histories.toarray().astype(np.float64), full_matrices=False)
-        else:
-            start = np.random.default_rng(0).standard_normal(min(n_users, n_items))
-            rank = min(self.config.n_factors, min(n_users, n_items) - 1)
-            # double precision: the solver works on X'X, where singular values are squared
-            matrix = csr_matrix(histories, dtype=np.float64)
-            _, values, vectors = svds(matrix, rank, v0=start)
-        order = np.argsort(-values)[: self.config.n_factors]
-        # what belongs to a singular value of 0 is arbitrary, and would score histories beyond the training rows
-        kept = order[values[order] > 1e-6 * values.max()]
-        factors = np.ascontiguousarray(vectors[kept].T, dtype=np.float32)
-        factors[np.bincount(histories.indices, minlength=n_items) == 0] = 0.0  # up to rounding they are
-        self.item_factors_ = factors
+        self.item_factors_ = right_singular_vectors(histories, self.config.n_factors)
 
     def _score(self, histories: csr_array) -> Scores:
         return self._user_factors(histories) @ self.item_factors_.T

@@ -16,7 +16,7 @@ from recae.models.losses import gaussian_kl
 from recae.models.matrices import stacked
 from recae.models.multinomial_output import multinomial_output_nll
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear, dense_linear
-from recae.models.ranking import Positions, Scores, Sought, best_of
+from recae.models.ranking import Positions, Scores, Sought
 from recae.models.screening import Screen, can_screen
 from recae.models.search_spaces import SearchSpace, span
 
@@ -66,15 +66,7 @@ class MultinomialModel(NeuralModel):
             return super().best_rows(sought)
         codes = self.encode(stacked(sought, self.n_items_))
         hidden = self.network_.before_output(torch.as_tensor(codes))
-        left = screen.candidates(hidden, [one.n for one in sought], [one.allowed for one in sought])
-        return [self._best_of(hidden[[row]], columns, sought[row].n) for row, columns in enumerate(left)]
-
-    def _best_of(self, hidden: Tensor, columns: Positions, n: int) -> tuple[Positions, Scores]:
-        """The exact best of some columns, for one row of hidden units."""
-        output, places = self.network_.output, torch.from_numpy(columns.astype(np.int64))
-        scores = nn.functional.linear(hidden, output.weight[places], output.bias[places]).numpy()[0]
-        chosen, best = best_of(scores, n)
-        return columns[chosen], best
+        return screen.best(hidden, [one.n for one in sought], [one.allowed for one in sought])
 
     @property
     def _screen(self) -> Screen | None:

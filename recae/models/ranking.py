@@ -152,23 +152,35 @@ def best_of(scores: Scores, n: int) -> tuple[Positions, Scores]:
     """
     if not n:
         return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
-    # n, and more where other columns have the lowest score too
-    reached = np.flatnonzero(scores >= nth_highest(scores, n))
+    reached = reaching(scores, n)  # n, and more where other columns have the lowest score too
     chosen = reached[np.argsort(-scores[reached], kind="stable")[:n]]
     return chosen.astype(np.int32), scores[chosen]
 
 
 def nth_highest(scores: Scores, n: int) -> np.float32:
     """The lowest of the ``n`` highest scores of one row; n from 1 to n_items."""
-    n_groups = len(scores) // GROUP
-    looked_at = scores
-    if (
-        n_groups > WORTH_GROUPING * n
-    ):  # the n-th highest maximum is reached by n scores at least: one pass, few are left
-        maxima = scores[: n_groups * GROUP].reshape(n_groups, GROUP).max(axis=1)
-        looked_at = scores[scores >= np.partition(maxima, n_groups - n)[n_groups - n]]
-    cut: np.float32 = np.partition(looked_at, len(looked_at) - n)[len(looked_at) - n]
+    cut: np.float32 = np.partition(scores, len(scores) - n)[len(scores) - n]
     return cut
+
+
+def reaching(scores: Scores, n: int, slack: float = 0.0) -> NDArray[np.intp]:
+    """Columns whose score is at most ``slack`` below the n-th highest, ascending.
+
+    Of a long row few scores are put in order: n at least reach the n-th highest of the maxima of its groups. The columns of
+    a group lie apart, so that the maxima of many groups are taken at once.
+
+    Args:
+        scores: shape (n_items,), without NaN.
+        n: from 1 to n_items.
+        slack: 0 or more.
+    """
+    n_groups = len(scores) // GROUP
+    if n_groups <= WORTH_GROUPING * n:
+        return np.flatnonzero(scores >= nth_highest(scores, n) - slack)
+    maxima = scores[: n_groups * GROUP].reshape(GROUP, n_groups).max(axis=0)
+    reached = np.flatnonzero(scores >= nth_highest(maxima, n))
+    cut = nth_highest(scores[reached], n)
+    return np.flatnonzero(scores >= cut - slack) if slack else reached[scores[reached] >= cut]
 
 
 def _some_best(scores: torch.Tensor, n: int) -> tuple[NDArray[np.int64], Scores, Flags]:

@@ -16,6 +16,7 @@ _PLACES = {
     "bpr": "trained_users.BPR",
     "lmf": "trained_users.LMF",
     "pure_svd": "factorisation.PureSVD",
+    "gf_cf": "graph_filter.GFCF",
     "rating_means": "rating_baselines.MeanPredictor",
     "biased_mf": "rating_baselines.BiasedMF",
     "ease": "linear.EASE",

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recae.models.ranking import NEVER, Flags, Positions, Scores, nth_highest
+from recae.models.ranking import NEVER, Flags, Positions, Scores, best_of, nth_highest, reaching
 
 LEVELS: Final = 127
 """Largest whole number that a weight becomes."""
@@ -59,6 +59,22 @@ class Screen:
         self._errors: Scores = ((weight - rounded.dequantize()).norm(dim=1) + ROUNDING * norms).numpy()
         self._biases: Scores = (ROUNDING * bias.abs()).numpy()
         self._largest = float(self._norms.max()), float(self._errors.max()), float(self._biases.max())
+        self._weight, self._bias = weight.numpy(), bias.numpy()
+
+    def best(
+        self, hidden: Tensor, ns: Sequence[int], allowed: Sequence[Flags]
+    ) -> list[tuple[Positions, Scores]]:
+        """The best of each row, as :func:`~recae.models.ranking.best_of` gives them of all exact scores.
+
+        Args:
+            hidden, ns, allowed: as of :meth:`candidates`.
+        """
+        found = []
+        for row, n, columns in zip(hidden.numpy(), ns, self.candidates(hidden, ns, allowed), strict=True):
+            scores = self._weight[columns] @ row + self._bias[columns]
+            places, best = best_of(scores, n)
+            found.append((columns[places], best))
+        return found
 
     def candidates(self, hidden: Tensor, ns: Sequence[int], allowed: Sequence[Flags]) -> Iterator[Positions]:
         """For each row the columns of all items that can be among its best, ascending.
@@ -72,11 +88,12 @@ class Screen:
         estimates = torch.ops.quantized.linear_dynamic(hidden, self._packed, True).numpy()
         off, lengths = (hidden - read).norm(dim=1).tolist(), read.norm(dim=1).tolist()
         for row, (n, mask) in enumerate(zip(ns, allowed, strict=True)):
-            yield self._of_row(np.where(mask, estimates[row], np.float32(NEVER)), off[row], lengths[row], n)
+            np.copyto(estimates[row], NEVER, where=~mask)
+            yield self._of_row(estimates[row], off[row], lengths[row], n)
 
     def _of_row(self, estimates: Scores, off: float, length: float, n: int) -> Positions:
         widest = off * self._largest[0] + length * self._largest[1] + self._largest[2]
-        some = np.flatnonzero(estimates >= nth_highest(estimates, n) - 2.0 * widest)
+        some = reaching(estimates, n, 2.0 * widest)
         found = estimates[some]
         margins = (
             np.float32(off) * self._norms[some] + np.float32(length) * self._errors[some] + self._biases[some]

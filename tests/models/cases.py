@@ -13,6 +13,7 @@ SETTINGS = {
     "bpr": {"n_factors": 4, "learning_rate": 0.1},
     "lmf": {"n_factors": 4},
     "pure_svd": {"n_factors": 2},
+    "gf_cf": {"n_factors": 2},
     "rating_means": {},
     "biased_mf": {"n_factors": 2, "l2": 4.0, "epochs": 10},
     "ease": {"l2": 1.0},

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from scipy.sparse import csr_array, csr_matrix
 
 from recae.errors import DataError, ModelError, NotFittedError
@@ -11,7 +11,7 @@ from recae.models.attribution import Attribution, without_each
 from tests.models.cases import CASES, Case, N, named
 
 ADDITIVE = {
-    "popularity", "item_knn", "als", "pure_svd", "ease", "edlae", "rlae", "rdlae", "dan", "slist", "sparsified",
+    "popularity", "item_knn", "als", "pure_svd", "gf_cf", "ease", "edlae", "rlae", "rdlae", "dan", "slist", "sparsified",
     "elsa", "blend"
 }  # fmt: skip
 TRAINED_USERS_ONLY = {"bpr", "lmf"}
@@ -128,7 +128,7 @@ def test_contributions_of_additive_models_sum_to_the_score_up_to_one_constant(ad
 
 
 @pytest.mark.parametrize(
-    "name", ["item_knn", "pure_svd", "ease", "edlae", "rlae", "rdlae", "dan", "sparsified", "elsa"]
+    "name", ["item_knn", "pure_svd", "gf_cf", "ease", "edlae", "rlae", "rdlae", "dan", "sparsified", "elsa"]
 )
 def test_where_weights_are_fixed_a_contribution_is_what_leaving_out_takes_away(name):
     case = Case(name)
@@ -203,9 +203,11 @@ def test_a_stored_model_explains_as_before(attributed_case, attributed, tmp_path
     attributed.save(tmp_path / "model")
     history = history_of(attributed_case, 3)
 
-    assert_array_equal(
+    assert_allclose(  # stored weights lie elsewhere in memory, where a product may take another path
         load_model(tmp_path / "model").contributions(history, [1, 2]),
         attributed.contributions(history, [1, 2]),
+        rtol=1e-5,
+        atol=2e-6,
     )
 
 

@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
 from recae.models import ranking
-from recae.models.ranking import NEVER, best_of, hits, ndcg, rank, top_n
+from recae.models.ranking import NEVER, best_of, hits, ndcg, rank, reaching, top_n
 
 
 def scores_of(*rows):
@@ -148,3 +148,13 @@ def test_one_row_is_ranked_as_a_batch_would_rank_it(size, decimals):
             wanted_ids, wanted = top_n(scores[np.newaxis].copy(), n)
             assert ids.tolist() == wanted_ids[0].tolist()
             assert best.tolist() == wanted[0].tolist()
+
+
+@pytest.mark.parametrize("n_items", [1, 31, 700, 5_003])
+@pytest.mark.parametrize("slack", [0.0, 0.4])
+def test_columns_that_reach_the_nth_highest_or_nearly(n_items, slack):
+    random = np.random.default_rng(n_items)
+    for n in {1, min(10, n_items), n_items}:
+        scores = random.normal(size=n_items).round(1).astype(np.float32)  # with equal ones
+        lowest = np.sort(scores)[-n] - np.float32(slack)
+        assert_array_equal(reaching(scores, n, slack), np.flatnonzero(scores >= lowest))
