@@ -7,6 +7,7 @@ from typing import NamedTuple
 from recae.api.context import state
 from recae.api.errors import ApiError
 from recae.api.schemas import History, HistoryItem
+from recae.data.eventlog.together import ReadsUsers
 from recae.histories import Row, logged
 from recae.recommender import Recommender
 
@@ -31,12 +32,26 @@ class Asked(NamedTuple):
         return self._replace(history=row._replace(columns=row.columns.copy(), values=row.values.copy()))
 
 
-def asked_of(recommender: Recommender, user_id: str | None, asked: History | None, *, strict: bool) -> Asked:
+def asked_of(
+    recommender: Recommender,
+    user_id: str | None,
+    asked: History | None,
+    *,
+    strict: bool,
+    log: ReadsUsers | None = None,
+) -> Asked:
     """Collect a history, or remember it where the log says that nothing has changed.
 
     The log's newest events count, made into a history as the rows were that the model learned from: weights by type,
     decay, several events of one item, the lowest value. The row that the model was trained on counts beside them, so that
     nobody who has seen something gets it again, unless the user's events were deleted.
+
+    Args:
+        recommender: reads the history.
+        user_id: whom the request is about; None for nobody known.
+        asked: what the request adds.
+        strict: whether an unknown user is an error.
+        log: what is known of the users of a batch; None for the log itself.
 
     Raises:
         ApiError: 404, if the user is unknown and the caller is strict.
@@ -47,13 +62,14 @@ def asked_of(recommender: Recommender, user_id: str | None, asked: History | Non
     if user_id is None:
         return Asked(recommender.read(sent), (), unknown)
     api = state()
+    log = log or api.storage.log
     if sent or recommender.history_rule.fades or not api.histories.most:
-        return _collected(recommender, user_id, sent, unknown, strict=strict)
+        return _collected(recommender, log, user_id, sent, unknown, strict=strict)
     place = (recommender.version, user_id)
-    stamp = api.storage.log.stamp(user_id, api.settings.max_history)
+    stamp = log.stamp(user_id, api.settings.max_history)
     found = api.histories.find(place, stamp)
     if found is None:
-        found = _collected(recommender, user_id, {}, [], strict=strict)
+        found = _collected(recommender, log, user_id, {}, [], strict=strict)
         # A stranger is looked up each time: some callers want to hear that it is one.
         if stamp.n_events and len(found.history.columns) + len(found.seen) <= LONGEST_KNOWN:
             api.histories.keep(place, stamp, found.alone())
@@ -61,11 +77,17 @@ def asked_of(recommender: Recommender, user_id: str | None, asked: History | Non
 
 
 def _collected(
-    recommender: Recommender, user_id: str, sent: Weights, unknown: list[str], *, strict: bool
+    recommender: Recommender,
+    log: ReadsUsers,
+    user_id: str,
+    sent: Weights,
+    unknown: list[str],
+    *,
+    strict: bool,
 ) -> Asked:
     """The history that the log has of a user, with what the request adds."""
     api = state()
-    recent = api.storage.log.recent(user_id, api.settings.max_history)
+    recent = log.recent(user_id, api.settings.max_history)
     row_of = user_id if recommender.knows_user(user_id) and not recent.is_deleted else None
     if strict and row_of is None and not recent.events:
         message = f"user {user_id!r} is neither in the event log nor in the log this model learned from"

@@ -22,6 +22,7 @@ from recae.api.schemas import (
     TopNRequest,
 )
 from recae.api.spec import documented
+from recae.data.eventlog.together import ReadsUsers
 from recae.errors import DataError
 from recae.recommender import Prepared, Query, RankedItem, Recommendations, Recommender
 
@@ -78,12 +79,19 @@ def recommend_batch(json: BatchRequest) -> dict[str, Any]:
         raise invalid("requests", f"{len(json.requests)} requests are over this server's limit of {limit}")
     defaults = json.model_dump(include={"n", "model"}, exclude_none=True)
     results: list[dict[str, Any]] = [{} for _ in json.requests]
-    by_model: dict[str, list[tuple[int, TopNRequest, Asked, Prepared]]] = {}
-    recommenders: dict[str, Recommender] = {}
+    requests: dict[int, TopNRequest] = {}
     for place, part in enumerate(json.requests):
         try:
-            request = _part(part, defaults)
-            recommender, asked, prepared = _understood(request, recommenders)
+            requests[place] = _part(part, defaults)
+        except ApiError as error:
+            results[place] = _failed(error)
+    by_model: dict[str, list[tuple[int, TopNRequest, Asked, Prepared]]] = {}
+    recommenders: dict[str, Recommender] = {}
+    users = [each.user_id for each in requests.values() if each.user_id is not None]
+    log = state().storage.log.of_users(users) if users else None
+    for place, request in requests.items():
+        try:
+            recommender, asked, prepared = _understood(request, recommenders, log)
         except (ApiError, DataError) as error:
             results[place] = _failed(error)
         else:
@@ -157,7 +165,7 @@ def _recorded(
 
 
 def _understood(
-    asked: TopNRequest, known: dict[str, Recommender] | None = None
+    asked: TopNRequest, known: dict[str, Recommender] | None = None, log: ReadsUsers | None = None
 ) -> tuple[Recommender, Asked, Prepared]:
     """Check one request against the server's limits, and find its model and its history."""
     check_length(asked.items, "items")
@@ -167,7 +175,7 @@ def _understood(
     recommender = _recommender_for(asked.user_id, asked)
     if known:  # all parts of a batch see one state of a model
         recommender = known.get(recommender.version, recommender)
-    found = asked_of(recommender, asked.user_id, asked, strict=asked.strict)
+    found = asked_of(recommender, asked.user_id, asked, strict=asked.strict, log=log)
     unknown = [i for i in asked.filter.include_items or () if i not in recommender.items]
     found = found._replace(unknown=list(dict.fromkeys([*found.unknown, *unknown])))
     query = Query(

@@ -4,7 +4,10 @@ import pytest
 
 from recae.api import create_app
 from recae.config import Settings
+from tests.data.eventlog.conftest import postgres_server, postgres_url, sqlite_url, url
 from tests.tastes import two_tastes
+
+__all__ = ["postgres_server", "postgres_url", "sqlite_url", "url"]  # fixtures
 
 LIMITS = {"max_n": 5, "max_history": 4, "max_body_bytes": 2_000}
 

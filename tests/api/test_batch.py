@@ -3,6 +3,7 @@
 import pytest
 
 from recae.api import create_app
+from recae.api.context import EXTENSION
 from recae.config import Settings
 
 BATCH = "/v1/recommendations/batch"
@@ -33,6 +34,38 @@ def test_each_part_is_answered_as_it_would_be_alone(client):
                 reason["contribution"] = round(reason["contribution"], 5)
         assert strip(result["body"]) == strip(alone)
     assert len({result["body"]["recommendation_id"] for result in results}) == len(parts)
+
+
+@pytest.fixture
+def client_of_either_database(recommender, url, home):
+    app = create_app(Settings(home=home, events=url), recommender)
+    yield app.test_client()
+    app.extensions[EXTENSION].storage.close()
+
+
+def test_a_batch_sees_what_each_user_did_last(client_of_either_database):
+    client = client_of_either_database
+    users = ["1", "new", "other", "stranger"]
+    assert client.post("/v1/events", json=[{"user_id": "new", "item_id": "x"}]).status_code == 202
+
+    def answers():
+        results = client.post(BATCH, json={"requests": [{"user_id": user} for user in users]}).json["results"]
+        alone = [client.get(f"/v1/users/{user}/recommendations").json for user in users]
+        for result, one in zip(results, alone, strict=True):
+            assert [each["item_id"] for each in result["body"]["items"]] == [
+                each["item_id"] for each in one["items"]
+            ]
+        return [(one["strategy"], [each["item_id"] for each in one["items"]]) for one in alone]
+
+    first = answers()
+    assert answers() == first, "remembered"
+    assert first[1][0] == "fold_in"
+    assert "x" not in first[1][1]
+    client.post("/v1/events", json=[{"user_id": "new", "item_id": "y"}, {"user_id": "other", "item_id": "a"}])
+    client.delete("/v1/users/1")
+    then = answers()
+    assert "y" not in then[1][1]
+    assert [strategy for strategy, _ in then] == ["fallback", "fold_in", "fold_in", "fallback"]
 
 
 def test_a_part_that_is_wrong_fails_alone(client):

@@ -36,6 +36,8 @@ STAMP = text(
 class Database(ABC):
     """Transactions, the insertion of events, and the watermark."""
 
+    IS_NEAR: ClassVar[bool]
+    """Whether a question costs little beside its answer, so that many need not be asked as one."""
     CONFLICTS: ClassVar[Sequence[str]] = ()
     """Words of the database's messages about a transaction that others got in the way of."""
 
@@ -104,6 +106,14 @@ class Database(ABC):
         with self.read() as connection:
             n_events, total, is_deleted = connection.execute(STAMP, known).one()
         return Stamp(int(n_events), int(total), bool(is_deleted))
+
+    def recent_of_each(self, user_ids: Sequence[str], n: int) -> list[Recent]:
+        """`recent` of each user, in their order."""
+        return [self.recent(user_id, n) for user_id in user_ids]
+
+    def stamp_of_each(self, user_ids: Sequence[str], n: int) -> list[Stamp]:
+        """`stamp` of each user, in their order."""
+        return [self.stamp(user_id, n) for user_id in user_ids]
 
     @abstractmethod
     def watermark(self) -> int:

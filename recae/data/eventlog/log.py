@@ -16,6 +16,7 @@ from recae.data.eventlog.bulk import rows_of
 from recae.data.eventlog.database import Database
 from recae.data.eventlog.events import Appended, Event, Recent, Stamp, StoredEvent, accept
 from recae.data.eventlog.groups import GroupCommit
+from recae.data.eventlog.together import ReadsUsers, ReadTogether
 from recae.errors import ConfigError, DataError
 
 CHUNK_ROWS = 65_536
@@ -179,6 +180,13 @@ class EventLog:
             EventLogError: if the database fails.
         """
         return self.database.stamp(user_id, n)
+
+    def of_users(self, user_ids: Iterable[str]) -> ReadsUsers:
+        """What `recent` and `stamp` say of some users who are about to be asked for, in as few questions as it takes.
+
+        Nothing is asked yet. Errors as of these two.
+        """
+        return self if self.database.IS_NEAR else ReadTogether(self.database, user_ids)
 
     def watermark(self) -> int:
         """A number up to which the log is complete: no event can appear at or below it later."""

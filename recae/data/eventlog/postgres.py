@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from sqlalchemy import URL, Connection, create_engine
 
 from recae.data.eventlog.database import Database
-from recae.data.eventlog.events import Row
+from recae.data.eventlog.events import Recent, Row, Stamp, user_key
 
 LOCK = 7_226_563_651_061_114_729  # any number that no other program uses; it is the log's for ever
 LOCK_TIMEOUT = "60s"
@@ -34,10 +34,30 @@ INCOMING = """CREATE TEMPORARY TABLE IF NOT EXISTS incoming (
     value DOUBLE PRECISION, timestamp BIGINT, event_id TEXT, recommendation_id TEXT
 ) ON COMMIT DELETE ROWS"""
 
+RECENT_OF_EACH = """
+    SELECT place, item_id, value, event_type, timestamp
+    FROM unnest(%s::text[]) WITH ORDINALITY AS asked (asked_id, place)
+    CROSS JOIN LATERAL (
+        SELECT item_id, value, event_type, timestamp, sequence FROM events WHERE user_id = asked_id
+        ORDER BY timestamp DESC, sequence DESC LIMIT %s
+    ) AS newest
+    ORDER BY place, timestamp DESC, sequence DESC"""
+DELETED_OF_EACH = "SELECT user_key FROM deleted_users WHERE user_key = ANY(%s)"
+STAMP_OF_EACH = """
+    SELECT n_events, total, EXISTS (SELECT 1 FROM deleted_users WHERE user_key = asked_key)
+    FROM unnest(%s::text[], %s::bytea[]) WITH ORDINALITY AS asked (asked_id, asked_key, place)
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS n_events, coalesce(sum(sequence), 0) AS total FROM (
+            SELECT sequence FROM events WHERE user_id = asked_id ORDER BY timestamp DESC, sequence DESC LIMIT %s
+        ) AS newest
+    ) AS summed
+    ORDER BY place"""
+
 
 class PostgresDatabase(Database):
     """A database that exists; its tables are created if they are missing."""
 
+    IS_NEAR: ClassVar = False
     CONFLICTS: ClassVar[Sequence[str]] = (
         "deadlock detected",
         "could not serialize",
@@ -70,6 +90,25 @@ class PostgresDatabase(Database):
         done = connection.exec_driver_sql(INSERT.format(source="incoming")).rowcount
         connection.exec_driver_sql("TRUNCATE incoming")  # a second call in one transaction starts empty
         return done
+
+    def recent_of_each(self, user_ids: Sequence[str], n: int) -> list[Recent]:
+        """In two questions for all."""
+        keys = [user_key(user_id) for user_id in user_ids]
+        of_each: list[Recent] = [Recent([], is_deleted=False) for _ in user_ids]
+        with self.read() as connection:
+            for place, item_id, value, kind, time_ in connection.exec_driver_sql(
+                RECENT_OF_EACH, (list(user_ids), n)
+            ):
+                of_each[place - 1].events.append((item_id, value, kind, time_))
+            deleted = {bytes(key) for (key,) in connection.exec_driver_sql(DELETED_OF_EACH, (keys,))}
+        return [found._replace(is_deleted=key in deleted) for found, key in zip(of_each, keys, strict=True)]
+
+    def stamp_of_each(self, user_ids: Sequence[str], n: int) -> list[Stamp]:
+        """In one question for all."""
+        asked = (list(user_ids), [user_key(user_id) for user_id in user_ids], n)
+        with self.read() as connection:
+            rows = connection.exec_driver_sql(STAMP_OF_EACH, asked).all()
+        return [Stamp(int(n_events), int(total), bool(is_deleted)) for n_events, total, is_deleted in rows]
 
     def watermark(self) -> int:
         """Wait until the writers of now have committed, hold back new ones for that moment, and read the last number."""

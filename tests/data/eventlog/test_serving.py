@@ -4,8 +4,10 @@ import threading
 
 import numpy as np
 import pytest
+from sqlalchemy import event
 
 from recae.data.acceptance import Acceptance
+from recae.data.eventlog import EventLog
 from recae.data.eventlog.events import _plain_row, _row, accept
 from recae.data.eventlog.items import StoredItem, StoredItems
 from recae.data.eventlog.served import Served, ServedRecommendations
@@ -209,3 +211,43 @@ def test_a_stamp_is_the_same_exactly_as_long_as_the_recent_events_are(log):
 
 def test_the_stamp_of_a_stranger_counts_nothing(log):
     assert log.stamp("nobody", 5) == (0, 0, False)
+
+
+def test_many_users_are_read_as_each_of_them_is(log):
+    """The newest n of each, in order, from the place where an id stands; ids need not be plain."""
+    users = ["u", "o'brien", "日本", 'a"b,{c}\\', "nobody", *(str(number) for number in range(150))]
+    log.append(
+        [
+            {"user_id": user, "item_id": str(n), "value": n, "timestamp": n * 7 % 5}
+            for user in users
+            if user != "nobody"
+            for n in range(1, 2 + len(user) % 4)
+        ]
+    )
+    log.delete_user("u")
+    log.delete_user("17")
+    log.append([{"user_id": "u", "item_id": "later"}])
+
+    together = log.of_users([*users, "u"])
+
+    for user in users:
+        assert together.stamp(user, 3) == log.stamp(user, 3)
+        assert together.recent(user, 3) == log.recent(user, 3)
+    assert together.recent("u", 3).is_deleted
+    assert log.database.recent_of_each([], 3) == log.database.stamp_of_each([], 3) == []
+
+
+def test_far_away_many_users_are_a_few_questions(postgres_url, archive):
+    with EventLog(postgres_url, archive) as log:
+        users = [str(number) for number in range(100)]
+        log.append([{"user_id": user, "item_id": "a"} for user in users])
+        asked = []
+        event.listen(log.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+
+        together = log.of_users(users)
+        for user in users:
+            together.stamp(user, 10)
+        assert len(asked) == 1
+        for user in users[50:]:  # the others are remembered
+            together.recent(user, 10)
+        assert len(asked) == 3
