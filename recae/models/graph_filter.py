@@ -1,6 +1,6 @@
 """GF-CF: the log as a graph of users and items, whose smooth signals are likings."""
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from recae.models.decomposition import right_singular_vectors
 from recae.models.matrices import sparse_times_dense
 from recae.models.ranking import Positions, Scores
 from recae.models.search_spaces import SearchSpace, span, whole
+
+MANY_MET: Final = 0.04
+"""Share of the users that histories lead to, from which steps on all users are faster than on those that were met."""
 
 
 class GFCFConfig(ModelConfig):
@@ -67,7 +70,7 @@ class GFCF(Model):
         return model
 
     def _score(self, histories: csr_array) -> Scores:
-        found: Scores = ((histories @ self._from_item) @ self._graph).toarray()  # items -> users -> items
+        found = self._walked(histories)
         entered = csr_array(
             (histories.data * self._of_items[histories.indices], histories.indices, histories.indptr),
             shape=histories.shape,
@@ -76,6 +79,13 @@ class GFCF(Model):
         smooth *= np.float32(self.config.factor_weight) * _reciprocal(self._of_items)
         found += smooth
         return found
+
+    def _walked(self, histories: csr_array) -> Scores:
+        """``histories N'N``, from items to users and back to items, shape (n_rows, n_items)."""
+        met = histories @ self._from_item  # (n_rows, n_users)
+        if met.nnz < MANY_MET * met.shape[0] * met.shape[1]:
+            return np.asarray((met @ self._graph).toarray(), dtype=np.float32)
+        return np.ascontiguousarray((self._from_item @ met.toarray().T).T)
 
     def _contributions(self, history: csr_array, items: Positions) -> Scores:
         found: Scores = (self._from_item[history.indices] @ self._from_item[items].T).toarray()

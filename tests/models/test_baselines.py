@@ -13,7 +13,7 @@ from recae.data.splits import given, held_out_users
 from recae.errors import DataError, EvaluationError, ModelError
 from recae.evaluation import evaluate, runner
 from recae.evaluation.protocol import Protocol
-from recae.models import create, decomposition
+from recae.models import create, decomposition, graph_filter
 from tests.models.cases import N, two_tastes
 
 
@@ -67,9 +67,11 @@ def graph_filter_of(log, n_factors, weight):
 
 
 @pytest.mark.parametrize("dense_entries", [0, 10**6])
+@pytest.mark.parametrize("many_met", [0.0, 2.0], ids=["over all users", "over those met"])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_gf_cf_is_the_filter_of_its_paper(data, weighted, dense_entries, monkeypatch):
+def test_gf_cf_is_the_filter_of_its_paper(data, weighted, many_met, dense_entries, monkeypatch):
     monkeypatch.setattr(decomposition, "DENSE_ENTRIES", dense_entries)
+    monkeypatch.setattr(graph_filter, "MANY_MET", many_met)
     log = csr_matrix(
         data.multiply(np.random.default_rng(1).uniform(0.5, 3.0, data.shape)) if weighted else data
     )
