@@ -43,8 +43,9 @@ from recae.threads import limit_threads
 
 WORKERS, CONNECTIONS = 2, 8
 ROUNDS = 3
-WARM_UP_S = 10
-"""Each process is asked for most users once."""
+ASKED_BEFORE = 3
+"""Requests for each user before the measurement: by then nearly all processes have answered for nearly all users."""
+WARM_UP_STEP_S = 5
 BARE_ROUTE, RECOMMEND = "bare route", "recommend, EASE of 3,700 items"
 UNREMEMBERED = "recommend, no histories remembered"
 SMALL = {"n_users": 6_040, "n_items": 3_700, "n_each": 100}
@@ -170,6 +171,13 @@ def wrk(port: int, seconds: float, script: str) -> dict[str, float]:
     return {"rate": rate, "p99_ms": float(value) * scale, "failed": int(failed[1]) if failed else 0}
 
 
+def warm_up(port: int, script: str, n_requests: int) -> None:
+    """Ask until so many requests were answered, and a minute at most: how long that takes is the machine's affair."""
+    answered, deadline = 0.0, time.monotonic() + 60
+    while answered < n_requests and time.monotonic() < deadline:
+        answered += WARM_UP_STEP_S * wrk(port, WARM_UP_STEP_S, script)["rate"]
+
+
 def measured_wrk(pid: int, port: int, seconds: float, script: str) -> dict[str, float]:
     """As ``wrk``, and the processor time of a request in ms: other work on the machine disturbs it least."""
     before = cpu_s(pid)
@@ -249,7 +257,7 @@ def run(seconds: float) -> dict[str, dict[str, float]]:
                 wrk(port, 1, users)
                 rates[BARE_ROUTE].append(measured_wrk(pid, port, seconds, users))
             with server(*serve, folder=folder, port=port, path="/health/ready") as pid:
-                wrk(port, WARM_UP_S, users)
+                warm_up(port, users, ASKED_BEFORE * SMALL["n_users"])
                 rates[RECOMMEND].append(measured_wrk(pid, port, seconds, users))
             with server(
                 *serve, folder=folder, port=port, path="/health/ready", RECAE_KNOWN_HISTORIES="0"
