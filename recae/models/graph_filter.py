@@ -32,8 +32,7 @@ class GFCF(Model):
 
     With the log normalised by the degrees of users and items, ``N = D_u^-1/2 X D_i^-1/2``, and V its first right singular
     vectors: ``K = N'N + factor_weight D_i^-1/2 V V' D_i^1/2``. In closed form, with a sparse N and no matrix of items x
-    items, so it is fitted in the time of a truncated singular value decomposition. What it finds differs from what an
-    autoencoder finds: a good partner in a blend. Needs non-negative values.
+    items, so it is fitted in the time of a truncated singular value decomposition. Needs non-negative values.
 
     Source: Shen et al., "How powerful is graph convolution for recommendation?", CIKM 2021, equation 10.
     """
