@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format bench bench-deep bench-solver bench-peer bench-rating bench-cost bench-log bench-evaluation bench-retrain bench-serving bench-soak wheel lock clean distclean
+.PHONY: help setup run test coverage lint format bench bench-deep bench-solver bench-peer bench-rating bench-cost bench-log bench-evaluation bench-retrain bench-serving bench-soak wheel lock clean distclean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,10 @@ setup: $(STAMP)  ## environment in .venv from the lock file; instant when nothin
 run: setup  ## train on the bundled sample, evaluate, print the table, serve on 127.0.0.1:8000
 	@$(BIN)/recae demo $(ARGS)
 
-test: lint  ## lint, types, layers, then every test with coverage
+test: lint  ## lint, types, layers, then every test
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+coverage: setup  ## every test, and which lines none of them reaches; takes half as long again
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov $(ARGS)
 
 lint: setup  ## formatting, lint, types, direction of imports

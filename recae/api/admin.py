@@ -19,8 +19,8 @@ from recae.runs import Run, RunTable
 
 bp = Blueprint("admin", __name__, url_prefix="/v1/admin")
 
-BEGIN_S = 60.0
-"""How long a run may take to write its record: a new process imports a lot first."""
+BEGIN_SHARE = 0.95
+"""Of the time that a request may take, what a run gets to write its record: a new process imports a lot first."""
 POLL_S = 0.05
 
 
@@ -39,7 +39,10 @@ def begin_retrain() -> Begun:
     command = [sys.executable, "-m", "recae", "retrain"]
     process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603 - recae itself
     threading.Thread(target=process.wait, daemon=True).start()  # or it would stay behind as a zombie
-    deadline = time.monotonic() + BEGIN_S
+    patience_s = (
+        BEGIN_SHARE * state().settings.request_timeout_s
+    )  # later the connection would be cut without an answer
+    deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         for run in islice(table.newest_first(), 2):
             if before.get(run.run_id) != run.interruptions:
@@ -52,9 +55,11 @@ def begin_retrain() -> Begun:
             )
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_begun", message)
         time.sleep(POLL_S)
-    raise ApiError(
-        HTTPStatus.SERVICE_UNAVAILABLE, "not_begun", "the run has not begun yet; see GET /v1/admin/runs"
+    message = (
+        f"the run was started, and has not written its record within {patience_s:g} s; it goes on, and "
+        "GET /v1/admin/runs will show it: do not begin another"
     )
+    raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_begun", message)
 
 
 @bp.get("/runs")
