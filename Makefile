@@ -25,7 +25,7 @@ run: setup  ## train on the bundled sample, evaluate, print the table, serve on 
 test: lint  ## lint, types, layers, then every test
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-coverage: setup  ## every test, and which lines none of them reaches; takes half as long again
+coverage: setup  ## every test, and which lines none of them reaches; takes a third as long again
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov $(ARGS)
 
 lint: setup  ## formatting, lint, types, direction of imports

@@ -86,7 +86,7 @@ class KeyFile:
         try:
             stored = json.loads(self.path.read_text(encoding="utf-8"))
             if stored["format_version"] != FORMAT_VERSION:
-                raise ValueError(f"format version {stored['format_version']!r}, expected {FORMAT_VERSION}")  # noqa: TRY301
+                raise ValueError(f"format version {stored['format_version']!r}, expected {FORMAT_VERSION}")  # noqa: TRY301 - one way out for every damage
             return [Key(**entry | {"role": Role.named(entry["role"])}) for entry in stored["keys"]]
         except (FileNotFoundError, NotADirectoryError):
             return []

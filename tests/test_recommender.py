@@ -13,7 +13,7 @@ from recae.models import ranking
 from recae.models.base import Model, ModelConfig
 from recae.models.linear import EASE
 from recae.models.ranking import NEVER
-from recae.recommender import Recommender
+from recae.recommender import Query, Recommender
 from tests.tastes import CATALOGUE, ITEMS, LIKES, USERS, fitted_ease, two_tastes
 
 
@@ -226,6 +226,27 @@ def test_rank_chooses_among_the_given_columns_only(recommender):
     ids_, _ = recommender.rank(row(0, 1), 6, items=np.array([2, 4], dtype=np.int32))
 
     assert ids_.tolist() == [[2, 4]]
+
+
+def test_a_batch_that_is_spread_over_cores_is_answered_as_each_alone(recommender, monkeypatch):
+    monkeypatch.setattr("recae.threads.available_cores", lambda: 3)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+    parts, best_rows = [], recommender.model.best_rows
+    monkeypatch.setattr(
+        recommender.model,
+        "best_rows",
+        lambda sought: parts.append(len(sought)) or best_rows(sought),
+    )
+    queries = [Query(n=1 + number % 4, user_id=user) for number in range(20) for user in (*USERS, "stranger")]
+
+    answers = recommender.answer([recommender.prepare(query) for query in queries])
+
+    assert len(parts) == 3
+    assert sum(parts) == 20 * len(USERS), "strangers are not scored"
+    for query, answer in zip(queries, answers, strict=True):
+        alone = recommender.recommend(n=query.n, user_id=query.user_id)
+        assert [item.item_id for item in answer.items] == [item.item_id for item in alone.items]
+        assert answer.strategy == alone.strategy
 
 
 def test_rank_is_the_same_whatever_fits_into_one_batch(recommender, monkeypatch):

@@ -27,7 +27,7 @@ def read(wanted: type[T], found: Any, place: str = "answer") -> T:
     """
     if not isinstance(found, Mapping):
         raise _unfit(place, "an object", found)
-    hints = _hints(wanted)  # type: ignore[arg-type]  # classes are hashable, a type[T] too
+    hints = _hints(wanted)  # type: ignore[arg-type] # is_dataclass() says so to people only  # classes are hashable, a type[T] too
     values: dict[str, Any] = {}
     for field in fields(wanted):  # type: ignore[arg-type]  # a dataclass, which Python cannot say of a TypeVar
         if field.name == RAW:

@@ -62,7 +62,7 @@ class LocalFile(BinaryPlace):
         return self.path.name
 
     @property
-    def size(self) -> int:  # type: ignore[override] # what is fixed elsewhere is looked up here
+    def size(self) -> int:  # type: ignore[override] # read when asked for # what is fixed elsewhere is looked up here
         return self.path.stat().st_size
 
     @property

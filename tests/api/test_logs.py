@@ -76,7 +76,7 @@ def test_a_message_never_starts_a_second_record(text):
 
 def test_an_exception_is_told_in_full_and_indented():
     try:
-        raise ValueError("bad\n2026 forged")  # noqa: TRY301
+        raise ValueError("bad\n2026 forged")  # noqa: TRY301 - it is caught to be logged
     except ValueError as error:
         record = logging.LogRecord(
             "recae", logging.ERROR, "", 0, "failed", (), (ValueError, error, error.__traceback__)

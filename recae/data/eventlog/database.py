@@ -3,7 +3,7 @@
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, TypeVar
 
@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from recae.data.eventlog.events import Recent, Row, Stamp, user_key
 from recae.data.eventlog.migrations import migrate
+from recae.data.eventlog.together import ReadsUsers
 from recae.errors import EventLogError
 
 T = TypeVar("T")
@@ -36,8 +37,6 @@ STAMP = text(
 class Database(ABC):
     """Transactions, the insertion of events, and the watermark."""
 
-    IS_NEAR: ClassVar[bool]
-    """Whether a question costs little beside its answer, so that many need not be asked as one."""
     CONFLICTS: ClassVar[Sequence[str]] = ()
     """Words of the database's messages about a transaction that others got in the way of."""
 
@@ -107,13 +106,9 @@ class Database(ABC):
             n_events, total, is_deleted = connection.execute(STAMP, known).one()
         return Stamp(int(n_events), int(total), bool(is_deleted))
 
-    def recent_of_each(self, user_ids: Sequence[str], n: int) -> list[Recent]:
-        """`recent` of each user, in their order."""
-        return [self.recent(user_id, n) for user_id in user_ids]
-
-    def stamp_of_each(self, user_ids: Sequence[str], n: int) -> list[Stamp]:
-        """`stamp` of each user, in their order."""
-        return [self.stamp(user_id, n) for user_id in user_ids]
+    def of_users(self, user_ids: Iterable[str]) -> ReadsUsers:  # noqa: ARG002 - PostgreSQL takes it
+        """`recent` and `stamp` of some users who are about to be asked for; by itself each user alone."""
+        return self
 
     @abstractmethod
     def watermark(self) -> int:

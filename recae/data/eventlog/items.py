@@ -166,7 +166,7 @@ def _upsert_all(connection: Connection, table: Table, rows: list[dict[str, Any]]
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects.sqlite import insert
     else:
-        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment] # the same call in both
     statement = insert(table)
     changed = {name: statement.excluded[name] for name in rows[0] if name != "item_id"}
     # in one order, or two writers would deadlock

@@ -16,7 +16,7 @@ from recae.data.eventlog.bulk import rows_of
 from recae.data.eventlog.database import Database
 from recae.data.eventlog.events import Appended, Event, Recent, Stamp, StoredEvent, accept
 from recae.data.eventlog.groups import GroupCommit
-from recae.data.eventlog.together import ReadsUsers, ReadTogether
+from recae.data.eventlog.together import ReadsUsers
 from recae.errors import ConfigError, DataError
 
 CHUNK_ROWS = 65_536
@@ -186,7 +186,7 @@ class EventLog:
 
         Nothing is asked yet. Errors as of these two.
         """
-        return self if self.database.IS_NEAR else ReadTogether(self.database, user_ids)
+        return self.database.of_users(user_ids)
 
     def watermark(self) -> int:
         """A number up to which the log is complete: no event can appear at or below it later."""

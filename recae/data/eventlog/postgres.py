@@ -5,7 +5,7 @@ reader has seen already. Therefore every writer holds one advisory lock, shared,
 commit, and the watermark is read under the same lock, alone: by then each number given out is committed or never will be.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from sqlalchemy import URL, Connection, create_engine
 
 from recae.data.eventlog.database import Database
 from recae.data.eventlog.events import Recent, Row, Stamp, user_key
+from recae.data.eventlog.together import ReadsUsers, ReadTogether
 
 LOCK = 7_226_563_651_061_114_729  # any number that no other program uses; it is the log's for ever
 LOCK_TIMEOUT = "60s"
@@ -57,7 +58,6 @@ STAMP_OF_EACH = """
 class PostgresDatabase(Database):
     """A database that exists; its tables are created if they are missing."""
 
-    IS_NEAR: ClassVar = False
     CONFLICTS: ClassVar[Sequence[str]] = (
         "deadlock detected",
         "could not serialize",
@@ -90,6 +90,10 @@ class PostgresDatabase(Database):
         done = connection.exec_driver_sql(INSERT.format(source="incoming")).rowcount
         connection.exec_driver_sql("TRUNCATE incoming")  # a second call in one transaction starts empty
         return done
+
+    def of_users(self, user_ids: Iterable[str]) -> ReadsUsers:
+        """All of them in a few questions: each takes a journey to the server."""
+        return ReadTogether(self, user_ids)
 
     def recent_of_each(self, user_ids: Sequence[str], n: int) -> list[Recent]:
         """In two questions for all."""

@@ -60,7 +60,6 @@ FROM (SELECT sequence FROM events WHERE user_id = ? ORDER BY timestamp DESC, seq
 class SqliteDatabase(Database):
     """A file, which is created with its folder if it is missing."""
 
-    IS_NEAR: ClassVar = True
     CONFLICTS: ClassVar[Sequence[str]] = ("database is locked", "database table is locked")
 
     def __init__(self, url: URL) -> None:

@@ -1,9 +1,8 @@
 """What a batch of requests needs of its users' events: asked for many of them at once, where each question takes a journey."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from recae.data.eventlog.database import Database
 from recae.data.eventlog.events import Recent, Stamp
 
 AHEAD: Final = 64
@@ -20,6 +19,16 @@ class ReadsUsers(Protocol):
         """What is the same for as long as ``recent`` gives the same."""
 
 
+class AnswersForEach(Protocol):
+    """A database that is asked about many users at once."""
+
+    def recent_of_each(self, user_ids: Sequence[str], n: int) -> list[Recent]:
+        """The newest ``n`` live events of each user, in their order."""
+
+    def stamp_of_each(self, user_ids: Sequence[str], n: int) -> list[Stamp]:
+        """The stamp of each user, in their order."""
+
+
 class ReadTogether:
     """The log of some users, each read once: what comes in meanwhile, the next batch sees.
 
@@ -28,7 +37,7 @@ class ReadTogether:
         user_ids: of whom ``recent`` and ``stamp`` will be asked, in about this order, and always with the same ``n``.
     """
 
-    def __init__(self, database: Database, user_ids: Iterable[str]) -> None:
+    def __init__(self, database: AnswersForEach, user_ids: Iterable[str]) -> None:
         self._database = database
         self._user_ids = list(dict.fromkeys(user_ids))
         self._places = {user_id: place for place, user_id in enumerate(self._user_ids)}
