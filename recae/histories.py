@@ -118,7 +118,7 @@ class Histories:
 
     def _values(self, sent: Sent, known: NDArray[np.intp], stored: Scores) -> Scores:
         """What the known items that were sent count, in their order."""
-        if self.model.feedback != "sequences" and not any(map(_is_given, sent.values())):
+        if self.model.feedback != "sequences" and list(sent.values()).count(None) == len(sent):
             return np.full(len(known), self._usual_weight, dtype=np.float32)
         pairs = list(sent.items())
         given = [pairs[place] for place in known.tolist()]
@@ -158,10 +158,6 @@ class Histories:
         """What an item counts that was sent without a weight: 1 says "liked", but as a rating it would say "worst"."""
         values = self.model.histories_.data
         return float(values.mean()) if self.model.feedback == "ratings" and len(values) else 1.0
-
-
-def _is_given(weight: float | None) -> bool:
-    return weight is not None
 
 
 def as_sent(history: Mapping[str, float | None] | Iterable[str]) -> Sent:

@@ -17,8 +17,8 @@ Duplicates = Literal["last", "sum", "max", "count"]
 """
 
 
-Met: TypeAlias = tuple[str, float, str, int]
-"""One event of a user: item, value, type and time."""
+Met: TypeAlias = tuple[str, float, str, int, int]
+"""One event of a user: item, value, type, time, and number in the log."""
 
 
 class HistoryRule(BaseModel):
@@ -56,7 +56,7 @@ class HistoryRule(BaseModel):
         """
         found: dict[str, float] = {}
         order: list[str] = []
-        for item_id, plain, event_type, timestamp in newest_first:
+        for item_id, plain, event_type, timestamp, _ in newest_first:
             value = self._weighed(plain, event_type, timestamp, now)
             if value is None:
                 continue

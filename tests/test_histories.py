@@ -13,11 +13,11 @@ from tests.tastes import ITEMS, fitted_ease
 
 DAY = 86_400
 EVENTS = [
-    ("a", 1.0, "view", 9),
-    ("b", 0.0, "view", 8),
-    ("c", 2.0, "buy", 7),
-    ("b", 5.0, "view", 6),
-    ("a", 4.0, "buy", 5),
+    ("a", 1.0, "view", 9, 5),
+    ("b", 0.0, "view", 8, 4),
+    ("c", 2.0, "buy", 7, 3),
+    ("b", 5.0, "view", 6, 2),
+    ("a", 4.0, "buy", 5, 1),
 ]
 
 
@@ -54,7 +54,7 @@ def test_several_events_of_an_item_become_one_value(duplicates, expected):
 
 
 def test_events_fade_by_half_in_a_half_life():
-    found = HistoryRule(half_life_days=1).values([("a", 8.0, "", 2 * DAY), ("b", 8.0, "", 0)], 3 * DAY)
+    found = HistoryRule(half_life_days=1).values([("a", 8.0, "", 2 * DAY, 1), ("b", 8.0, "", 0, 2)], 3 * DAY)
 
     assert found == {"b": 1.0, "a": 4.0}
 

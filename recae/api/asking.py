@@ -7,6 +7,7 @@ from typing import NamedTuple
 from recae.api.context import state
 from recae.api.errors import ApiError
 from recae.api.schemas import History, HistoryItem
+from recae.data.eventlog.events import Recent
 from recae.data.eventlog.together import ReadsUsers
 from recae.histories import Row, logged
 from recae.recommender import Recommender
@@ -63,22 +64,23 @@ def asked_of(
         return Asked(recommender.read(sent), (), unknown)
     api = state()
     log = log or api.storage.log
-    if sent or recommender.history_rule.fades or not api.histories.most:
-        return _collected(recommender, log, user_id, sent, unknown, strict=strict)
-    place = (recommender.version, user_id)
-    stamp = log.stamp(user_id, api.settings.max_history)
-    found = api.histories.find(place, stamp)
-    if found is None:
-        found = _collected(recommender, log, user_id, {}, [], strict=strict)
-        # A stranger is looked up each time: some callers want to hear that it is one.
-        if stamp.n_events and len(found.history.columns) + len(found.seen) <= LONGEST_KNOWN:
-            api.histories.keep(place, stamp, found.alone())
+    n, place = api.settings.max_history, (recommender.version, user_id)
+    is_lasting = api.histories.most > 0 and not (sent or recommender.history_rule.fades)
+    if is_lasting and place in api.histories:
+        remembered = api.histories.find(place, log.stamp(user_id, n))
+        if remembered is not None:
+            return remembered
+    recent = log.recent(user_id, n)
+    found = _collected(recommender, recent, user_id, sent, unknown, strict=strict)
+    # A stranger is looked up each time: some callers want to hear that it is one.
+    if is_lasting and recent.events and len(found.history.columns) + len(found.seen) <= LONGEST_KNOWN:
+        api.histories.keep(place, recent.stamp, found.alone())
     return found
 
 
 def _collected(
     recommender: Recommender,
-    log: ReadsUsers,
+    recent: Recent,
     user_id: str,
     sent: Weights,
     unknown: list[str],
@@ -86,14 +88,12 @@ def _collected(
     strict: bool,
 ) -> Asked:
     """The history that the log has of a user, with what the request adds."""
-    api = state()
-    recent = log.recent(user_id, api.settings.max_history)
     row_of = user_id if recommender.knows_user(user_id) and not recent.is_deleted else None
     if strict and row_of is None and not recent.events:
         message = f"user {user_id!r} is neither in the event log nor in the log this model learned from"
         raise ApiError(HTTPStatus.NOT_FOUND, "unknown_user", message, "user_id")
     feedback = recommender.model.feedback
-    history, seen = logged(recent.events, recommender.history_rule, feedback, api.storage.log.now())
+    history, seen = logged(recent.events, recommender.history_rule, feedback, state().storage.log.now())
     if row_of is not None and not recommender.model.supports_fold_in:
         return Asked(recommender.read(sent, row_of), (*history, *seen), unknown)
     for item_id, weight in sent.items():

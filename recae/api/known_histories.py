@@ -23,6 +23,10 @@ class KnownHistories(Generic[T]):
         self._lock = threading.Lock()
         self._known: OrderedDict[Place, tuple[Stamp, T]] = OrderedDict()
 
+    def __contains__(self, place: Place) -> bool:
+        """Whether something was kept, under whatever stamp."""
+        return place in self._known
+
     def find(self, place: Place, stamp: Stamp) -> T | None:
         """What was kept, if it was under the same stamp."""
         with self._lock:
@@ -37,7 +41,7 @@ class KnownHistories(Generic[T]):
 
         Args:
             place: whose it is.
-            stamp: as it was **before** the events were read: what comes in between shows in the next one.
+            stamp: of the events that it was made of.
             history: shared from now on, and not to be changed.
         """
         with self._lock:

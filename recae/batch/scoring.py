@@ -124,7 +124,10 @@ class Scorer:
         known: Strategy = "model" if len(columns) else "fallback"
         if not events:
             return _Row(columns, values, columns, known)
-        met = [(event.item_id, event.value, event.event_type, event.timestamp) for event in events]
+        met = [
+            (event.item_id, event.value, event.event_type, event.timestamp, event.sequence)
+            for event in events
+        ]
         liked, others = logged(met, self.recommender.history_rule, model.feedback, self._now)
         added = self.recommender.items.find(liked)
         given = [1.0 if weight is None else weight for weight in liked.values()]

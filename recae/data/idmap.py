@@ -6,6 +6,7 @@ metric into a silent zero, so nothing but strings is let in here.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,8 @@ class IdMap:
 
     def find(self, ids: Iterable[str]) -> Positions:
         """Positions of the ids, -1 for each that is not in the vocabulary, shape (n,)."""
-        return np.array([self._positions.get(id_, -1) for id_ in _listed(ids)], dtype=np.int32)
+        listed = _listed(ids)
+        return np.fromiter(map(self._positions.get, listed, repeat(-1)), dtype=np.int32, count=len(listed))
 
     def __len__(self) -> int:
         return len(self._positions)

@@ -25,7 +25,7 @@ from recae.models.matrices import (
     stacked,
     training_matrix,
 )
-from recae.models.ranking import NEVER, Positions, Scores, Sought, best_of, rank
+from recae.models.ranking import NEVER, Positions, Scores, Sought, best_of_each, rank
 from recae.models.search_spaces import SearchSpace
 from recae.models.storage import Source, arrays_of, read_state, write_state
 from recae.models.trainer import fingerprint
@@ -258,7 +258,7 @@ class Model(Attribution):
         scores = self._score(stacked(sought, self.n_items_))
         for row, one in zip(scores, sought, strict=True):
             np.copyto(row, NEVER, where=~one.allowed)
-        return [best_of(row, one.n) for row, one in zip(scores, sought, strict=True)]
+        return best_of_each(scores, [one.n for one in sought])
 
     @abstractmethod
     def _score(self, histories: csr_array) -> Scores:

@@ -1,7 +1,7 @@
 """From scores to a ranked list, and how good that list is: the part that serving and evaluation share."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -27,7 +27,13 @@ WORTH_GROUPING: Final = 8
 
 
 GROUP: Final = 32
-"""Columns of a group where a single row is ranked."""
+"""Columns of a group whose maximum is looked at."""
+
+MANY: Final = 8
+"""So many times the scores that are wanted are not worth putting in order."""
+
+CACHED_SCORES: Final = 2**20
+"""Scores of a few rows, 4 MB, that are masked, looked through and ranked one after the other."""
 
 FEW_ROWS: Final = 8
 """Below so many rows, the calls that grouping needs cost more than it saves."""
@@ -152,9 +158,54 @@ def best_of(scores: Scores, n: int) -> tuple[Positions, Scores]:
     """
     if not n:
         return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
-    reached = reaching(scores, n)  # n, and more where other columns have the lowest score too
+    cut = _nth_of_maxima(scores, n) if len(scores) // GROUP > WORTH_GROUPING * n else nth_highest(scores, n)
+    reached = np.flatnonzero(scores >= cut)  # n at least
+    if len(reached) > MANY * n:  # where few may be ranked, the maxima do not say much
+        reached = reached[scores[reached] >= nth_highest(scores[reached], n)]
     chosen = reached[np.argsort(-scores[reached], kind="stable")[:n]]
     return chosen.astype(np.int32), scores[chosen]
+
+
+def best_of_each(scores: Scores, ns: Sequence[int]) -> list[tuple[Positions, Scores]]:
+    """As :func:`best_of` for each row, in a few steps for all of them: meanwhile other threads can work.
+
+    Args:
+        scores: shape (n_rows, n_items), without NaN.
+        ns: of each row, from 1 to n_items.
+    """
+    found: list[tuple[Positions, Scores]] = []
+    for rows in blocks_of_rows(*scores.shape):
+        block = scores[rows]
+        wanted = np.asarray(ns[rows])
+        reached = reaching(block, wanted)
+        if len(reached[0]) > MANY * wanted.sum():  # as in best_of
+            reached = np.nonzero(block >= nth_highest_of_each(block, wanted)[:, None])
+        found += best_reached(*reached, block[reached], wanted)
+    return found
+
+
+def blocks_of_rows(n_rows: int, n_items: int) -> Iterator[slice]:
+    """Rows that are looked through at once: as many as a processor's cache holds the scores of."""
+    step = max(1, CACHED_SCORES // max(n_items, 1))
+    return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
+
+
+def best_reached(
+    rows: NDArray[np.intp], columns: NDArray[np.intp], scores: Scores, ns: NDArray[np.intp]
+) -> list[tuple[Positions, Scores]]:
+    """The best of each row among some of its scores, as :func:`best_of` gives them.
+
+    Args:
+        rows: from 0 to ``len(ns)`` - 1, in any order; shape (n_scores,).
+        columns: shape (n_scores,).
+        scores: shape (n_scores,).
+        ns: of each row; there are as many of its scores at least.
+    """
+    order = np.lexsort((columns, -scores, rows))
+    columns, scores = columns[order].astype(np.int32), scores[order]
+    starts = np.searchsorted(rows[order], np.arange(len(ns))).tolist()
+    ends = [start + n for start, n in zip(starts, ns.tolist(), strict=True)]
+    return [(columns[start:end], scores[start:end]) for start, end in zip(starts, ends, strict=True)]
 
 
 def nth_highest(scores: Scores, n: int) -> np.float32:
@@ -163,24 +214,48 @@ def nth_highest(scores: Scores, n: int) -> np.float32:
     return cut
 
 
-def reaching(scores: Scores, n: int, slack: float = 0.0) -> NDArray[np.intp]:
-    """Columns whose score is at most ``slack`` below the n-th highest, ascending.
+def nth_highest_of_each(scores: Scores, ns: NDArray[np.intp]) -> Scores:
+    """The lowest of the ``n`` highest scores of each row, shape (n_rows,); ``ns`` from 1 to n_items."""
+    places = scores.shape[1] - ns
+    in_place: Scores = np.partition(scores, np.unique(places), axis=1)
+    return in_place[np.arange(len(ns)), places]
 
-    Of a long row few scores are put in order: n at least reach the n-th highest of the maxima of its groups. The columns of
+
+def reaching(
+    scores: Scores, ns: NDArray[np.intp], slack: Scores | None = None
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of all scores that are at most ``slack`` below the n-th highest of their row, and some more.
+
+    Of a long row few scores are looked at: n at least reach the n-th highest of the maxima of its groups. The columns of
     a group lie apart, so that the maxima of many groups are taken at once.
 
     Args:
-        scores: shape (n_items,), without NaN.
-        n: from 1 to n_items.
-        slack: 0 or more.
+        scores: shape (n_rows, n_items), without NaN.
+        ns: of each row, from 1 to n_items.
+        slack: of each row, 0 or more; None for no slack.
+
+    Returns:
+        Each (n_found,), rows and columns in no order.
     """
+    n_rows, n_items = scores.shape
+    n_groups = n_items // GROUP
+    if n_groups <= WORTH_GROUPING * ns.max():
+        lowest = nth_highest_of_each(scores, ns) - (0 if slack is None else slack)
+        return np.nonzero(scores >= lowest[:, None])
+    n_grouped = n_groups * GROUP
+    maxima = scores[:, :n_grouped].reshape(n_rows, GROUP, n_groups).max(axis=1)
+    lowest = nth_highest_of_each(maxima, ns) - (0 if slack is None else slack)
+    rows, groups = np.nonzero(maxima >= lowest[:, None])
+    columns = groups[:, None] + np.arange(0, n_grouped, n_groups)  # (n_reached, GROUP)
+    members, places = np.nonzero(scores[rows[:, None], columns] >= lowest[rows, None])
+    further, rest = np.nonzero(scores[:, n_grouped:] >= lowest[:, None])  # belong to no group
+    return np.concatenate([rows[members], further]), np.concatenate([columns[members, places], rest + n_grouped])
+
+
+def _nth_of_maxima(scores: Scores, n: int) -> np.float32:
+    """The n-th highest of the maxima of a row's groups: as :func:`reaching`, in fewer steps for one row."""
     n_groups = len(scores) // GROUP
-    if n_groups <= WORTH_GROUPING * n:
-        return np.flatnonzero(scores >= nth_highest(scores, n) - slack)
-    maxima = scores[: n_groups * GROUP].reshape(GROUP, n_groups).max(axis=0)
-    reached = np.flatnonzero(scores >= nth_highest(maxima, n))
-    cut = nth_highest(scores[reached], n)
-    return np.flatnonzero(scores >= cut - slack) if slack else reached[scores[reached] >= cut]
+    return nth_highest(scores[: n_groups * GROUP].reshape(GROUP, n_groups).max(axis=0), n)
 
 
 def _some_best(scores: torch.Tensor, n: int) -> tuple[NDArray[np.int64], Scores, Flags]:

@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
 from recae.models import ranking
-from recae.models.ranking import NEVER, best_of, hits, ndcg, rank, reaching, top_n
+from recae.models.ranking import NEVER, best_of, best_of_each, hits, ndcg, rank, reaching, top_n
 
 
 def scores_of(*rows):
@@ -152,9 +152,41 @@ def test_one_row_is_ranked_as_a_batch_would_rank_it(size, decimals):
 
 @pytest.mark.parametrize("n_items", [1, 31, 700, 5_003])
 @pytest.mark.parametrize("slack", [0.0, 0.4])
-def test_columns_that_reach_the_nth_highest_or_nearly(n_items, slack):
+def test_all_scores_that_reach_the_nth_highest_or_nearly_are_found(n_items, slack):
     random = np.random.default_rng(n_items)
+    scores = random.normal(size=(4, n_items)).round(1).astype(np.float32)  # with equal ones
     for n in {1, min(10, n_items), n_items}:
-        scores = random.normal(size=n_items).round(1).astype(np.float32)  # with equal ones
-        lowest = np.sort(scores)[-n] - np.float32(slack)
-        assert_array_equal(reaching(scores, n, slack), np.flatnonzero(scores >= lowest))
+        ns = np.array([n, 1, n, min(3, n_items)])
+        rows, columns = reaching(scores, ns, np.full(4, slack, dtype=np.float32))
+
+        found = list(zip(rows.tolist(), columns.tolist(), strict=True))
+        assert len(set(found)) == len(found)
+        for row in range(4):
+            lowest = np.sort(scores[row])[-ns[row]] - np.float32(slack)
+            assert {(row, column) for column in np.flatnonzero(scores[row] >= lowest)} <= set(found)
+
+
+def test_few_more_than_those_that_reach_it_are_found():
+    scores = np.random.default_rng(1).normal(size=(50, 41_000)).astype(np.float32)
+
+    rows, _ = reaching(scores, np.full(50, 10))
+
+    assert len(rows) < 1.5 * 50 * 10
+
+
+@pytest.mark.parametrize("n_items", [1, 31, 700, 5_003, 40_000])
+@pytest.mark.parametrize("kind", ["distinct", "equal ones", "few allowed"])
+def test_many_rows_are_ranked_as_each_alone(n_items, kind):
+    random = np.random.default_rng(n_items)
+    n_rows = 60 if n_items == 40_000 else 7  # in several blocks
+    scores = random.normal(size=(n_rows, n_items)).astype(np.float32).round(0 if kind == "equal ones" else 6)
+    if kind == "few allowed":
+        scores[:, random.random(n_items) < 0.99] = NEVER
+    ns = [min(n_items, (1, 10, 2, 300)[row % 4]) for row in range(n_rows)]
+
+    found = best_of_each(scores, ns)
+
+    for row, n, (ids, best) in zip(scores, ns, found, strict=True):
+        wanted_ids, wanted = top_n(row[np.newaxis].copy(), n)
+        assert_array_equal(ids, wanted_ids[0])
+        assert_array_equal(best, wanted[0])

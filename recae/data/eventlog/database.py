@@ -22,7 +22,7 @@ TRIES = 8
 FIRST_PAUSE_S = 0.02
 
 RECENT = text(
-    "SELECT item_id, value, event_type, timestamp FROM events WHERE user_id = :user_id "
+    "SELECT item_id, value, event_type, timestamp, sequence FROM events WHERE user_id = :user_id "
     "ORDER BY timestamp DESC, sequence DESC LIMIT :n"
 )
 DELETED = text("SELECT 1 FROM deleted_users WHERE user_key = :user_key")
@@ -95,9 +95,7 @@ class Database(ABC):
         with self.read() as connection:
             events = connection.execute(RECENT, {"user_id": user_id, "n": n}).all()
             deleted = connection.execute(DELETED, {"user_key": user_key(user_id)}).one_or_none()
-        return Recent(
-            [(item, value, kind, time_) for item, value, kind, time_ in events], deleted is not None
-        )
+        return Recent([tuple(event) for event in events], deleted is not None)
 
     def stamp(self, user_id: str, n: int) -> Stamp:
         """See :class:`Stamp`; of the newest ``n`` live events of a user."""

@@ -83,6 +83,11 @@ class Recent(NamedTuple):
     is_deleted: bool
     """Whether the user's events were deleted once: nothing that was learned before may be used for them."""
 
+    @property
+    def stamp(self) -> "Stamp":
+        """What ``EventLog.stamp`` says for as long as this is what the log knows."""
+        return Stamp(len(self.events), sum(event[4] for event in self.events), self.is_deleted)
+
 
 class Stamp(NamedTuple):
     """Tells whether what ``EventLog.recent`` gives has changed: it has not while the stamp is the same.

@@ -36,7 +36,7 @@ INCOMING = """CREATE TEMPORARY TABLE IF NOT EXISTS incoming (
 ) ON COMMIT DELETE ROWS"""
 
 RECENT_OF_EACH = """
-    SELECT place, item_id, value, event_type, timestamp
+    SELECT place, item_id, value, event_type, timestamp, sequence
     FROM unnest(%s::text[]) WITH ORDINALITY AS asked (asked_id, place)
     CROSS JOIN LATERAL (
         SELECT item_id, value, event_type, timestamp, sequence FROM events WHERE user_id = asked_id
@@ -100,10 +100,8 @@ class PostgresDatabase(Database):
         keys = [user_key(user_id) for user_id in user_ids]
         of_each: list[Recent] = [Recent([], is_deleted=False) for _ in user_ids]
         with self.read() as connection:
-            for place, item_id, value, kind, time_ in connection.exec_driver_sql(
-                RECENT_OF_EACH, (list(user_ids), n)
-            ):
-                of_each[place - 1].events.append((item_id, value, kind, time_))
+            for place, *event in connection.exec_driver_sql(RECENT_OF_EACH, (list(user_ids), n)):
+                of_each[place - 1].events.append(tuple(event))
             deleted = {bytes(key) for (key,) in connection.exec_driver_sql(DELETED_OF_EACH, (keys,))}
         return [found._replace(is_deleted=key in deleted) for found, key in zip(of_each, keys, strict=True)]
 

@@ -50,7 +50,7 @@ INSERT_ONE = INSERT + "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_MANY = INSERT + ", ".join(
     f"(?1 + {place}, ?, ?, ?, ?, ?, ?, ?, ?)" for place in range(ROWS_A_STATEMENT)
 )
-RECENT = """SELECT item_id, value, event_type, timestamp FROM events WHERE user_id = ?
+RECENT = """SELECT item_id, value, event_type, timestamp, sequence FROM events WHERE user_id = ?
 ORDER BY timestamp DESC, sequence DESC LIMIT ?"""
 DELETED = "SELECT 1 FROM deleted_users WHERE user_key = ?"
 STAMP = """SELECT count(*), coalesce(sum(sequence), 0), EXISTS (SELECT 1 FROM deleted_users WHERE user_key = ?)

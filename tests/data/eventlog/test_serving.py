@@ -17,7 +17,7 @@ def test_the_newest_events_of_a_user_come_first_and_no_more_than_asked_for(log):
     log.append([{"user_id": "u", "item_id": str(n), "value": n, "timestamp": n} for n in (2, 1, 3)])
     log.append([{"user_id": "v", "item_id": "9"}])
 
-    assert log.recent("u", 2).events == [("3", 3.0, "view", 3), ("2", 2.0, "view", 2)]
+    assert log.recent("u", 2).events == [("3", 3.0, "view", 3, 3), ("2", 2.0, "view", 2, 1)]
     assert log.recent("nobody", 2).events == []
     assert not log.recent("u", 2).is_deleted
 
@@ -198,6 +198,7 @@ def test_a_stamp_is_the_same_exactly_as_long_as_the_recent_events_are(log):
                 log.append([{"user_id": user, "item_id": str(number), "timestamp": time}])
         for user in users:
             now = log.stamp(user, n), log.recent(user, n)
+            assert now[0] == now[1].stamp
             if now[1] != before[user][1]:
                 assert now[0] != before[user][0], "what has changed must show"
                 n_changed += 1
