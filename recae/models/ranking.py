@@ -177,10 +177,10 @@ def best_of_each(scores: Scores, ns: Sequence[int]) -> list[tuple[Positions, Sco
     for rows in blocks_of_rows(*scores.shape):
         block = scores[rows]
         wanted = np.asarray(ns[rows])
-        reached = reaching(block, wanted)
-        if len(reached[0]) > MANY * wanted.sum():  # as in best_of
-            reached = np.nonzero(block >= nth_highest_of_each(block, wanted)[:, None])
-        found += best_reached(*reached, block[reached], wanted)
+        reached, columns = reaching(block, wanted)
+        if len(reached) > MANY * wanted.sum():  # as in best_of
+            reached, columns = np.nonzero(block >= nth_highest_of_each(block, wanted)[:, None])
+        found += best_reached(reached, columns, block[reached, columns], wanted)
     return found
 
 
@@ -202,10 +202,10 @@ def best_reached(
         ns: of each row; there are as many of its scores at least.
     """
     order = np.lexsort((columns, -scores, rows))
-    columns, scores = columns[order].astype(np.int32), scores[order]
+    ids, scores = columns[order].astype(np.int32), scores[order]
     starts = np.searchsorted(rows[order], np.arange(len(ns))).tolist()
     ends = [start + n for start, n in zip(starts, ns.tolist(), strict=True)]
-    return [(columns[start:end], scores[start:end]) for start, end in zip(starts, ends, strict=True)]
+    return [(ids[start:end], scores[start:end]) for start, end in zip(starts, ends, strict=True)]
 
 
 def nth_highest(scores: Scores, n: int) -> np.float32:
@@ -218,7 +218,8 @@ def nth_highest_of_each(scores: Scores, ns: NDArray[np.intp]) -> Scores:
     """The lowest of the ``n`` highest scores of each row, shape (n_rows,); ``ns`` from 1 to n_items."""
     places = scores.shape[1] - ns
     in_place: Scores = np.partition(scores, np.unique(places), axis=1)
-    return in_place[np.arange(len(ns)), places]
+    lowest: Scores = in_place[np.arange(len(ns)), places]
+    return lowest
 
 
 def reaching(
@@ -241,7 +242,8 @@ def reaching(
     n_groups = n_items // GROUP
     if n_groups <= WORTH_GROUPING * ns.max():
         lowest = nth_highest_of_each(scores, ns) - (0 if slack is None else slack)
-        return np.nonzero(scores >= lowest[:, None])
+        rows, columns = np.nonzero(scores >= lowest[:, None])
+        return rows, columns
     n_grouped = n_groups * GROUP
     maxima = scores[:, :n_grouped].reshape(n_rows, GROUP, n_groups).max(axis=1)
     lowest = nth_highest_of_each(maxima, ns) - (0 if slack is None else slack)
@@ -249,7 +251,9 @@ def reaching(
     columns = groups[:, None] + np.arange(0, n_grouped, n_groups)  # (n_reached, GROUP)
     members, places = np.nonzero(scores[rows[:, None], columns] >= lowest[rows, None])
     further, rest = np.nonzero(scores[:, n_grouped:] >= lowest[:, None])  # belong to no group
-    return np.concatenate([rows[members], further]), np.concatenate([columns[members, places], rest + n_grouped])
+    return np.concatenate([rows[members], further]), np.concatenate(
+        [columns[members, places], rest + n_grouped]
+    )
 
 
 def _nth_of_maxima(scores: Scores, n: int) -> np.float32:

@@ -62,7 +62,7 @@ class Screen:
         self._norms: Scores = norms.numpy()
         self._errors: Scores = ((weight - rounded.dequantize()).norm(dim=1) + ROUNDING * norms).numpy()
         self._biases: Scores = (ROUNDING * bias.abs()).numpy()
-        self._largest = float(self._norms.max()), float(self._errors.max()), float(self._biases.max())
+        self._largest = self._norms.max(), self._errors.max(), self._biases.max()
         self._weight, self._bias = weight.numpy(), bias.numpy()
 
     def best(
@@ -107,10 +107,12 @@ class Screen:
         self, estimates: Scores, off: Scores, lengths: Scores, ns: NDArray[np.intp]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Candidates of a few rows, among estimates that are ``NEVER`` for what is not allowed."""
-        widest = off * self._largest[0] + lengths * self._largest[1] + self._largest[2]
-        rows, columns = reaching(estimates, ns, 2.0 * widest)
+        widest: Scores = off * self._largest[0] + lengths * self._largest[1] + self._largest[2]
+        rows, columns = reaching(estimates, ns, widest + widest)
         found = estimates[rows, columns]
-        margins = off[rows] * self._norms[columns] + lengths[rows] * self._errors[columns] + self._biases[columns]
+        margins = (
+            off[rows] * self._norms[columns] + lengths[rows] * self._errors[columns] + self._biases[columns]
+        )
         lowest = found - margins
         order = np.lexsort((lowest, rows))
         ends = np.searchsorted(rows[order], np.arange(len(ns)), side="right")
