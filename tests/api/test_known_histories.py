@@ -73,6 +73,20 @@ def asked(client, user, path="recommendations?n=3"):
     return [item["item_id"] for item in answer.json["items"]]
 
 
+def test_a_history_that_is_not_remembered_is_read_at_once_and_one_that_is_by_its_stamp(
+    client, reads, monkeypatch
+):
+    log, stamps = client.application.extensions[EXTENSION].storage.log, []
+    stamp = log.stamp
+    monkeypatch.setattr(log, "stamp", lambda user, n: stamps.append(user) or stamp(user, n))
+    send(client, "new", "x")
+
+    asked(client, "new")
+    assert (reads, stamps) == (["new"], [])
+    asked(client, "new")
+    assert (reads, stamps) == (["new"], ["new"])
+
+
 def test_events_are_read_once_until_another_one_comes(client, reads):
     send(client, "new", "x")
     first = asked(client, "new")
