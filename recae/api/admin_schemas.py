@@ -1,10 +1,10 @@
 """What nightly runs look like."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field
 
-from recae.api.schemas import Answer, Request
+from recae.api.schemas import INT64, Answer, Figure, Request
 
 
 class RunsQuery(Request):
@@ -40,7 +40,7 @@ class VerdictAnswer(Answer):
     passed: bool
     message: str
     """The numbers, in a sentence."""
-    figures: dict[str, float | int | None]
+    figures: dict[str, Figure]
     forced: bool
     """Whether the candidate went on although the rule refused it."""
 
@@ -63,13 +63,13 @@ class RunAnswer(Answer):
     """Version in service when it started."""
     version: str | None
     """Version it stored."""
-    watermark: int | None
+    watermark: Annotated[int | None, INT64]
     """Number of the last event it reads."""
     steps: list[StepAnswer]
     gate: list[VerdictAnswer]
     metrics: dict[str, dict[str, float]]
     """Contender -> metric -> value on the held-out events."""
-    drift: dict[str, float | int | None]
+    drift: dict[str, Figure]
     """How the new events differ from those before."""
 
 

@@ -2,18 +2,19 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, Strict, WithJsonSchema
+from pydantic import ConfigDict, Field, Strict, WithJsonSchema
 
-from recae.api.schemas import Answer, ErrorDetail, ModelName, RecommendationList, Request
+from recae.api.schemas import NAMED, Answer, ErrorDetail, ModelName, RecommendationList, Request
 
 
 class BatchRequest(Request):
     """Many requests in one; each is answered or refused for itself."""
 
-    requests: list[
-        Annotated[Any, WithJsonSchema({"description": "A TopNRequest, or refused for itself."})]
-    ] = Field(min_length=1)
-    """Each as the body of POST /v1/recommendations. At most the server's limit, 1,000 by default."""
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"requests": [{"user_id": "7"}, {"items": ["1", "50"]}], "n": 5}]}
+    )
+    requests: list[Annotated[Any, WithJsonSchema({NAMED: "TopNRequest"})]] = Field(min_length=1)
+    """Each as the body of POST /v1/recommendations, and refused for itself if it is not. At most the server's limit, 1,000 by default."""
     n: Annotated[int, Strict(), Field(ge=1)] | None = None
     """For requests that do not say."""
     model: ModelName | None = None

@@ -2,56 +2,49 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, RootModel, WithJsonSchema
+from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
-from recae.api.schemas import Answer, Request
+from recae.api.schemas import INT64, NAMED, Answer, Id, Request, Time
 
-EVENT = {
-    "type": "object",
-    "properties": {
-        "user_id": {"type": ["string", "integer"]},
-        "item_id": {"type": ["string", "integer"]},
-        "event_type": {"type": "string", "default": "view"},
-        "value": {"type": "number", "default": 1},
-        "timestamp": {
-            "type": ["number", "string", "null"],
-            "description": "Seconds since 1970, or ISO 8601 with a zone; without one, the time of arrival.",
-        },
-        "event_id": {
-            "type": ["string", "null"],
-            "description": "The sender's name of the event: sent again, it is a duplicate, whatever else it says.",
-        },
-        "recommendation_id": {
-            "type": ["string", "null"],
-            "description": "The `recommendation_id` of the answer that led to it.",
-        },
-    },
-    "required": ["user_id", "item_id"],
-}
-Offered = Annotated[
-    Any,
-    WithJsonSchema(
-        {
-            "anyOf": [EVENT, {}],
-            "description": "An event. One that is not as described here is rejected for itself, and the others are stored.",
+
+class Event(Request):
+    """What a user did with an item."""
+
+    # For the description alone: the log itself checks what comes, each event for itself.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"user_id": "42", "item_id": "1196", "event_type": "rating", "value": 5, "event_id": "e-1"}
+            ]
         }
-    ),
-]
+    )
+    user_id: Id
+    item_id: Id
+    event_type: str = "view"
+    """Any word. The operator's settings may weigh types, and leave some out."""
+    value: float = 1.0
+    """What it is worth, or the rating. A model of likings may take only events from some value on for likings, if the operator
+    has set one up: the others are stored, and no history."""
+    timestamp: Time | None = None
+    """Seconds since 1970, or ISO 8601 with a zone. Default: the time of arrival."""
+    event_id: str | None = None
+    """The sender's name of the event: sent again, it is a duplicate, whatever else it says."""
+    recommendation_id: str | None = None
+    """The `recommendation_id` of the answer that led to it."""
+
+
+Offered = Annotated[Any, WithJsonSchema({NAMED: "Event"})]
 
 
 class EventList(Request):
-    """Events in an object."""
+    """Events to store. One that is not as described is rejected for itself, and the others are stored."""
 
     events: list[Offered] = Field(min_length=1)
 
-
-class Events(RootModel[Annotated[list[Offered], Field(min_length=1)] | EventList]):
-    """Events to store: an array, or an object with one."""
-
-    @property
-    def offered(self) -> list[Any]:
-        """The events, whichever way they came."""
-        return self.root.events if isinstance(self.root, EventList) else self.root
+    @model_validator(mode="before")
+    @classmethod
+    def _in_an_object(cls, value: Any) -> Any:
+        return {"events": value} if isinstance(value, list) else value
 
 
 class RejectedEvent(Answer):
@@ -68,6 +61,7 @@ class EventsAccepted(Answer):
     """What became of the events sent. Those accepted are on the disk."""
 
     accepted: int
+    """Stored now."""
     duplicates: int
     """Known already; they add nothing."""
     rejected: list[RejectedEvent]
@@ -88,7 +82,7 @@ class EventOut(Answer):
     item_id: str
     event_type: str
     value: float
-    timestamp: int
+    timestamp: Annotated[int, INT64]
     """Seconds since 1970."""
     event_id: str | None
     recommendation_id: str | None

@@ -7,8 +7,8 @@ from flask import Blueprint
 from recae.api.context import path_id, state
 from recae.api.errors import invalid
 from recae.api.event_schemas import (
+    EventList,
     EventOut,
-    Events,
     EventsAccepted,
     EventsQuery,
     RejectedEvent,
@@ -27,13 +27,14 @@ REMAINS = (
 
 @bp.post("/events")
 @documented("send_events", tag="events", ok=EventsAccepted, errors=(503,), status=HTTPStatus.ACCEPTED)
-def send_events(json: Events) -> EventsAccepted:
+def send_events(json: EventList) -> EventsAccepted:
     """Store events; they are on the disk when the answer comes, and count in the next recommendation.
 
     An event that is stored already, by its `event_id` or by all of its fields, is a duplicate and adds nothing, so a
-    request may be sent again. An event that cannot be used is rejected for itself.
+    request may be sent again. An event that cannot be used is rejected for itself. An array of events is taken, too, without
+    the object around it.
     """
-    appended = state().storage.log.append(json.offered)
+    appended = state().storage.log.append(json.events)
     return EventsAccepted(
         accepted=appended.accepted,
         duplicates=appended.duplicates,

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import ConfigDict, Field, StrictBool, StrictInt
 
 from recae.api.schemas import Answer, Categories, Request
 
@@ -14,6 +14,9 @@ Extra = dict[str, Any]
 class ItemBody(Request):
     """An item, whole: what is not named gets its default."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"title": "Arrival", "year": 2016, "categories": ["Sci-Fi"]}]}
+    )
     title: Title | None = None
     year: Year | None = None
     """Shown behind the title."""
@@ -29,8 +32,12 @@ class ItemBody(Request):
 class ItemChange(Request):
     """Some fields of an item; the others stay as they are."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"available": False}, {"year": None}]})
+
     title: Title | None = None
+    """null takes it away."""
     year: Year | None = None
+    """null takes it away."""
     categories: Categories | None = None
     available: StrictBool | None = None
     hidden: StrictBool | None = None

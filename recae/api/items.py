@@ -1,11 +1,12 @@
 """What is known about items: which are alike, which are popular, and the catalogue's lines."""
 
+from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint
 
 from recae.api.context import current_recommender, path_id, state, took_ms, wanted_n
-from recae.api.errors import invalid
+from recae.api.errors import ApiError, invalid
 from recae.api.item_schemas import ItemBody, ItemChange, ItemDeleted, ItemOut
 from recae.api.schemas import PopularList, PopularQuery, RankedItemOut, SimilarList, SimilarQuery
 from recae.api.spec import documented
@@ -111,14 +112,15 @@ def _found(item_id: str) -> StoredItem:
     """The stored line, else the one that the model in service brought, unless the item was removed.
 
     Raises:
-        UnknownIdError: if there is neither.
+        ApiError: 404, if there is neither.
     """
     try:
         return state().storage.items.get(item_id)
     except UnknownIdError:
         recommender = current_recommender()
         if item_id not in recommender.items or state().served.is_removed(item_id):
-            raise
+            message = f"item {item_id!r} is neither stored nor known to the model in service; PUT stores one"
+            raise ApiError(HTTPStatus.NOT_FOUND, "unknown_item", message, "item_id") from None
         line = recommender.item(item_id)
         return StoredItem(item_id, line.title, line.year, line.categories, line.available, line.hidden)
 

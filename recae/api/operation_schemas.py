@@ -1,10 +1,10 @@
 """What probes, versions and evaluations look like."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime
 
-from recae.api.schemas import Answer
+from recae.api.schemas import INT64, Answer
 
 
 class Live(Answer):
@@ -35,7 +35,7 @@ class Version(Answer):
     created: AwareDatetime
     n_users: int
     n_items: int
-    watermark: int | None
+    watermark: Annotated[int | None, INT64]
     """Time of the newest event it learned from, in seconds since 1970."""
     config: dict[str, Any]
     metrics: dict[str, Any]

@@ -1,8 +1,10 @@
 """Probes for whoever runs the server, and the description of everything it answers."""
 
 import json
+import re
 
 from flask import Blueprint, Response, render_template
+from markupsafe import Markup, escape
 
 from recae.api.context import current_recommender, state
 from recae.api.metrics import current_metrics
@@ -47,8 +49,17 @@ def docs() -> Response:
     for path, operations in described["paths"].items():
         for method, operation in operations.items():
             by_tag.setdefault(operation["tags"][0], []).append((method.upper(), path, operation))
-    schemas = described["components"]["schemas"]
-    return Response(render_template("docs.html", info=described["info"], by_tag=by_tag, schemas=schemas))
+    about = {tag["name"]: tag["description"] for tag in described["tags"]}
+    page = render_template(
+        "docs.html", info=described["info"], by_tag=by_tag, about=about, components=described["components"]
+    )
+    return Response(page)
+
+
+@bp.app_template_filter("with_code")
+def with_code(text: str) -> Markup:
+    """Text in which what stands between backticks is code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
 
 @bp.get("/docs/style.css")

@@ -51,13 +51,15 @@ def _read_time(value: Any) -> Any:
     return value
 
 
-Id = Annotated[
-    str,
-    BeforeValidator(read_id),
-    WithJsonSchema(
-        {"anyOf": [{"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}, {"type": "integer"}]}
-    ),
-]
+ID_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}, {"type": "integer"}]
+}
+NAMED = "x-named"
+"""In a schema: the name of the one that stands in its place in the document."""
+
+Id = Annotated[str, BeforeValidator(read_id), WithJsonSchema(ID_SCHEMA)]
+INT64 = Field(json_schema_extra={"format": "int64"})
+Figure = Annotated[float | int | None, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})]
 Category = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 Weight = Annotated[float, Strict(), Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
 ModelName = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
@@ -98,7 +100,7 @@ class TopNQuery(HasN):
     explain: int = Field(0, ge=0, le=MAX_EXPLAIN)
     """Name so many items of the history that speak for each recommended one."""
     strict: bool = False
-    """Answer 404 for an unknown user, in place of popular items."""
+    """Answer 404 for an unknown user, in place of popular items: one without events, whom the model has not learned of."""
     model: ModelName = "current"
     """Which model: `current`, a stored version, or a name from the server's settings."""
 
@@ -126,7 +128,8 @@ class HistoryItem(Request):
 
     item_id: Id
     weight: Weight | None = None
-    """How much it counts, or the rating given. Default: 1, or the mean rating. Refused by models that go by order."""
+    """How much it counts, above 0, or the rating given to a model of ratings. Default: 1, or the mean rating. Refused by models
+    that go by order."""
     timestamp: Time | None = None
     """When it happened: ISO 8601 with a zone, or seconds since 1970; without a time it comes last. Models that go by order read the history in this order, and as
     listed among equals. Of an item that comes twice the latest counts; without a time, the one named last."""
@@ -161,7 +164,7 @@ class History(Request):
     explain: Annotated[int, Strict(), Field(ge=0, le=MAX_EXPLAIN)] = 0
     """Name so many items of the history that speak for each recommended one."""
     strict: StrictBool = False
-    """Answer 404 for an unknown user, in place of popular items."""
+    """Answer 404 for an unknown user, in place of popular items: one without events, whom the model has not learned of."""
     model: ModelName = "current"
     """Which model: `current`, a stored version, or a name from the server's settings."""
 
@@ -169,6 +172,14 @@ class History(Request):
 class TopNRequest(History, HasN):
     """Whom to recommend to, and what."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"user_id": "42", "n": 5, "explain": 2},
+                {"items": ["1", {"item_id": "1196", "weight": 2.0}], "filter": {"exclude_items": ["260"]}},
+            ]
+        }
+    )
     n: Annotated[int, Strict(), Field(ge=1)] = 10
     """How many items; at most the server's limit, 1,000 by default."""
     offset: Annotated[int, Strict(), Field(ge=0, le=MAX_OFFSET)] = 0
@@ -178,11 +189,15 @@ class TopNRequest(History, HasN):
     diversity: Annotated[float, Strict(), Field(ge=0.0, le=1.0, allow_inf_nan=False)] = 0.0
     """From relevance alone, 0, to items as unlike each other as can be found among the best, 1."""
     filter: Filter = Field(default_factory=Filter)
+    """Which items may be recommended. Default: all that are available."""
 
 
 class RankRequest(History):
     """A list to put in order for somebody."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"user_id": "42", "candidates": ["1", "50", "318"]}]}
+    )
     candidates: list[Id] = Field(min_length=1)
     """The items to rank; all are answered but those that are unknown or hidden. At most 10,000 by default."""
 
@@ -198,6 +213,7 @@ class ExplanationOut(Answer):
 
     item_id: str
     title: str | None
+    """With its year, if the catalogue has one."""
     contribution: float
     """What it adds to the score, in the unit of the scores."""
 
@@ -211,6 +227,7 @@ class RankedItemOut(Answer):
     rank: int
     """From 1, over all pages."""
     title: str | None
+    """With its year, if the catalogue has one."""
 
 
 class RecommendedItem(RankedItemOut):
@@ -224,10 +241,12 @@ class RecommendationList(Answer):
     """Recommended items, best first."""
 
     recommendation_id: str
+    """Name it in the events that this answer leads to, and `recae experiment report` knows what came of it."""
     model_version: str
     user_id: str | None
     strategy: Literal["model", "fold_in", "fallback"]
-    """From what the model learned of the user, from the history in the event log or the request, or the most popular."""
+    """`model`: from what the model learned of the user. `fold_in`: from the history in the event log or the request, read now.
+    `fallback`: the most popular, since nothing is known that the model could go by."""
     items: list[RecommendedItem]
     short: str | None
     """Why there are fewer items than asked for."""
@@ -236,6 +255,7 @@ class RecommendationList(Answer):
     next_offset: int | None
     """Where the next page begins, if there is one."""
     took_ms: float
+    """Milliseconds in the server."""
 
 
 class PopularList(Answer):
@@ -246,6 +266,7 @@ class PopularList(Answer):
     short: str | None
     """Why there are fewer items than asked for."""
     took_ms: float
+    """Milliseconds in the server."""
 
 
 class SimilarList(Answer):
@@ -258,13 +279,17 @@ class SimilarList(Answer):
     short: str | None
     """Why there are fewer items than asked for."""
     took_ms: float
+    """Milliseconds in the server."""
 
 
 class ErrorDetail(Answer):
     """What went wrong."""
 
     code: str
-    """For programs; does not change."""
+    """For programs; does not change. 400: `bad_request`, `malformed_json`. 401: `unauthorized`. 403: `forbidden`. 404: `not_found`,
+    `unknown_user`, `unknown_item`, `unknown_model`, `unknown_run`, `no_evaluation`. 405: `method_not_allowed`. 409: `busy`,
+    `not_promoted`. 413: `body_too_large`. 415: `unsupported_media_type`. 422: `invalid_field`. 429: `rate_limited`. 500:
+    `internal_error`. 503: `not_ready`, `not_begun`, `event_log_unavailable`."""
     message: str
     """For people: what was found, what was expected, what to do."""
     field: str | None = None
@@ -276,3 +301,4 @@ class ErrorBody(Answer):
 
     error: ErrorDetail
     request_id: str
+    """As in the header `X-Request-ID`, and in the server's log."""

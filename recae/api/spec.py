@@ -14,15 +14,16 @@ from urllib.parse import parse_qs
 from flask import Response as FlaskResponse
 from flask import request
 from flask.typing import ResponseReturnValue
-from pydantic import BaseModel, RootModel, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 from spectree import Response, SecurityScheme, SpecTree
 from spectree.models import InType, SecureType, SecuritySchemeData
 
 import recae
 from recae.api.bodies import read_json, refuse_query
+from recae.api.description import described
 from recae.api.errors import invalid, refuse_invalid
-from recae.api.schemas import MAX_ID_LENGTH, ErrorBody
+from recae.api.schemas import ErrorBody
 
 ERRORS = {
     400: "The body is no JSON",
@@ -87,15 +88,10 @@ def documented(
         all_errors = sorted({*errors, *(BODY_ERRORS if schemas["json"] else ()), *of_access, 422, 500})
         models: dict[str, Any] = {f"HTTP_{code}": (ErrorBody, ERRORS[code]) for code in all_errors}
         response = Response(**{f"HTTP_{status}": (ok, "The answer")}, **models)
-        security: list[dict[str, list[str]]] | None = (
-            [{name: []} for name in ("key", "bearer")] if guarded else None
-        )
-        described = tree.validate(resp=response, tags=[tag], operation_id=operation_id, security=security)(
-            view
-        )
+        known = tree.validate(resp=response, tags=[tag], operation_id=operation_id)(view)
         takes_query, takes_json = (name in signature(view).parameters for name in ("query", "json"))
 
-        @wraps(described)
+        @wraps(known)
         def route(**arguments: Any) -> ResponseReturnValue:
             if takes_query:
                 arguments["query"] = _query(schemas["query"], request.query_string)
@@ -112,14 +108,7 @@ def documented(
 
 def document() -> dict[str, Any]:
     """The OpenAPI document of the current application."""
-    found: dict[str, Any] = json.loads(json.dumps(tree.spec))
-    for path in found["paths"].values():
-        for operation in path.values():
-            for parameter in operation.get("parameters", ()):
-                if parameter["in"] == "path":
-                    parameter["schema"] = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}
-                    parameter["description"] = "An id; what a URL cannot hold is percent-encoded."
-    return found
+    return described(json.loads(json.dumps(tree.spec)))
 
 
 @lru_cache(maxsize=4_096)
@@ -143,7 +132,7 @@ def _is_list(schema: type[BaseModel], name: str) -> bool:
 
 
 def _validated(schema: Any, value: Any) -> BaseModel:
-    if isinstance(value, dict | list) or issubclass(schema, RootModel):
+    if isinstance(value, dict | list):
         try:
             found: BaseModel = schema.model_validate(value)
         except ValidationError as error:

@@ -1,6 +1,7 @@
 """What holds for every answer, and for the description of them all."""
 
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import recae.api
 from recae.api import create_app
+from recae.api.errors import CODES
 from recae.config import Settings
 from tests.tastes import two_tastes
 
@@ -39,6 +42,42 @@ def test_every_route_is_described(app, client):
     undescribed = pages | {"/metrics", "/openapi.json"}
 
     assert set(described) == routes - undescribed
+
+
+def test_every_code_of_an_error_is_in_the_description(client):
+    sources = [path.read_text(encoding="utf-8") for path in Path(recae.api.__file__).parent.glob("*.py")]
+    raised = {code for text in sources for code in re.findall(r'HTTPStatus\.\w+,\s*"(\w+)"', text)}
+    described = client.get("/openapi.json").json["components"]["schemas"]["ErrorDetail"]["properties"]["code"]
+
+    assert len(raised) > 10
+    assert raised | set(CODES.values()) <= set(re.findall(r"`(\w+)`", described["description"]))
+
+
+def test_bodies_leave_their_defaults_to_the_server_and_answers_name_what_they_always_hold(client):
+    """A client that is generated sends each default it knows, and does not expect what is not required."""
+    schemas = client.get("/openapi.json").json["components"]["schemas"]
+    fields = {
+        (name, field): part
+        for name, each in schemas.items()
+        for field, part in each.get("properties", {}).items()
+    }
+    bodies = {"TopNRequest", "RankRequest", "BatchRequest", "HistoryItem", "Filter", "ItemBody", "ItemChange"}
+    bodies |= {"Event", "EventList"}
+
+    assert not [
+        place for place, part in fields.items() if "default" in part or isinstance(part.get("title"), str)
+    ]
+    assert "Default: 10." in fields["TopNRequest", "n"]["description"]
+    optional = {(name, field) for name, field in fields if field not in schemas[name].get("required", [])}
+    assert {place for place in optional if place[0] not in bodies} == {("RecommendedItem", "explanation")}
+
+
+def test_the_role_that_an_operation_needs_is_in_its_description(client):
+    paths = client.get("/openapi.json").json["paths"]
+
+    assert "role `read`" in paths["/v1/popular"]["get"]["description"]
+    assert "role `admin`" in paths["/v1/models"]["get"]["description"]
+    assert paths["/health/live"]["get"]["security"] == []
 
 
 def test_every_answer_carries_the_model_version_and_a_request_id(client):
