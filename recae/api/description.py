@@ -33,7 +33,7 @@ HEADERS: Final[Node] = {
         "schema": {"type": "string"},
     },
     "X-Model-Version": {
-        "description": "The version in service; empty before there is one.",
+        "description": "The version that answered, or is in service; `none` before there is one.",
         "schema": {"type": "string"},
     },
     "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}},
