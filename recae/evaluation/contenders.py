@@ -73,6 +73,11 @@ def refuse_dishonest(
             f"{section.title} is to be refitted with what validation found best, and there is no validation part; "
             "hold one out, or leave refit out"
         )
+    if section.refit == "only" and n_contenders > 1:
+        raise EvaluationError(
+            f"{section.title} has {n_contenders} combinations of settings to choose from and refit = 'only', which tries "
+            "none on validation; fix the settings, or say refit = true"
+        )
     if section.refit:
         check_refittable(split, model.feedback)
     refuse_strangers(model, split, section.title)

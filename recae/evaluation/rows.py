@@ -81,6 +81,9 @@ def evaluated(
 ) -> Row:
     """Try every contender on validation, test the best one."""
     started = time.perf_counter() + shelf.spared_s
+    if section.refit == "only":
+        running.advance()
+        return _only_refitted(task, section, contenders[0].unfitted, running)
     trials: list[Trial] = []
     best: tuple[Contender, Model, float | None] | None = None  # its model is unfitted if it will be refitted
     learning: Learning | None = None
@@ -119,6 +122,16 @@ def tested_again(task: Task, row: Row, seed: int, shelf: Shelf, running: Bar) ->
     row.seeds.append(seed)
     row.tests.append(test)
     row.seconds += time.perf_counter() + shelf.spared_s - started
+
+
+def _only_refitted(task: Task, section: ModelSection, unfitted: Model, running: Bar) -> Row:
+    """Test settings that were chosen before."""
+    started = time.perf_counter()
+    running.note(section.title)
+    test = _refitted_and_tested(task, unfitted)
+    running.advance()
+    trial = Trial(settings={}, value=None, seconds=time.perf_counter() - started)
+    return Row(section, unfitted.config, {}, [trial], [task.seed], [test], trial.seconds)
 
 
 def _refitted_and_tested(task: Task, unfitted: Model) -> Tested:

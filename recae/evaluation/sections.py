@@ -196,8 +196,9 @@ class ModelSection(Section):
     space: dict[str, Range | Choice] = {}
     """For `recae tune`, in place of what is named beside the model: setting -> values, or
     ``{ low = 1, high = 1000, log = true, whole = true }``."""
-    refit: bool = False
-    """After choosing, learn from train and validation, for as many epochs as were best; not for held-out users."""
+    refit: bool | Literal["only"] = False
+    """After choosing, learn from train and validation, for as many epochs as were best; not for held-out users. ``"only"``: with
+    settings that were chosen before, so that there is no fit to train alone, and no value of validation."""
 
     @model_validator(mode="after")
     def _ours_or_theirs(self) -> Self:

@@ -240,6 +240,11 @@ def test_a_model_that_no_settings_can_fit_ends_the_evaluation(on):
             r"refit needs a split of ratings or events; this one holds out whole users",
         ),
         (
+            rating_split(),
+            rating_protocol(search={"rating": [1.0, 2.0]}, refit="only"),
+            r"constant has 2 combinations of settings to choose from and refit = 'only', which tries none",
+        ),
+        (
             replace(rating_split(), validation=None),
             rating_protocol(refit=True),
             r"constant is to be refitted with what validation found best, and there is no validation part",
@@ -286,6 +291,17 @@ def test_refit_learns_from_train_and_validation_for_the_epochs_that_were_best(on
     assert row.settings["epochs"] == 2
     assert learned_from.nnz == split.train.matrix.nnz + split.validation.targets.nnz, "the 0.0 is kept"
     assert learned_from.toarray().tolist() == [[0, 2, 0, 0], [0, 5, 2, 0], [1, 1, 0, 0]]
+
+
+def test_settings_that_were_chosen_before_are_fitted_once_to_train_and_validation(on):
+    split = rating_split()
+    [row] = on(split, rating_protocol(settings={"rating": 2.0, "epochs": 3}, refit="only")).models
+
+    [(config, learned_from, validation)] = Constant.fits
+    assert (config.rating, config.epochs, validation) == (2.0, 3, None)
+    assert learned_from.nnz == split.train.matrix.nnz + split.validation.targets.nnz
+    assert [trial.value for trial in row.trials] == [None]
+    assert row.test["rmse"].value == 2.0
 
 
 def test_a_refitted_model_is_asked_with_the_longer_histories(monkeypatch, on):
