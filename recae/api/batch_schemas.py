@@ -14,7 +14,8 @@ class BatchRequest(Request):
         json_schema_extra={"examples": [{"requests": [{"user_id": "7"}, {"items": ["1", "50"]}], "n": 5}]}
     )
     requests: list[Annotated[Any, WithJsonSchema({NAMED: "TopNRequest"})]] = Field(min_length=1)
-    """Each as the body of POST /v1/recommendations, and refused for itself if it is not. At most the server's limit, 1,000 by default."""
+    """Each as the body of POST /v1/recommendations, and refused for itself if it is not. At most the server's limit, 1,000 by
+    default."""
     n: Annotated[int, Strict(), Field(ge=1)] | None = None
     """For requests that do not say."""
     model: ModelName | None = None

@@ -59,6 +59,7 @@ NAMED = "x-named"
 
 Id = Annotated[str, BeforeValidator(read_id), WithJsonSchema(ID_SCHEMA)]
 INT64 = Field(json_schema_extra={"format": "int64"})
+"""Of integers that typed languages must not take for 32 bits: times in seconds, numbers of events."""
 Figure = Annotated[float | int | None, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})]
 Category = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 Weight = Annotated[float, Strict(), Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]

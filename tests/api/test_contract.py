@@ -44,6 +44,15 @@ def test_every_route_is_described(app, client):
     assert set(described) == routes - undescribed
 
 
+def test_messages_name_what_the_caller_sent_and_nothing_of_the_inside(client):
+    unknown = client.get("/v1/items/nope").json["error"]
+    empty = client.post("/v1/events", json=[]).json["error"]
+
+    assert (unknown["code"], unknown["field"]) == ("unknown_item", "item_id")
+    assert unknown["message"].startswith("item 'nope' is neither stored nor known")
+    assert (empty["code"], empty["field"]) == ("invalid_field", "events")
+
+
 def test_every_code_of_an_error_is_in_the_description(client):
     sources = [path.read_text(encoding="utf-8") for path in Path(recae.api.__file__).parent.glob("*.py")]
     raised = {code for text in sources for code in re.findall(r'HTTPStatus\.\w+,\s*"(\w+)"', text)}

@@ -1,4 +1,4 @@
-"""Models whose answers are known in advance, and a small split to ask them about."""
+"""Models whose answers are known in advance, small splits to ask them about, and protocols that do."""
 
 from typing import ClassVar
 
@@ -8,8 +8,9 @@ from scipy.sparse import csr_array
 
 from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
-from recae.data.splits import Holdout, Split
+from recae.data.splits import Holdout, Split, given
 from recae.errors import FitError
+from recae.evaluation.protocol import Protocol
 from recae.models import registry
 from recae.models.base import Model, ModelConfig
 
@@ -127,3 +128,36 @@ def held_out_split(validation=True):
         ),
         notes={"events that nobody wanted": 3},
     )
+
+
+def ranking_protocol(*models, **more):
+    return Protocol(
+        name="by-hand",
+        **({} if "seeds" in more else {"seed": 17}),
+        data={"source": "made-up"},
+        metrics={"report": ["recall@2", "hit_rate@1", "coverage@2"], "select": "recall@1"},
+        models=[{"name": "by_column"} | model for model in models],
+        **more,
+    )
+
+
+def rating_protocol(**model):
+    return Protocol(
+        name="ratings",
+        data={"source": "made-up", "feedback": "ratings"},
+        metrics={"report": ["rmse", "mae"], "select": "rmse"},
+        models=[{"name": "constant"} | model],
+    )
+
+
+def rating_split():
+    """Validation is all 2s, the test all 4s; a 0.0 is a rating like any other."""
+    users, items = IdMap(["a", "b", "c"]), IdMap.of_range(4)
+    train = matrix([[5, 0, 0, 0], [0, 5, 0, 0], [1, 1, 0, 0]])
+    train.data[0] = 0.0
+    parts = [
+        train,
+        matrix([[0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 0]]),
+        matrix([[0, 0, 4, 0], [0] * 4, [0, 0, 0, 4]]),
+    ]
+    return given(*(Interactions(part, users, items) for part in parts))

@@ -7,61 +7,24 @@ import pytest
 
 from recae import machine
 from recae.data.idmap import IdMap
-from recae.data.interactions import Interactions
-from recae.data.splits import given
 from recae.errors import ConfigError, EvaluationError, FitError
 from recae.evaluation import evaluate, report, runner
 from recae.evaluation.datasets import sha256_of
-from recae.evaluation.protocol import Protocol
 from recae.evaluation.sections import DataSection
 
-from .evaluation_fakes import FAKES, ByColumn, Constant, held_out_split, holdout, matrix
+from .evaluation_fakes import (
+    FAKES,
+    ByColumn,
+    Constant,
+    held_out_split,
+    holdout,
+    matrix,
+    ranking_protocol,
+    rating_protocol,
+    rating_split,
+)
 
 pytestmark = pytest.mark.usefixtures("fake_models")
-
-
-def ranking_protocol(*models, **more):
-    return Protocol(
-        name="by-hand",
-        **({} if "seeds" in more else {"seed": 17}),
-        data={"source": "made-up"},
-        metrics={"report": ["recall@2", "hit_rate@1", "coverage@2"], "select": "recall@1"},
-        models=[{"name": "by_column"} | model for model in models],
-        **more,
-    )
-
-
-def rating_protocol(**model):
-    return Protocol(
-        name="ratings",
-        data={"source": "made-up", "feedback": "ratings"},
-        metrics={"report": ["rmse", "mae"], "select": "rmse"},
-        models=[{"name": "constant"} | model],
-    )
-
-
-@pytest.fixture
-def on(monkeypatch):
-    """Evaluate a protocol on a split made by hand."""
-
-    def on(split, protocol):
-        monkeypatch.setattr(runner, "load_split", lambda _protocol, _seed=None: split)
-        return evaluate(protocol, show_progress=False)
-
-    return on
-
-
-def rating_split():
-    """Validation is all 2s, the test all 4s; a 0.0 is a rating like any other."""
-    users, items = IdMap(["a", "b", "c"]), IdMap.of_range(4)
-    train = matrix([[5, 0, 0, 0], [0, 5, 0, 0], [1, 1, 0, 0]])
-    train.data[0] = 0.0
-    parts = [
-        train,
-        matrix([[0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 0]]),
-        matrix([[0, 0, 4, 0], [0] * 4, [0, 0, 0, 4]]),
-    ]
-    return given(*(Interactions(part, users, items) for part in parts))
 
 
 def test_settings_are_chosen_on_validation_even_where_test_would_choose_others(on):
@@ -281,76 +244,6 @@ def test_lower_errors_are_better(on):
     assert {text: metric.value for text, metric in row.test.items()} == {"rmse": 2.0, "mae": 2.0}
 
 
-def test_refit_learns_from_train_and_validation_for_the_epochs_that_were_best(on):
-    split = rating_split()
-    [row] = on(split, rating_protocol(search={"rating": [4.0, 2.0]}, refit=True)).models
-
-    config, learned_from, validation = Constant.fits[-1]
-    assert len(Constant.fits) == 3, "two trials and one refit"
-    assert (config.rating, config.epochs, validation) == (2.0, 2, None)
-    assert row.settings["epochs"] == 2
-    assert learned_from.nnz == split.train.matrix.nnz + split.validation.targets.nnz, "the 0.0 is kept"
-    assert learned_from.toarray().tolist() == [[0, 2, 0, 0], [0, 5, 2, 0], [1, 1, 0, 0]]
-
-
-def test_settings_that_were_chosen_before_are_fitted_once_to_train_and_validation(on):
-    split = rating_split()
-    [row] = on(split, rating_protocol(settings={"rating": 2.0, "epochs": 3}, refit="only")).models
-
-    [(config, learned_from, validation)] = Constant.fits
-    assert (config.rating, config.epochs, validation) == (2.0, 3, None)
-    assert learned_from.nnz == split.train.matrix.nnz + split.validation.targets.nnz
-    assert [trial.value for trial in row.trials] == [None]
-    assert row.test["rmse"].value == 2.0
-
-
-def test_a_refitted_model_is_asked_with_the_longer_histories(monkeypatch, on):
-    asked, real_score = [], Constant._score
-    monkeypatch.setattr(
-        Constant, "_score", lambda self, rows: asked.append(rows.toarray()) or real_score(self, rows)
-    )
-
-    on(rating_split(), rating_protocol(refit=True))
-
-    assert asked[-1].tolist() == [[0, 2, 0, 0], [1, 1, 0, 0]], "users a and c, who have test ratings"
-
-
-def given_split():
-    """Three users; validation wants column 4, the test column 5."""
-    users, items = IdMap(["a", "b", "c"]), IdMap.of_range(6)
-    parts = [
-        matrix([[1, 1, 0, 0, 0, 0], [0, 1, 1, 0, 0, 1], [1, 0, 0, 1, 0, 0]]),
-        matrix([[0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 1, 0], [0] * 6]),
-        matrix([[0, 0, 0, 0, 0, 1], [0] * 6, [0, 0, 0, 0, 0, 1]]),
-    ]
-    return given(*(Interactions(part, users, items) for part in parts))
-
-
-def test_a_refitted_ranking_learns_from_validation_too_and_recommends_nothing_of_it(on):
-    model = {"name": "by_epochs", "search": {"favourite": [3, 4]}, "refit": True}
-    [row] = on(given_split(), ranking_protocol(model)).models
-
-    favourite, learned_from, validation = ByColumn.fits[-1]
-    assert (favourite, validation) == (4, None)
-    assert learned_from.tolist() == [[1, 1, 0, 0, 1, 0], [0, 1, 1, 0, 1, 1], [1, 0, 0, 1, 0, 0]]
-    assert row.settings["epochs"] == 2
-    # user a has 0, 1 and now 4: her best two are 2 and 3; user c has not 4 and is given 4 and 1
-    assert row.per_user["recall@2"].tolist() == [0.0, 0.0]
-    assert row.test["coverage@2"].value == 4 / 6
-
-
-def test_a_refit_keeps_the_candidates_and_the_report_names_their_number(on):
-    split = given_split()
-    wanted = matrix([[0, 0, 1, 0, 0, 1], [0, 0, 0, 0, 0, 1]])  # column 2 comes first
-    split = replace(split, test=replace(split.test, candidates=wanted))
-    results = on(split, ranking_protocol({"refit": True}))
-
-    assert results.models[0].per_user["hit_rate@1"].tolist() == [0.0, 1.0]
-    assert results.data.n_candidates == 2
-    assert "with 2 held-out items among 2 given candidates each." in report.markdown(results)
-    assert results.data.sha256 != sha256_of(given_split())
-
-
 def test_what_depends_on_the_seed_is_chosen_with_the_first_and_tested_with_each(on):
     seeded, fixed, own = on(
         held_out_split(),
@@ -392,16 +285,3 @@ def test_with_a_random_split_every_model_meets_every_draw(monkeypatch):
         "targets 5, 5 and {4, 5} became 0, 0 and {5, 0}"
     )
     assert len({results.data.sha256, *results.data.more_sha256}) == 2
-
-
-def test_further_seeds_are_refitted_for_the_epochs_that_the_first_found_best(on):
-    on(given_split(), ranking_protocol({"name": "by_epochs", "refit": True}, seeds=[1, 2]))
-
-    assert [validation is None for _, _, validation in ByColumn.fits] == [False, True, True]
-
-
-def test_refit_needs_users_that_are_in_train(on):
-    split = replace(rating_split(), validation=holdout([[1, 0, 0, 0]], [[0, 0, 0, 3]], first_user=9))
-
-    with pytest.raises(EvaluationError, match="this one holds out whole users"):
-        on(split, rating_protocol(refit=True))
