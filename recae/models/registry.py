@@ -36,6 +36,7 @@ _PLACES = {
     "sparse_ae": "sparse.SparseAE",
     "mult_dae": "multinomial.MultDAE",
     "mult_vae": "multinomial.MultVAE",
+    "cosine_dae": "cosine.CosineDAE",
     "recvae": "recvae.RecVAE",
     "hvamp_vae": "hvamp.HVampVAE",
     "sequential_vae": "sequential.SequentialVAE",

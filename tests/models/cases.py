@@ -45,6 +45,7 @@ SETTINGS = {
     "mult_vae": {
         "n_hidden": 16, "n_latent": 4, "epochs": 40, "batch_size": 8, "learning_rate": 0.02, "kl_weight": 0.05
     },
+    "cosine_dae": {"n_latent": 8, "epochs": 40, "batch_size": 8, "learning_rate": 0.02},
     "recvae": {
         "n_hidden": 16, "n_latent": 4, "epochs": 20, "batch_size": 8, "learning_rate": 0.02, "gamma": 0.001
     },

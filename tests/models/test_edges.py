@@ -13,7 +13,7 @@ from recae.models.ranking import NEVER
 from tests.models.cases import CASES, N, named
 
 REFUSE_NEGATIVE = {
-    "bpr", "lmf", "gf_cf", "dae", "cdae", "sparse_ae", "mult_dae", "mult_vae", "recvae", "hvamp_vae"
+    "bpr", "lmf", "gf_cf", "dae", "cdae", "sparse_ae", "cosine_dae", "mult_dae", "mult_vae", "recvae", "hvamp_vae"
 }  # fmt: skip
 """Models to which a value is a count, or a choice that was made."""
 
