@@ -238,7 +238,7 @@ def test_leaving_out_in_small_blocks_is_leaving_out_at_once(monkeypatch):
     assert max(sizes) == 2
 
 
-@pytest.mark.parametrize("name", ["sparse_ae", "mult_dae", "mult_vae", "recvae", "hvamp_vae"])
+@pytest.mark.parametrize("name", ["sparse_ae", "cosine_dae", "mult_dae", "mult_vae", "recvae", "hvamp_vae"])
 def test_scores_of_some_items_are_those_of_all(name):
     case = Case(name)
     model, histories = case.fitted(), csr_array(case.data[:4])

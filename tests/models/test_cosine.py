@@ -6,8 +6,6 @@ from scipy.sparse import csr_array, csr_matrix
 
 from recae.models import create
 from recae.models.neural import SparseBatch
-from recae.models.ranking import Sought, best_of
-from recae.models.screening import WORTH_SCREENING
 from tests.models.cases import two_tastes
 
 
@@ -93,19 +91,3 @@ def test_what_serves_follows_the_weights_when_it_is_fitted_again():
     model.score(counts())  # makes the layer that serves
     model.fit(counts(seed=5), show_progress=False)
     assert_array_equal(model.score(counts(seed=1)), fitted(counts(seed=5)).score(counts(seed=1)))
-
-
-def test_of_many_items_the_best_are_those_of_all_scores():
-    n_items = WORTH_SCREENING + 100
-    rng = np.random.default_rng(3)
-    data = csr_matrix((rng.random((30, n_items)) < 0.01).astype(np.float32))
-    model = fitted(data, n_latent=16, epochs=2, batch_size=10)
-    allowed = rng.random(n_items) < 0.9
-    rows = [data[row] for row in range(4)]
-    found = model.best_rows([Sought(row.indices, row.data, 20, allowed) for row in rows])
-    for row, (ids, best) in zip(rows, found, strict=True):
-        scores = model.score(row)[0]
-        scores[~allowed] = -np.inf
-        expected_ids, expected = best_of(scores, 20)
-        assert_array_equal(ids, expected_ids)
-        assert_allclose(best, expected, rtol=1e-5)

@@ -86,7 +86,7 @@ def test_most_items_are_out():
     assert np.bincount(rows).max() < N_ITEMS / 20
 
 
-@pytest.mark.parametrize("name", ["mult_dae", "mult_vae", "recvae", "hvamp_vae", "sparse_ae"])
+@pytest.mark.parametrize("name", ["mult_dae", "mult_vae", "cosine_dae", "recvae", "hvamp_vae", "sparse_ae"])
 def test_a_model_answers_as_it_does_without_a_screen(name, monkeypatch):
     model = create(name, epochs=2, batch_size=20).fit(two_tastes(60), show_progress=False)
     random = np.random.default_rng(3)
