@@ -1,6 +1,6 @@
 """ModelStore: trained models on disk, versioned, hashed, without pickle.
 
-    <root>/current                   which version is served, and which were before it
+    <root>/current                   which version is served, and which were before it; see in_service.py
     <root>/<version>/manifest.json   what it is, with the hash of every other file
                      weights.safetensors
                      items.parquet           ids of the columns, with titles and categories
@@ -13,21 +13,21 @@ in service as it was; two writers at once do not disturb each other.
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import AwareDatetime, BaseModel
 
-from recae import durable
+from recae import durable, in_service
 from recae.data.catalogue import Catalogue
 from recae.data.idmap import IdMap
 from recae.errors import ArtifactError, name_some
 from recae.history_rule import NEWEST_COUNTS, HistoryRule
+from recae.in_service import CURRENT, Change, InService
 from recae.manifest import MANIFEST, Manifest, StoredFile
 from recae.models.registry import load_model
 from recae.recommender import Recommender
@@ -38,35 +38,6 @@ if TYPE_CHECKING:
 WEIGHTS: Final = "weights.safetensors"
 ITEMS: Final = "items.parquet"
 USERS: Final = "users.parquet"
-CURRENT: Final = "current"
-
-
-CHANGES_KEPT: Final = 1_000
-
-
-class Change(BaseModel):
-    """One change of the version in service."""
-
-    at: AwareDatetime
-    version: str
-    """In service from then on."""
-    how: Literal["promoted", "rolled back"]
-
-
-class _Current(BaseModel):
-    """The file ``current``: the version in service, and those before it, newest last; and how all of that came about.
-
-    One file, so that a change and its record appear in the same instant.
-    """
-
-    version: str
-    before: list[str] = []
-    changes: list[Change] = []
-
-    def changed(self, how: Literal["promoted", "rolled back"]) -> "_Current":
-        """The same with its last change written down."""
-        change = Change(at=datetime.now(UTC), version=self.version, how=how)
-        return self.model_copy(update={"changes": [*self.changes, change][-CHANGES_KEPT:]})
 
 
 @dataclass(frozen=True)
@@ -151,19 +122,26 @@ class ModelStore:
         return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{MANIFEST}"))
 
     def current(self) -> str | None:
-        """The version in service, or None before the first `promote`."""
-        in_service = self._current()
-        return in_service.version if in_service else None
+        """The version in service, or None before the first `promote`.
+
+        Raises:
+            ArtifactError: if the file that says so is damaged.
+        """
+        now = in_service.read(self.root)
+        return now.version if now else None
 
     def promote(self, version: str) -> str | None:
-        """Put a version into service, and return the one it replaces.
+        """Put a version into service, and return the one it replaces. A damaged `current` is mended by it.
 
         Raises:
             ArtifactError: if the version does not exist or one of its files is damaged.
         """
         self.check(version)
         with durable.locked(self.root):  # reading and replacing `current` must be one step
-            return self._put_into_service(version, self._current())
+            old = in_service.last_known(self.root)
+            if old is not None and self._is_damaged:
+                in_service.write(self.root, old)
+            return self._put_into_service(version, old)
 
     def promote_over(self, version: str, live: str | None) -> None:
         """Put a version into service if ``live`` is what it would replace, or if it is in service already.
@@ -173,24 +151,31 @@ class ModelStore:
         """
         self.check(version)
         with durable.locked(self.root):
-            now = self._current()
-            in_service = now.version if now else None
-            if in_service not in (live, version):
+            now = in_service.read(self.root)
+            serving = now.version if now else None
+            if serving not in (live, version):
                 raise ArtifactError(
-                    f"{in_service} is in service now, and {version} was compared with {live}; compare it anew"
+                    f"{serving} is in service now, and {version} was compared with {live}; compare it anew"
                 )
             self._put_into_service(version, now)
 
-    def prune(self, keep: int) -> list[str]:
+    def prune(self, keep: int, spare: Collection[str] = ()) -> list[str]:
         """Remove the oldest versions beyond ``keep``, and return their names.
 
         The version in service stays, and so does the one before it, which a rollback brings back.
+
+        Args:
+            keep: how many of the newest stay.
+            spare: versions that stay whatever their age, see ``Settings.named_versions``.
+
+        Raises:
+            ArtifactError: if `current` is damaged, and so nothing tells which version is in service.
         """
         if not self.root.is_dir():
             return []
         with durable.locked(self.root):
-            now = self._current()
-            kept = {now.version, *now.before[-1:]} if now else set()
+            now = in_service.read(self.root)
+            kept = set(spare) | ({now.version, *now.before[-1:]} if now else set())
             versions = self.versions()
             gone = [version for version in versions[: max(0, len(versions) - keep)] if version not in kept]
             for version in gone:
@@ -199,7 +184,7 @@ class ModelStore:
                 shutil.rmtree(hidden, ignore_errors=True)
             if now is not None and gone:
                 before = [version for version in now.before if version not in gone]
-                self._set_current(now.model_copy(update={"before": before}))
+                in_service.write(self.root, now.model_copy(update={"before": before}))
         return gone
 
     def rollback(self) -> str:
@@ -211,21 +196,21 @@ class ModelStore:
         if not self.root.is_dir():
             raise ArtifactError(f"there are no models in {self.root}; run `recae train`")
         with durable.locked(self.root):
-            now = self._current()
+            now = in_service.read(self.root)
             before = [version for version in (now.before if now else []) if (self.root / version).is_dir()]
             if not before:
                 raise ArtifactError(
                     f"no model was in service before this one in {self.root}; promote a version by name"
                 )
             self.check(before[-1])
-            back = _Current(version=before[-1], before=before[:-1], changes=now.changes if now else [])
-            self._set_current(back.changed("rolled back"))
+            back = InService(version=before[-1], before=before[:-1], changes=now.changes if now else [])
+            in_service.write(self.root, back.changed("rolled back"))
             return before[-1]
 
     def changes(self) -> list[Change]:
-        """How the version in service changed, oldest first; the last thousand times."""
-        now = self._current()
-        return now.changes if now else []
+        """How the version in service changed, oldest first; the last thousand times, a damaged `current` or not."""
+        known = in_service.last_known(self.root)
+        return known.changes if known else []
 
     def manifest(self, version: str) -> Manifest:
         """What a version is, without reading its weights.
@@ -272,6 +257,14 @@ class ModelStore:
             users = IdMap(pq.read_table(folder / USERS).column("user_id").to_pylist())
         return StoredModel(name, load_model(folder / WEIGHTS), items, users, catalogue, manifest)
 
+    @property
+    def _is_damaged(self) -> bool:
+        try:
+            in_service.read(self.root)
+        except ArtifactError:
+            return True
+        return False
+
     def _folder(self, version: str) -> Path:
         folder = self.root / version
         # A version comes from a command line or a URL: it must not lead out of the store.
@@ -283,23 +276,11 @@ class ModelStore:
             raise ArtifactError(f"no version {version!r} in {self.root}; {there}")
         return folder
 
-    def _current(self) -> _Current | None:
-        path = self.root / CURRENT
-        try:
-            return _Current.model_validate_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise ArtifactError(f"{path} is damaged; remove it and promote a version by name") from error
-
-    def _put_into_service(self, version: str, old: _Current | None) -> str | None:
+    def _put_into_service(self, version: str, old: InService | None) -> str | None:
         if old is None:
-            self._set_current(_Current(version=version).changed("promoted"))
+            in_service.write(self.root, InService(version=version).changed("promoted"))
             return None
         if old.version != version:
-            new = _Current(version=version, before=[*old.before, old.version], changes=old.changes)
-            self._set_current(new.changed("promoted"))
+            new = InService(version=version, before=[*old.before, old.version], changes=old.changes)
+            in_service.write(self.root, new.changed("promoted"))
         return old.version
-
-    def _set_current(self, current: _Current) -> None:
-        durable.write_file(self.root / CURRENT, current.model_dump_json() + "\n")

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from recae.artifacts import CURRENT, ModelStore, StoredModel
+from recae.artifacts import ModelStore, StoredModel
 from recae.data.holdout import pattern
+from recae.in_service import CURRENT
 
 HISTORIES = 500
 TOP_N = 10

@@ -162,6 +162,13 @@ class Settings(BaseSettings):
         return self.home / "events"
 
     @property
+    def named_versions(self) -> frozenset[str]:
+        """Versions of the model store that requests may be answered by, beside the one in service."""
+        shares = self.experiment.shares if self.experiment is not None else {}
+        named = {self.named_models.get(name, name) for name in shares}
+        return frozenset((named | set(self.named_models.values())) - {"current"})
+
+    @property
     def keys(self) -> Path:
         """File of the API keys, hashed."""
         return self.home / "keys.json"

@@ -13,6 +13,7 @@
     ├── EvaluationError        a protocol that cannot give an honest number
     │   └── LeakageError       a split in which the model has seen an answer
     ├── EventLogError          an event log that cannot be opened, read or written
+    │   └── LastingLogError    one that waiting does not mend: missing, damaged, full, or of another database
     ├── RetrainError           a nightly run that cannot start, or cannot go on
     ├── ArtifactError          a stored model that is missing, damaged or of another version
     ├── BatchError             a batch of recommendations that cannot be written or resumed
@@ -92,6 +93,10 @@ class LeakageError(EvaluationError):
 
 class EventLogError(RecaeError):
     """An event log that cannot be opened, read or written."""
+
+
+class LastingLogError(EventLogError):
+    """What waiting does not mend: the log is missing or damaged, its disk is full, or its archive is another log's."""
 
 
 class RetrainError(RecaeError):

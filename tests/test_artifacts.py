@@ -155,8 +155,36 @@ def test_a_damaged_pointer_is_named(store, version):
     store.promote(version)
     (store.root / "current").write_text("{")
 
-    with pytest.raises(ArtifactError, match=r"current is damaged; remove it and promote a version"):
+    with pytest.raises(ArtifactError, match=r"current is damaged, .* `recae models promote VERSION`"):
         store.current()
+
+
+def test_a_promotion_mends_a_damaged_pointer_and_keeps_the_history(store):
+    first, second = (store.save(fitted_ease(), ITEMS) for _ in range(2))
+    store.promote(first)
+    store.promote(second)
+    (store.root / "current").write_text("")
+    with pytest.raises(ArtifactError, match="recae models promote VERSION"):
+        store.rollback()
+    assert [change.version for change in store.changes()] == [first, second]
+
+    assert store.promote(second) == second
+
+    assert store.current() == second
+    assert [change.version for change in store.changes()] == [first, second]
+    assert store.rollback() == first
+
+
+def test_a_damaged_pointer_without_a_copy_is_set_aside(store, version):
+    store.promote(version)
+    (store.root / "current").write_text('{"version": "half a li')
+    (store.root / "current.copy").unlink()  # as in a store of an older recae
+
+    assert store.promote(version) is None
+
+    assert store.current() == version
+    (aside,) = store.root.glob("current.damaged-*")
+    assert aside.read_text() == '{"version": "half a li'
 
 
 # ------------------------------------------------------------------ crashes
@@ -329,6 +357,14 @@ def test_pruning_keeps_what_serves_and_what_a_rollback_brings_back(store):
     assert store.versions() == [*versions[:2], *versions[3:]]
     assert store.prune(1) == [versions[3]]
     assert store.rollback() == versions[0]
+
+
+def test_pruning_spares_what_it_is_told_to(store):
+    versions = [store.save(fitted_ease(), ITEMS) for _ in range(4)]
+    store.promote(versions[3])
+
+    assert store.prune(1, spare={versions[1], "removed long ago"}) == [versions[0], versions[2]]
+    assert store.load(versions[1]).version == versions[1]
 
 
 def test_a_promotion_over_another_version_than_the_one_compared_with_is_refused(store):

@@ -38,11 +38,15 @@ class Context:
 
         return ModelStore(self.settings.models)
 
-    def event_log(self) -> "EventLog":
-        """The event log, opened; it is created if it is missing."""
+    def event_log(self, *, create: bool = False) -> "EventLog":
+        """The event log, opened; it is created only for commands that bring something into it.
+
+        Raises:
+            EventLogError: if there is none, or it cannot be opened.
+        """
         from recae.data.eventlog import EventLog
 
-        return EventLog.open(self.settings)
+        return EventLog.open(self.settings, create=create)
 
     def limit_threads(self) -> None:
         """Keep to the thread budget from here on."""

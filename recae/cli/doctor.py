@@ -1,4 +1,4 @@
-"""`recae doctor`: what recae finds on this machine, and what it makes of it."""
+"""`recae doctor`: what recae finds on this machine and in its home, and what it makes of it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,24 +7,27 @@ import click
 from recae.cli.common import Context, as_json, pass_context, print_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from recae.cli.checks import Finding
 
 
-@click.command()
+@click.command(epilog="Exit status: 0 if all is well, 1 if something is broken.")
 @as_json
 @pass_context
 def doctor(context: Context, as_json: bool) -> None:
-    """Show processor, memory, libraries, GPU, and the choices that follow from them.
+    """Show processor, memory, libraries, GPU and the choices that follow from them; and whether the home is in order.
 
-    Nothing is measured or changed; what it prints belongs into a report of a problem.
+    That is the model in service with its hashes, models that the settings name, the event log and its archive, the last
+    nightly run, and the room for the next. Nothing is made or mended; what it prints belongs into a report of a problem.
     """
     from recae import machine
+    from recae.cli.checks import findings, state_of
     from recae.models.neural import device_of
     from recae.models.precision import product_type
     from recae.threads import limit_threads
 
     n_threads = limit_threads(context.settings.threads)
     device = device_of("auto")
+    state = list(findings(context.settings))
     found = {
         "versions": machine.versions(),
         "processor": machine.processor(),
@@ -36,30 +39,23 @@ def doctor(context: Context, as_json: bool) -> None:
             "threads": n_threads,
         },
         "pools": machine.pools(),
-        "home": _state_of(context.settings.home),
+        "home": state_of(context.settings.home),
+        "state": [finding._asdict() for finding in state],
     }
     if as_json:
         print_json(found)
     else:
-        _print(found)
+        _print(found, state)
+    if not all(finding.ok for finding in state):
+        raise click.exceptions.Exit(1)
 
 
-def _state_of(home: "Path") -> dict[str, Any]:
-    """Where all state lies, and whether a command could write there; the folder need not exist yet."""
-    import os
-
-    folder = home.absolute()
-    existing = next(level for level in (folder, *folder.parents) if level.exists())
-    writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
-    return {"path": str(folder), "exists": folder.exists(), "writable": writable}
-
-
-def _print(found: dict[str, Any]) -> None:
+def _print(found: dict[str, Any], state: "list[Finding]") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    cpu, chosen, home = found["processor"], found["chosen"], found["home"]
+    cpu, chosen = found["processor"], found["chosen"]
     rows = [
         (
             "versions",
@@ -73,7 +69,7 @@ def _print(found: dict[str, Any]) -> None:
         ("precision", f"{chosen['precision']} for large products in training; float32 for all else"),
         ("threads", str(chosen["threads"])),
         *(("pool", _pool(pool)) for pool in found["pools"]),
-        ("home", f"{home['path']} ({_state(home)})"),
+        *((finding.name, finding.says if finding.ok else f"BROKEN: {finding.says}") for finding in state),
     ]
     table = Table.grid(padding=(0, 2))
     for name, value in rows:
@@ -94,8 +90,3 @@ def _gib(size: int | None) -> str:
 def _pool(pool: dict[str, Any]) -> str:
     parts = (pool["library"], pool["version"], pool["architecture"])
     return f"{' '.join(part for part in parts if part)}, {pool['threads']} threads ({pool['file']})"
-
-
-def _state(home: dict[str, Any]) -> str:
-    existence = "exists" if home["exists"] else "will be made when it is needed"
-    return existence + (", writable" if home["writable"] else ", NOT writable: name another with RECAE_HOME")

@@ -112,11 +112,13 @@ def delete_user(context: Context, user_id: str, as_json: bool) -> None:
         print_json({"user_id": user_id, "deleted": n})
         return
     click.echo(f"deleted {n:,} events of user {user_id}")
-    click.echo(
-        "what models in the store have learned from them stays in their weights, and their lists of users may name the "
-        "user, until the next `recae train`; so do quarantined rows and exported files",
-        err=True,
-    )
+    if n:
+        click.echo(
+            "models in the store have learned from them, and their lists of users may name the user, until they are "
+            "removed: the next `recae retrain` that promotes a model, or `recae train`, makes one without them, and "
+            "`recae models prune` removes old ones; quarantined rows, exported files and backups are yours to remove",
+            err=True,
+        )
 
 
 def _print_stats(found: "Stats", where: str) -> None:

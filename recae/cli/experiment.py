@@ -28,7 +28,6 @@ def report(context: Context, name: str | None, event_types: tuple[str, ...], as_
     A rate is the share of recommendations that an event names by its recommendation_id; the interval of 95 % is over
     users. Events that were moved to the archive do not count.
     """
-    from recae.data.eventlog import EventLog
     from recae.data.eventlog.served import ServedRecommendations
     from recae.errors import DataError, name_some
     from recae.evaluation.online import differences, rates_of
@@ -37,7 +36,7 @@ def report(context: Context, name: str | None, event_types: tuple[str, ...], as_
     if name is None and configured is None:
         raise click.UsageError("name an experiment; the settings have none")
     wanted = name if name is not None else configured.name if configured else ""
-    with EventLog.open(context.settings) as log:
+    with context.event_log() as log:
         served = ServedRecommendations(log.database)
         rates = rates_of(served.outcomes(wanted, event_types))
         if not rates:

@@ -67,7 +67,7 @@ def ingest(
 
     folder = Path(quarantine) if quarantine else context.settings.home / "quarantine"
     finished: list[Ingested] = []
-    with context.event_log() as log:
+    with context.event_log(create=True) as log:
         try:
             for source in wanted:
                 done = ingesting.ingest(

@@ -30,7 +30,7 @@ def import_items(context: Context, file: str) -> None:
     from recae.data.itemfiles import read_items
     from recae.progress import track
 
-    with context.event_log() as log:
+    with context.event_log(create=True) as log:
         stored = StoredItems(log.database)
         n = stored.put(StoredItem(**fields._asdict()) for fields in track(read_items(file), "reading items"))
         click.echo(f"imported {n:,} items; there are {len(stored):,}")

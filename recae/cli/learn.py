@@ -105,12 +105,20 @@ def train(
         interactions, catalogue, sample_min_value = load_sample_log()
         min_value = sample_min_value if min_value is None else min_value
     else:
+        import time
+
+        from recae.data.acceptance import Acceptance
         from recae.data.interactions import Interactions
         from recae.data.readers import read_events
 
         quarantine = quarantine or str(context.settings.home / "quarantine" / f"{Path(source).name}.jsonl")
         events = read_events(
-            source, columns=mapping_of(columns), max_bad_share=max_bad_share, quarantine=quarantine
+            source,
+            columns=mapping_of(columns),
+            max_bad_share=max_bad_share,
+            quarantine=quarantine,
+            # as for `recae ingest`: nightly runs wait for events newer than the newest one here
+            acceptance=Acceptance(time.time() + context.settings.max_clock_skew_s),
         )
         interactions = Interactions.from_events(events, duplicates=duplicates)  # type: ignore[arg-type] # click checked it
         click.echo(str(events.report), err=True)

@@ -33,10 +33,13 @@ def models() -> None:
 @pass_context
 def list_versions(context: Context, as_json: bool) -> None:
     """List all versions, oldest first; the one in service is marked."""
-    current = context.store.current()
     from recae.errors import ArtifactError
 
-    manifests, damaged = [], []
+    current, manifests, damaged = None, [], []
+    try:
+        current = context.store.current()
+    except ArtifactError as error:  # the versions are there all the same
+        damaged.append(str(error))
     for version in context.store.versions():
         try:
             manifests.append(context.store.manifest(version))
@@ -90,7 +93,7 @@ def promote(context: Context, version: str) -> None:
     """Serve VERSION from now on.
 
     Servers pick it up within a second; the model it replaces stays in the store, so `recae models rollback`
-    brings it back.
+    brings it back. Where the file that names the version in service is damaged, this mends it.
     """
     replaced = context.store.promote(version)
     click.echo(f"promoted {version}" + (f" (was {replaced})" if replaced else ""))
@@ -109,7 +112,13 @@ def rollback(context: Context) -> None:
 @pass_context
 def history(context: Context, as_json: bool) -> None:
     """List every promotion and rollback, oldest first."""
+    from recae.errors import ArtifactError
+
     changes = context.store.changes()
+    try:
+        context.store.current()
+    except ArtifactError as error:
+        click.echo(str(error), err=True)
     if as_json:
         print_json([change.model_dump(mode="json") for change in changes])
         return
@@ -123,8 +132,12 @@ def history(context: Context, as_json: bool) -> None:
 )
 @pass_context
 def prune(context: Context, keep: int) -> None:
-    """Remove old versions. The one in service stays, and the one before it, which a rollback brings back."""
-    gone = context.store.prune(keep)
+    """Remove old versions.
+
+    The one in service stays, and the one before it, which a rollback brings back; so do those that the settings
+    named_models and experiment name.
+    """
+    gone = context.store.prune(keep, spare=context.settings.named_versions)
     for version in gone:
         click.echo(f"removed {version}")
     click.echo(f"{len(gone)} version(s) removed, {len(context.store.versions())} left")

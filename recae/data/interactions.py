@@ -163,6 +163,7 @@ class Interactions:
             ordered = np.ones(order.size) if values is None else values[order]
             combine = np.maximum if duplicates == "max" else np.add  # a count is a sum of ones
             data = combine.reduceat(ordered, np.flatnonzero(is_first)) if order.size else ordered
+        _refuse_overflow(data, rows[last], columns[last], users, items, duplicates)
 
         indptr = np.zeros(shape[0] + 1, dtype=np.int32)
         np.cumsum(np.bincount(rows[last], minlength=shape[0]), out=indptr[1:])
@@ -215,6 +216,26 @@ class Interactions:
         )
         times = None if self.times is None else self.times[entries.data]
         return Interactions(csr_array(parts, shape=entries.shape), users, items, times)
+
+
+def _refuse_overflow(
+    data: npt.NDArray[Any],
+    rows: Positions,
+    columns: Positions,
+    users: IdMap,
+    items: IdMap,
+    duplicates: Duplicates,
+) -> None:
+    """Name the first of the entries that float32 cannot hold."""
+    too_large = np.flatnonzero(np.abs(data) > np.finfo(np.float32).max)
+    if not too_large.size:
+        return
+    user, item = users[rows[too_large[0]]], items[columns[too_large[0]]]
+    raise DataError(
+        f"{too_large.size:,} value(s) {'add up to' if duplicates == 'sum' else 'are'} more than float32 can hold (3.4e+38), "
+        f"the first of user {user!r} with item {item!r}; remove such events, divide all values by the same number, or take "
+        "the count of a pair's events in place of their values"
+    )
 
 
 def _changes(values: Positions) -> Mask:

@@ -203,7 +203,7 @@ class EventStream:
         if own.keys() != self.columns.keys():
             raise DataError(
                 f"{file} has {', '.join(own)}, but {self.places[0]} has {', '.join(self.columns)}; files of one "
-                "log must agree: map a column to None to leave it out of all"
+                "log must agree: leave a column out of all by --column COLUMN=, from Python by mapping it to None"
             )
         return own
 
@@ -219,8 +219,8 @@ class EventStream:
         if missing:
             raise DataError(
                 f"{file} has no column for {', '.join(missing)}: found {', '.join(names)}, expected "
-                f"{', '.join(str(needed[name]) for name in missing)}; name it by "
-                f'columns={{"{missing[0]}": "<its name in the file>"}}'
+                f"{', '.join(str(needed[name]) for name in missing)}; name it by --column {missing[0]}=NAME, "
+                f'from Python by columns={{"{missing[0]}": "NAME"}}'
             )
         return {name: called for name, called in own.items() if called is not None and called in names}
 

@@ -254,7 +254,7 @@ class _Night:
         return None
 
     def _prune(self, figures: dict[str, Any]) -> None:
-        figures["removed"] = self.store.prune(self.how.keep_versions)
+        figures["removed"] = self.store.prune(self.how.keep_versions, spare=self.settings.named_versions)
         self.table.prune(self.how.keep_runs)
         ages = self.settings
         tidied = self.log.ask(

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from recae.config import Settings
 from recae.data.eventlog import EventLog
-from recae.errors import EventLogError
+from recae.errors import EventLogError, LastingLogError
 
 T = TypeVar("T")
 
@@ -35,14 +35,16 @@ class PatientLog:
             figures: gets ``retries``, if there were any.
 
         Raises:
-            EventLogError: if the database stays away for ``retry_s``.
+            EventLogError: if the database stays away for ``retry_s``; at once if waiting does not mend what is wrong.
         """
         deadline, pause = time.monotonic() + self._settings.retrain.retry_s, FIRST_PAUSE_S
         while True:
             try:
                 if self._log is None:
-                    self._log = EventLog.open(self._settings)
+                    self._log = EventLog.open(self._settings, create=False)
                 return question(self._log)
+            except LastingLogError:
+                raise
             except EventLogError as error:
                 if time.monotonic() + pause > deadline:
                     raise

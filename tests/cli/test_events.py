@@ -4,13 +4,16 @@ import gzip
 import json
 import time
 
+import psycopg
 import pyarrow.parquet
 import pytest
+from click.testing import CliRunner
 
+from recae.cli import cli
 from recae.data.eventlog import Event, export
 from recae.data.interactions import Interactions
 from recae.data.readers import read_events
-from tests.cli.conftest import run, run_json
+from tests.cli.conftest import one_line, run, run_json
 
 NOW = int(time.time())
 DAY = 86_400
@@ -48,7 +51,7 @@ def test_stats_are_a_table_for_people_and_json_for_programs(filled):
     assert (found["first_timestamp"], found["last_timestamp"]) == (NOW - 800 * DAY, NOW - 5)
 
 
-def test_stats_of_an_empty_log_say_how_to_fill_it(database):
+def test_stats_of_an_empty_log_say_how_to_fill_it(database, log):
     assert "run `recae ingest`" in run("events", "stats")
     assert run_json("events", "stats")["n_events"] == 0
 
@@ -84,7 +87,7 @@ def test_an_export_is_what_a_training_reads(filled):
     assert pyarrow.parquet.read_schema("out.parquet").names[:3] == ["user_id", "item_id", "timestamp"]
 
 
-def test_an_empty_log_is_exported_as_an_empty_table(database, tmp_path):
+def test_an_empty_log_is_exported_as_an_empty_table(database, log, tmp_path):
     run("events", "export", "out.csv.gz")
     assert gzip.decompress((tmp_path / "out.csv.gz").read_bytes()).count(b"\n") == 1
 
@@ -145,3 +148,69 @@ def test_a_deleted_user_is_gone_from_the_database_and_the_archive(filled):
     assert run("events", "delete-user", "u1") == "deleted 2 events of user u1\n"
     assert [event["user_id"] for event in contents(filled)] == ["u2"]
     assert run_json("events", "delete-user", "u1") == {"user_id": "u1", "deleted": 0}
+
+
+def test_commands_that_only_read_or_remove_make_no_log_and_say_which_setting_names_one(home, tmp_path):
+    for command in (
+        ["events", "stats"],
+        ["events", "export", "out.csv"],
+        ["events", "compact", "--older-than", "1d"],
+        ["events", "delete-user", "u1"],
+        ["items", "list"],
+        ["items", "show", "i"],
+        ["experiment", "report", "e"],
+    ):
+        said = one_line(run(*command, code=1))
+        assert f"there is no event log in sqlite:///{home / 'events.db'}; `recae ingest` makes one" in said
+        assert "RECAE_EVENTS" in said
+    assert not home.exists()
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_in_an_empty_postgresql_database_they_make_no_tables(postgres_url, monkeypatch):
+    monkeypatch.setenv("RECAE_EVENTS", postgres_url)
+
+    assert "there is no event log in postgresql" in run("events", "stats", code=1)
+
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute(
+            "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+        ).fetchone() == (0,)
+
+
+def test_an_operator_without_the_setting_of_the_database_changes_nothing(filled, home, monkeypatch):
+    run("events", "compact", "--older-than", "90d")
+    events, files = contents(filled), sorted((home / "events").iterdir())
+    monkeypatch.setenv("RECAE_EVENTS", f"sqlite:///{home / 'another.db'}")
+    assert "there is no event log" in run("events", "delete-user", "u1", code=1)
+    assert not (home / "another.db").exists()
+
+    (home / "new.csv").write_text("user_id,item_id\nu9,i\n")
+    run("ingest", home / "new.csv")  # a new database, as after a move
+    said = one_line(run("events", "compact", "--older-than", "1d", code=1))
+
+    assert "is the archive of another event log" in said
+    assert sorted((home / "events").iterdir()) == files
+    assert contents(filled) == events
+
+
+def test_what_models_keep_of_a_user_is_said_only_of_a_user_with_events(log):
+    log.append(EVENTS)
+
+    some, none = (
+        CliRunner().invoke(cli, ["events", "delete-user", user]).stderr for user in ("u1", "nobody")
+    )
+
+    for word in ("recae retrain", "recae train", "recae models prune", "backups"):
+        assert word in some
+    assert none == ""
+
+
+def test_a_damaged_database_is_told_apart_from_one_that_is_away(log, home):
+    log.append(EVENTS)
+    log.close()
+    for file in home.glob("events.db*"):
+        file.unlink()
+    (home / "events.db").write_bytes(b"garbage" * 1_000)
+
+    assert "restore it from a backup" in one_line(run("events", "stats", code=1))

@@ -1,7 +1,6 @@
-"""`recae models`, `serve` and `doctor`."""
+"""`recae models` and `serve`."""
 
 import json
-from importlib.metadata import version as version_of
 
 from click.testing import CliRunner
 
@@ -40,6 +39,35 @@ def test_a_damaged_version_does_not_hide_the_others(store, version):
     assert f"{other}/manifest.json cannot be read" in done.stderr
 
 
+def test_a_damaged_pointer_hides_neither_versions_nor_history_and_promote_mends_it(store, version):
+    (store.root / "current").write_text("")
+
+    listed = CliRunner().invoke(cli, ["models", "list"])
+    history = CliRunner().invoke(cli, ["models", "history"])
+
+    assert (listed.exit_code, history.exit_code) == (0, 0)
+    assert version in listed.stdout
+    assert f"promoted {version}" in history.stdout
+    for done in (listed, history):
+        assert "current is damaged" in done.stderr
+    assert "recae models promote VERSION" in one_line(run("models", "rollback", code=1))
+    run("models", "promote", version)
+    assert [row["current"] for row in json.loads(run("models", "list", "--json"))] == [True]
+
+
+def test_pruning_leaves_models_that_the_settings_name(store, monkeypatch):
+    versions = [store.save(fitted_ease(), ITEMS) for _ in range(5)]
+    store.promote(versions[4])
+    monkeypatch.setenv("RECAE_NAMED_MODELS", json.dumps({"challenger": versions[0]}))
+    shares = {"current": 0.4, "challenger": 0.3, versions[1]: 0.3}
+    monkeypatch.setenv("RECAE_EXPERIMENT", json.dumps({"name": "deeper", "shares": shares}))
+
+    shown = run("models", "prune", "--keep", "1")
+
+    assert shown.splitlines()[-1] == "2 version(s) removed, 3 left"
+    assert store.versions() == [versions[0], versions[1], versions[4]]
+
+
 def test_serve_refuses_a_host_that_others_can_reach(version):
     assert "no API keys" in one_line(run("serve", "--host", "0.0.0.0", code=1))
 
@@ -51,29 +79,3 @@ def test_serve_hands_its_options_to_the_server_and_says_if_there_is_no_model(mon
 
     assert "no model is in service" in done.stderr
     assert [(settings.port, settings.workers) for settings in served] == [(8123, 2)]
-
-
-def test_doctor_for_programs_tells_what_is_there_and_what_was_chosen(home):
-    found = json.loads(run("doctor", "--json"))
-
-    assert found["processor"]["cores"] >= 1
-    assert found["versions"]["torch"] == version_of("torch")
-    assert found["memory"]["total"] > 2**28
-    assert found["chosen"]["threads"] == 1
-    assert found["chosen"]["precision"] in {"float32", "bfloat16"}
-    assert {pool["threads"] for pool in found["pools"]} == {1}
-    assert found["home"] == {"path": str(home.absolute()), "exists": home.exists(), "writable": True}
-
-
-def test_doctor_for_people_says_the_same_in_words(home):
-    shown = run("doctor")
-
-    for word in ("processor", "memory", "GiB", "precision", "1 threads", "writable"):
-        assert word in shown
-    assert not home.exists(), "looking changes nothing"
-
-
-def test_doctor_says_when_nothing_can_be_written(tmp_path):
-    (tmp_path / "file").touch()
-
-    assert "NOT writable" in run("--home", tmp_path / "file" / "home", "doctor")

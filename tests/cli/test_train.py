@@ -65,6 +65,18 @@ def test_events_below_the_minimum_do_not_count_and_the_rest_counts_as_one(store,
     assert stored.manifest.watermark == 250
 
 
+def test_events_from_the_future_are_set_aside_as_an_ingest_does_it(store, home, tmp_path):
+    log = tmp_path / "ratings.csv"
+    log.write_text("user_id,item_id,timestamp\n1,a,100\n1,b,200\n2,a,300\n2,b,4070908800\n")
+
+    said = run("train", log, code=1)
+    assert "timestamp is in the future" in said
+
+    run("train", log, "--max-bad-share", "0.5")
+    assert store.manifest(store.current()).watermark == 300
+    assert "timestamp is in the future" in (home / "quarantine" / "ratings.csv.jsonl").read_text()
+
+
 def test_the_sample_is_the_default_with_its_own_minimum(store, monkeypatch):
     ratings = LIKES.copy()
     ratings.data[:] = 4.0

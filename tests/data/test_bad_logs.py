@@ -98,7 +98,7 @@ def test_the_quarantine_may_not_lie_in_the_log(tmp_path, place):
         (
             "a.csv",
             "userId,item_id,rating\n1,2,3\n",
-            r'expected user_id; name it by columns=\{"user_id": "<its name in the file>"\}',
+            r'expected user_id; name it by --column user_id=NAME, from Python by columns=\{"user_id": "NAME"\}',
         ),
     ],
 )

@@ -167,7 +167,7 @@ def test_no_events_are_fine_only_for_a_known_vocabulary():
     [
         ({"value": [1.0, np.nan, 1.0, 1.0, 1.0]}, "values must be finite"),
         ({"value": [1.0, np.inf, 1.0, 1.0, 1.0]}, "values must be finite"),
-        ({"value": [1.0, 1e39, 1.0, 1.0, 1.0]}, "finite numbers of float32"),
+        ({"value": [1.0, 1e39, 1.0, 1.0, 1.0]}, "more than float32 can hold"),
         ({"value": list("12345")}, "value must be numbers, found str"),
         ({"timestamp": [1.0, 2.0, np.nan, 4.0, 5.0]}, "timestamp must be integer seconds, found float64"),
         ({"user_id": ["a", None, "a", "a", "a"]}, "1 events have no user_id"),
@@ -181,7 +181,7 @@ def test_events_that_cannot_be_right_are_refused(change, message):
 
 
 def test_a_sum_beyond_float32_is_refused():
-    with pytest.raises(DataError, match="finite numbers of float32"):
+    with pytest.raises(DataError, match="more than float32 can hold"):
         Interactions.from_arrays(["a", "a"], ["x", "x"], [3e38, 3e38], duplicates="sum")
 
 
@@ -260,3 +260,16 @@ def test_each_kind_of_feedback_gets_the_values_it_learns_from():
     assert values_for("implicit", log).toarray().tolist() == [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
     assert values_for("ratings", log) is log.matrix
     assert values_for("sequences", log).toarray().tolist() == [[2.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("duplicates", "values", "said"),
+    [("sum", [3.3e38, 3.3e38, 1.0], "add up to more"), ("max", [1e39, 1.0, 1.0], "are more")],
+)
+def test_values_beyond_float32_are_named_with_what_to_do(duplicates, values, said):
+    events = pd.DataFrame({"user_id": ["u", "u", "v"], "item_id": ["i", "i", "j"], "value": values})
+
+    with pytest.raises(
+        DataError, match=rf"1 value\(s\) {said} .* user 'u' with item 'i'; remove such events"
+    ):
+        Interactions.from_events(events, duplicates=duplicates)

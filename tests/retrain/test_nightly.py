@@ -267,10 +267,10 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(live, monkeypatch):
     patient = settings(live.home, retry_s=30)
     opened, failures = EventLog.open, iter([EventLogError("away"), EventLogError("away")])
 
-    def sometimes(where):
+    def sometimes(where, **how):
         for error in failures:
             raise error
-        return opened(where)
+        return opened(where, **how)
 
     monkeypatch.setattr(EventLog, "open", sometimes)
     monkeypatch.setattr(patient_log, "FIRST_PAUSE_S", 0.01)
@@ -282,7 +282,7 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(live, monkeypatch):
 
 
 def test_a_database_that_stays_away_ends_the_run(live, monkeypatch):
-    def away(_):
+    def away(*_, **_how):
         raise EventLogError("the event log failed: connection refused")
 
     monkeypatch.setattr(EventLog, "open", away)
@@ -294,10 +294,23 @@ def test_a_database_that_stays_away_ends_the_run(live, monkeypatch):
 
 
 def test_an_empty_log_is_a_clear_failure(tmp_path):
+    append(settings(tmp_path), [])
     run = night(settings(tmp_path), 0)
 
     assert run.status == "failed"
     assert "holds no events" in run.message
+
+
+def test_what_waiting_does_not_mend_is_not_waited_for(live, monkeypatch):
+    database = live.home / "events.db"
+    monkeypatch.setattr(patient_log.time, "sleep", lambda _: pytest.fail("it was waited for"))
+    patient = settings(live.home, retry_s=600)
+
+    database.write_bytes(b"no database " * 1_000)
+    assert "restore it from a backup" in night(patient, 8).message
+    database.unlink()
+    assert "there is no event log in" in night(patient, 8).message
+    assert not database.exists()
 
 
 def test_two_at_once_are_one(live):
@@ -330,3 +343,15 @@ def test_rows_that_could_not_be_read_close_the_gate(live, tmp_path):
         ingest(log, bad, max_bad_share=0.9)
 
     assert "quarantined" in closed(night(live, 8))
+
+
+def test_models_that_the_settings_name_survive_the_nights(where):
+    night(where, 7)
+    (challenger,) = ModelStore(where.models).versions()
+    named = settings(where.home, keep_versions=1).model_copy(update={"named_models": {"old": challenger}})
+    for number in (8, 9, 10):
+        append(named, day(number))
+        assert night(named, number).status == "promoted"
+
+    assert len(ModelStore(where.models).versions()) == 3
+    assert ModelStore(where.models).load(challenger).version == challenger

@@ -15,6 +15,7 @@ from recae.data.eventlog.events import (
     SEPARATOR,
     TIME_BYTES,
     TIME_OFFSET,
+    UNTIMED,
     Row,
     id_key,
 )
@@ -43,9 +44,14 @@ def rows_of(table: pa.Table, now: float) -> list[Row]:
         "event_id": _column(table, "event_id", pa.scalar(None, pa.string())),
         "recommendation_id": _column(table, "recommendation_id", pa.scalar(None, pa.string())),
     }
-    lists = {name: _list(column) for name, column in columns.items()}
     # 0 in the key where the time is that of arrival
     keyed_times = times if is_timed else pa.array(np.zeros(n, dtype=np.int64))
+    if columns["event_id"].null_count < n:
+        is_untimed = pc.starts_with(columns["event_id"], UNTIMED).fill_null(False)
+        if pc.any(is_untimed).as_py():
+            columns["event_id"] = pc.if_else(is_untimed, pa.scalar(None, pa.string()), columns["event_id"])
+            keyed_times = pc.if_else(is_untimed, pa.scalar(0, pa.int64()), keyed_times)
+    lists = {name: _list(column) for name, column in columns.items()}
     keys = _keys(columns, lists["value"], keyed_times)
     if columns["event_id"].null_count < n:
         keys = [

@@ -2,11 +2,11 @@
 
 A partition is written first and counted later: the transaction that records it also removes its events from the live
 table. A kill before it leaves a file that does not count, which the next run removes; a kill after it leaves nothing to
-do. One process at a time does any of this; it holds the folder, and the kernel frees it if the process dies.
+do. One process at a time does any of this; it holds the folder, and the kernel frees it if the process dies. The folder
+has to be the database's own, see ownership.py.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 from recae.data.eventlog import partitions, schema
 from recae.data.eventlog.database import Database
 from recae.data.eventlog.events import user_key
+from recae.data.eventlog.ownership import held
 from recae.data.eventlog.partitions import STORED, Partition
-from recae.durable import locked
 from recae.errors import EventLogError
 
 PARTITION_ROWS = 250_000
@@ -32,8 +32,8 @@ events, keys = schema.events.c, schema.archived_keys.c
 def archive(database: Database, folder: Path, before: int, watermark: int) -> int:
     """Move live events with times before ``before`` and numbers up to ``watermark``; returns how many."""
     moved = 0
-    with _held(database, folder):
-        while n := _archive_some(database, folder, before, watermark):
+    with held(database, folder) as log_id:
+        while n := _archive_some(database, folder, log_id, before, watermark):
             moved += n
     return moved
 
@@ -53,13 +53,13 @@ def delete_user(database: Database, folder: Path, user_id: str, now: int) -> int
     def others(table: pa.Table) -> Any:
         return pc.not_equal(table.column("user_id"), user_id)
 
-    with _held(database, folder):
+    with held(database, folder) as log_id:
         affected = [
             part
             for part in _listed(database)
             if pc.any(pc.equal(partitions.users_in(folder, part), user_id)).as_py()
         ]
-        return _remove(database, folder, affected, others, events.user_id == user_id, forget)
+        return _remove(database, folder, log_id, affected, others, events.user_id == user_id, forget)
 
 
 def expire(database: Database, folder: Path, before: int) -> int:
@@ -68,19 +68,9 @@ def expire(database: Database, folder: Path, before: int) -> int:
     def later(table: pa.Table) -> Any:
         return pc.greater_equal(table.column("timestamp"), before)
 
-    with _held(database, folder):
+    with held(database, folder) as log_id:
         affected = [part for part in _listed(database) if part.first_timestamp < before]
-        return _remove(database, folder, affected, later, events.timestamp < before)
-
-
-@contextmanager
-def _held(database: Database, folder: Path) -> Iterator[None]:
-    """Hold the folder, and remove what does not count in it: first what a killed process left, then what was replaced."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        partitions.sweep(folder, _listed(database))
-        yield
-        partitions.sweep(folder, _listed(database))
+        return _remove(database, folder, log_id, affected, later, events.timestamp < before)
 
 
 def _listed(database: Database) -> list[Partition]:
@@ -88,7 +78,7 @@ def _listed(database: Database) -> list[Partition]:
         return partitions.listed(connection)
 
 
-def _archive_some(database: Database, folder: Path, before: int, watermark: int) -> int:
+def _archive_some(database: Database, folder: Path, log_id: str, before: int, watermark: int) -> int:
     old = select(*COLUMNS).where(events.timestamp < before, events.sequence <= watermark)
     for _ in range(TRIES):
         with database.read() as connection:
@@ -99,12 +89,11 @@ def _archive_some(database: Database, folder: Path, before: int, watermark: int)
         table = pa.table(
             [pa.array(column, field.type) for column, field in zip(columns, STORED, strict=True)], STORED
         )
-        partition = partitions.write(folder, table)
+        partition = partitions.write(folder, table, log_id)
         if database.write(lambda connection: _exchange(connection, partition, before)):  # noqa: B023 - called at once
             return partition.n_events
-        partitions.sweep(
-            folder, _listed(database)
-        )  # somebody deleted events meanwhile: once more, without them
+        # somebody deleted events meanwhile: once more, without them
+        (folder / partition.name).unlink()
     raise EventLogError(
         f"events were deleted from {database.url} each time they were to be archived, {TRIES} times; try again later"
     )
@@ -132,6 +121,7 @@ def _exchange(connection: Connection, partition: Partition, before: int) -> bool
 def _remove(
     database: Database,
     folder: Path,
+    log_id: str,
     affected: list[Partition],
     keep: Callable[[pa.Table], Any],
     live: Any,
@@ -145,7 +135,7 @@ def _remove(
         mask = keep(table)
         kept = table.filter(mask)
         removed_keys += table.filter(pc.invert(mask)).column("event_key").to_pylist()
-        replacements.append((part, partitions.write(folder, kept) if kept.num_rows else None))
+        replacements.append((part, partitions.write(folder, kept, log_id) if kept.num_rows else None))
 
     def work(connection: Connection) -> int:
         for old, new in replacements:

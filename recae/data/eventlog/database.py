@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from recae.data.eventlog.events import Recent, Row, Stamp, user_key
-from recae.data.eventlog.migrations import migrate
+from recae.data.eventlog.migrations import migrate, version_of
 from recae.data.eventlog.together import ReadsUsers
-from recae.errors import EventLogError
+from recae.errors import EventLogError, LastingLogError
 
 T = TypeVar("T")
 
@@ -40,8 +40,9 @@ class Database(ABC):
     CONFLICTS: ClassVar[Sequence[str]] = ()
     """Words of the database's messages about a transaction that others got in the way of."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, create: bool = True) -> None:
         self.engine = engine
+        self._may_create = create
         try:
             self.write(self._migrate)
         except BaseException:
@@ -133,14 +134,30 @@ class Database(ABC):
         """A transaction that reads one state."""
 
     def _migrate(self, connection: Connection) -> None:
+        if not self._may_create and not version_of(connection):
+            raise self._missing()
         migrate(connection)
+
+    def _missing(self) -> LastingLogError:
+        """The error for a log that is not there, and is not to be made."""
+        return LastingLogError(
+            f"there is no event log in {self.url}; `recae ingest` makes one, and the settings events (RECAE_EVENTS) and "
+            "home (RECAE_HOME, --home) name another"
+        )
 
     def _is_conflict(self, error: SQLAlchemyError) -> bool:
         return isinstance(error, DBAPIError) and any(word in str(error.orig) for word in self.CONFLICTS)
 
-    def _explained(self, error: SQLAlchemyError) -> EventLogError:
+    def _remedy(self, cause: BaseException | None) -> str | None:  # noqa: ARG002 - each database has its own
+        """What a person has to do about an error that waiting does not mend; None for any other."""
+        return None
+
+    def _explained(self, error: Exception) -> EventLogError:
         cause = error.orig if isinstance(error, DBAPIError) else error
         said = " ".join(str(cause).split())
+        remedy = self._remedy(cause)
+        if remedy is not None:
+            return LastingLogError(f"the event log {self.url} failed: {said}; {remedy}")
         return EventLogError(
             f"the event log {self.url} failed: {said}; see that its database is up and writable"
         )

@@ -7,6 +7,9 @@ The key is 16 bytes:
 - without: the time as 5 bytes, big-endian, then BLAKE2b-88 of user, item, type, value, time and recommendation, so two
   events that agree in all of these are one. Events of one period lie together in the index, and a long ingest touches
   few of its pages.
+- of an event whose source has no times: the same with 0 for the time, which is that of its arrival and differs each time
+  the source is read. An export marks such events by an ``event_id`` that begins with ``UNTIMED``; what comes back with it
+  gets the same key again, and no id.
 """
 
 import hashlib
@@ -31,6 +34,8 @@ KEY_BYTES, TIME_BYTES = 16, 5
 DIGEST_BYTES = KEY_BYTES - TIME_BYTES
 SEPARATOR = "\0"
 """Between the fields; no id holds one, Acceptance sees to that."""
+UNTIMED = "recae:untimed:"
+"""Begins the id under which an event is exported that came without a time."""
 TIME_OFFSET = 2**39
 """Makes times before 1970 positive; 5 bytes reach beyond the years 1 to 9999, which is all that is accepted."""
 
@@ -232,14 +237,17 @@ def keyed(
     recommendation_id: str | None,
 ) -> Row:
     """The event with its key before it."""
+    keyed_time = timestamp
+    if event_id is not None and event_id.startswith(UNTIMED):
+        event_id, keyed_time = None, 0
     if event_id is not None:
         key = id_key(event_id)
     else:
         text = SEPARATOR.join(
-            (user_id, item_id, event_type, repr(value), str(timestamp), recommendation_id or "")
+            (user_id, item_id, event_type, repr(value), str(keyed_time), recommendation_id or "")
         )
         digest = hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
-        key = (timestamp + TIME_OFFSET).to_bytes(TIME_BYTES, "big") + digest
+        key = (keyed_time + TIME_OFFSET).to_bytes(TIME_BYTES, "big") + digest
     return key, user_id, item_id, event_type, value, timestamp, event_id, recommendation_id
 
 

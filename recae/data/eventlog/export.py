@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from recae.data.eventlog.events import TIME_BYTES, TIME_OFFSET, UNTIMED
 from recae.data.eventlog.log import EventLog
 from recae.data.formats import COMPRESSIONS, DELIMITERS, JSON_LINES, SUFFIXES
 from recae.data.rows import COLUMNS
@@ -26,6 +27,9 @@ Write: TypeAlias = Callable[[pa.Table], None]
 
 def export(log: EventLog, path: Path, *, show_progress: bool = False) -> int:
     """Write all events in the order of their arrival, with the columns of ``recae.data.rows.COLUMNS``.
+
+    An event that came without a time has that of its arrival, and an id that says so (``events.UNTIMED``): read again, it
+    is the same event.
 
     Args:
         log: what to write; events that arrive meanwhile are left out.
@@ -50,11 +54,24 @@ def export(log: EventLog, path: Path, *, show_progress: bool = False) -> int:
         _writer(temporary, suffix) as write,
         bar(f"writing {path.name}", log.count(), show=show_progress) as running,
     ):
-        for table in log.stream():
-            write(table.select(COLUMNS.names).cast(COLUMNS))
+        for table in log.stream(with_keys=True):
+            write(_marked(table).select(COLUMNS.names).cast(COLUMNS))
             n += table.num_rows
             running.advance(table.num_rows)
     return n
+
+
+def _marked(table: pa.Table) -> pa.Table:
+    """The table with an id for each event whose key leaves the time out: else the time would make it another event."""
+    keys, ids = table.column("event_key"), table.column("event_id")
+    without_time = pa.scalar(TIME_OFFSET.to_bytes(TIME_BYTES, "big"), pa.binary())
+    starts = pc.binary_slice(keys.cast(pa.binary()), 0, TIME_BYTES)
+    is_untimed = pc.and_(pc.equal(starts, without_time), pc.is_null(ids))
+    if not pc.any(is_untimed).as_py():
+        return table
+    marks = [f"{UNTIMED}{key.hex()}" for key in keys.to_pylist()]
+    place = table.column_names.index("event_id")
+    return table.set_column(place, "event_id", pc.if_else(is_untimed, pa.array(marks), ids))
 
 
 @contextmanager

@@ -112,19 +112,14 @@ def ingest(
             ingested.report, ingested.seconds = stream.report, time.monotonic() - start
             committed(ingested)
     except TooManyBadRowsError:
-        _note(log, source, stream.report)
         log.database.write(lambda connection: progress.forget(connection, stream.places))
         raise  # and whoever tries again, with more allowed or the source mended, reads all of it
     finally:
         log.database.end_load()
     ingested.report, ingested.seconds = stream.report, time.monotonic() - start
-    _note(log, source, stream.report)
+    if ingested.accepted:  # else it has changed nothing that a training reads
+        record_intake(log.database, str(source), ingested.report.read, ingested.report.bad, at=log.now())
     return ingested
-
-
-def _note(log: EventLog, source: str | Path | Query, report: ReadReport) -> None:
-    if report.read:
-        record_intake(log.database, str(source), report.read, report.bad, at=log.now())
 
 
 class _Progress:

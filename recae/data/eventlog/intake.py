@@ -1,4 +1,8 @@
-"""What every ingest read and could not read: whether a log looks sane shows in the share of bad rows."""
+"""What ingests read and could not read: whether a log looks sane shows in the share of bad rows.
+
+Only those count that came to their end and stored something: an ingest that gave up is repeated once its source or its
+columns are mended, and reads all of it again.
+"""
 
 import time
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 
 from recae.config import Settings
 from recae.data.acceptance import Acceptance
-from recae.data.eventlog import compaction, partitions, schema, streaming
+from recae.data.eventlog import compaction, ownership, partitions, schema, streaming
 from recae.data.eventlog.bulk import rows_of
 from recae.data.eventlog.database import Database
 from recae.data.eventlog.events import Appended, Event, Recent, Stamp, StoredEvent, accept
@@ -70,10 +70,11 @@ class EventLog:
         archive: folder of the older part.
         max_clock_skew_s: how far in the future an event's time may lie.
         clock: seconds since 1970; for tests.
+        create: make the log if there is none.
 
     Raises:
         ConfigError: for another kind of URL.
-        EventLogError: if the database cannot be opened.
+        EventLogError: if the database cannot be opened, or there is no log and it is not to be made.
     """
 
     def __init__(
@@ -83,17 +84,23 @@ class EventLog:
         *,
         max_clock_skew_s: float = 300.0,
         clock: Callable[[], float] = time.time,
+        create: bool = True,
     ) -> None:
-        self.database = _database(url)
+        self.database = _database(url, create=create)
         self.archive = archive
         self._skew_s = max_clock_skew_s
         self._clock = clock
         self._groups = GroupCommit(self.database)
 
     @classmethod
-    def open(cls, settings: Settings) -> "EventLog":
-        """The log that the settings name."""
-        return cls(settings.events_url, settings.events_archive, max_clock_skew_s=settings.max_clock_skew_s)
+    def open(cls, settings: Settings, *, create: bool = True) -> "EventLog":
+        """The log that the settings name; errors as of the class."""
+        return cls(
+            settings.events_url,
+            settings.events_archive,
+            max_clock_skew_s=settings.max_clock_skew_s,
+            create=create,
+        )
 
     @property
     def acceptance(self) -> Acceptance:
@@ -193,7 +200,12 @@ class EventLog:
         return self.database.watermark()
 
     def stream(
-        self, after: int = 0, until: int | None = None, *, chunk_rows: int = CHUNK_ROWS
+        self,
+        after: int = 0,
+        until: int | None = None,
+        *,
+        chunk_rows: int = CHUNK_ROWS,
+        with_keys: bool = False,
     ) -> Iterator[pa.Table]:
         """All events, archived ones too, in the order in which they arrived.
 
@@ -201,6 +213,7 @@ class EventLog:
             after: only events with higher numbers, as ``until`` of an earlier training.
             until: a watermark, the last number to read; None for that of now.
             chunk_rows: most rows of one table.
+            with_keys: give a last column ``event_key``, see events.py.
 
         Yields:
             Tables with sequence, user_id, item_id, event_type, value, timestamp, event_id, recommendation_id. What is
@@ -209,7 +222,8 @@ class EventLog:
         if chunk_rows < 1:
             raise ValueError(f"expected chunk_rows >= 1, found {chunk_rows}")
         until = self.watermark() if until is None else until
-        return streaming.stream(self.database, self.archive, after, until, chunk_rows)
+        fields = partitions.STORED if with_keys else partitions.ARROW
+        return streaming.stream(self.database, self.archive, after, until, chunk_rows, fields)
 
     def count(self) -> int:
         """Number of events, archived ones included."""
@@ -256,6 +270,17 @@ class EventLog:
         :meth:`recent`, so that nobody is recommended to from the row that a model keeps of them.
         """
         return compaction.delete_user(self.database, self.archive, user_id, int(self._clock()))
+
+    def check_archive(self) -> list[str]:
+        """What is wrong with the older part, as far as it shows without reading all of it; nothing is changed.
+
+        Raises:
+            LastingLogError: if the archive is another log's.
+        """
+        ownership.check(self.database, self.archive)
+        with self.database.read() as connection:
+            listed = partitions.listed(connection)
+        return [found for part in listed if (found := partitions.problem(self.archive, part)) is not None]
 
     def compact(self, before: int) -> int:
         """Move events with times before ``before`` into partitions; returns how many."""
@@ -305,7 +330,7 @@ def _position(cursor: str) -> tuple[int, int]:
         raise DataError(f"there is no cursor {cursor!r}; expected next_cursor of the page before") from None
 
 
-def _database(url: str) -> Database:
+def _database(url: str, *, create: bool) -> Database:
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -313,12 +338,12 @@ def _database(url: str) -> Database:
     if parsed is not None and parsed.get_backend_name() == "sqlite" and parsed.database:
         from recae.data.eventlog.sqlite import SqliteDatabase
 
-        return SqliteDatabase(parsed)
+        return SqliteDatabase(parsed, create=create)
     if parsed is not None and parsed.get_backend_name() == "postgresql":
         try:
             from recae.data.eventlog.postgres import PostgresDatabase
 
-            return PostgresDatabase(parsed)
+            return PostgresDatabase(parsed, create=create)
         except ModuleNotFoundError as error:
             raise ConfigError(
                 "PostgreSQL needs psycopg, which is not installed; run: pip install 'recae[postgres]'"

@@ -4,12 +4,13 @@ A step is never changed once it was released; what changes is added as a new one
 version number are one transaction, in which others wait.
 """
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Connection, text
 
-from recae.errors import EventLogError
+from recae.errors import LastingLogError
 
 SQLITE: Final[Mapping[str, str]] = {
     "bytes": "BLOB",
@@ -102,6 +103,12 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
         "CREATE INDEX recommendations_by_experiment ON recommendations (experiment, variant)",
         "CREATE INDEX events_by_recommendation ON events (recommendation_id) WHERE recommendation_id IS NOT NULL",
     ),
+    (
+        # made once and never changed: a copy of the database is the same log
+        "CREATE TABLE log_identity (id TEXT NOT NULL)",
+        "INSERT INTO log_identity (id) VALUES ('{new_id}')",
+        "CREATE TABLE replaced_partitions (name TEXT PRIMARY KEY)",
+    ),
 )
 """Step by step; the schema's version is the number of steps taken."""
 
@@ -118,17 +125,17 @@ def migrate(connection: Connection) -> None:
     """Take the steps that are missing. The caller holds the database against others that migrate.
 
     Raises:
-        EventLogError: if a newer recae has written the schema.
+        LastingLogError: if a newer recae has written the schema.
     """
     found = version_of(connection)
     if found > len(MIGRATIONS):
-        raise EventLogError(
+        raise LastingLogError(
             f"the event log has schema version {found}, and this recae knows versions up to {len(MIGRATIONS)}; "
             "upgrade recae, or name another database"
         )
     if found == len(MIGRATIONS):
         return
-    words = SQLITE if connection.dialect.name == "sqlite" else POSTGRESQL
+    words = dict(SQLITE if connection.dialect.name == "sqlite" else POSTGRESQL, new_id=uuid.uuid4().hex)
     if found == 0:
         connection.exec_driver_sql("CREATE TABLE schema_version (version INTEGER NOT NULL)")
         connection.exec_driver_sql("INSERT INTO schema_version (version) VALUES (0)")

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from recae.data.eventlog import schema
 from recae.durable import TEMPORARY, sync
-from recae.errors import EventLogError
+from recae.errors import LastingLogError
 
 ARROW = pa.schema(
     [
@@ -33,6 +33,8 @@ STORED = pa.schema([*ARROW, KEY])
 """What a partition holds: with keys, since deleting events frees their keys."""
 
 ROW_GROUP = 65_536
+LOG_ID = b"recae.log_id"
+"""Key of a file's metadata; files of older versions have none."""
 
 
 class Partition(NamedTuple):
@@ -58,18 +60,21 @@ def record(connection: Connection, partition: Partition) -> None:
 
 
 def strike(connection: Connection, name: str) -> None:
-    """From this commit on the partition counts no more."""
+    """From this commit on the partition counts no more, and its file is to go."""
     connection.execute(delete(schema.partitions).where(schema.partitions.c.name == name))
+    connection.execute(insert(schema.replaced_partitions).values(name=name))
 
 
-def write(folder: Path, table: pa.Table) -> Partition:
+def write(folder: Path, table: pa.Table, log_id: str) -> Partition:
     """Write a file that is complete and on the disk, and does not count yet.
 
     Args:
         folder: where the partitions lie.
         table: of the schema ``STORED``, sorted by sequence, not empty.
+        log_id: of the log that writes it, which the file says.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    table = table.replace_schema_metadata({LOG_ID: log_id})
     sequences = pc.min_max(table.column("sequence")).as_py()
     times = pc.min_max(table.column("timestamp")).as_py()
     name = f"{sequences['min']:012d}-{sequences['max']:012d}-{uuid.uuid4().hex[:8]}.parquet"
@@ -85,7 +90,7 @@ def read(folder: Path, partition: Partition) -> pa.Table:
     """All of a partition, keys included.
 
     Raises:
-        EventLogError: if the file is missing or damaged.
+        LastingLogError: if the file is missing or damaged.
     """
     path = folder / partition.name
     try:
@@ -105,21 +110,49 @@ def users_in(folder: Path, partition: Partition) -> Any:
         raise damaged(folder / partition.name, error) from error
 
 
-def sweep(folder: Path, counted: Sequence[Partition]) -> None:
-    """Remove files that do not count; the caller holds the folder, so nobody is writing one."""
-    names = {partition.name for partition in counted}
-    for path in folder.glob("*.parquet"):
-        if path.name not in names:
-            path.unlink(missing_ok=True)
+def owner(path: Path) -> str | None:
+    """Id of the log that wrote a file; None if the file does not say, or cannot be read."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        return None
+    found = metadata.get(LOG_ID)
+    return None if found is None else found.decode(errors="replace")
+
+
+def keys_in(path: Path) -> list[bytes]:
+    """The keys of a file's events."""
+    try:
+        keys: list[bytes] = pq.read_table(path, columns=[KEY.name]).column(KEY.name).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(path, error) from error
+    return keys
+
+
+def problem(folder: Path, partition: Partition) -> str | None:
+    """What is wrong with a partition's file, as far as its own description tells; None if nothing is."""
+    path = folder / partition.name
+    try:
+        n_events = pq.read_metadata(path).num_rows
+    except (OSError, pa.ArrowException) as error:
+        return str(damaged(path, error))
+    if n_events != partition.n_events:
+        return str(damaged(path, f"it holds {n_events:,} events, not {partition.n_events:,}"))
+    return None
+
+
+def sweep(folder: Path, names: Sequence[str]) -> None:
+    """Remove these partitions, and what was not finished; the caller holds the folder, so nobody is writing there."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
     for path in folder.glob(f"{TEMPORARY}*"):
         path.unlink(missing_ok=True)
-    if folder.is_dir():
-        sync(folder)
+    sync(folder)
 
 
-def damaged(path: Path, cause: object) -> EventLogError:
+def damaged(path: Path, cause: object) -> LastingLogError:
     """The error for a partition that cannot be read."""
-    return EventLogError(
+    return LastingLogError(
         f"{path}, a part of the event log, cannot be read: {cause}; restore the file from a backup of the home folder"
     )
 
@@ -130,8 +163,9 @@ class PartitionReader:
     The file is open from the start: whoever replaces it meanwhile, by deleting a user, does not disturb the reading.
     """
 
-    def __init__(self, folder: Path, partition: Partition, after: int) -> None:
+    def __init__(self, folder: Path, partition: Partition, after: int, fields: pa.Schema = ARROW) -> None:
         self._path = folder / partition.name
+        self._fields = fields
         self._after = after
         self._descriptor = os.open(self._path, os.O_RDONLY)
         self._batches: Any = None
@@ -153,7 +187,7 @@ class PartitionReader:
                     break
         except (OSError, pa.ArrowException) as error:
             raise damaged(self._path, error) from error
-        return pa.concat_tables(taken) if taken else ARROW.empty_table()
+        return pa.concat_tables(taken) if taken else self._fields.empty_table()
 
     def _fill(self) -> bool:
         """Have a rest with events in it, and know the next number; False at the end of the file."""
@@ -164,14 +198,14 @@ class PartitionReader:
             if batch is None:
                 self.next = 2**63 - 1
                 return False
-            table = pa.Table.from_batches([batch]).cast(ARROW)
+            table = pa.Table.from_batches([batch]).cast(self._fields)
             self._rest = table.filter(pc.greater(table.column("sequence"), self._after))
         self.next = self._rest.column("sequence")[0].as_py()
         return True
 
     def _open(self) -> Any:
         file = pq.ParquetFile(os.fdopen(self._descriptor, "rb", closefd=False))
-        names = ARROW.names
+        names = self._fields.names
         return file.iter_batches(batch_size=ROW_GROUP, columns=names, use_threads=False)
 
     def __enter__(self) -> Self:

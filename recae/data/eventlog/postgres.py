@@ -5,7 +5,7 @@ reader has seen already. Therefore every writer holds one advisory lock, shared,
 commit, and the watermark is read under the same lock, alone: by then each number given out is committed or never will be.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -55,8 +55,16 @@ STAMP_OF_EACH = """
     ORDER BY place"""
 
 
+REMEDIES: Mapping[str, str] = {
+    "53100": "make room on its server's disk",  # disk_full
+    "XX001": "it is damaged: restore it from a backup",  # data_corrupted
+    "XX002": "it is damaged: restore it from a backup",  # index_corrupted
+}
+"""SQLSTATE -> what to do about it; waiting mends none of these."""
+
+
 class PostgresDatabase(Database):
-    """A database that exists; its tables are created if they are missing."""
+    """A database that exists; its tables are created if they are missing, unless ``create`` is False."""
 
     CONFLICTS: ClassVar[Sequence[str]] = (
         "deadlock detected",
@@ -66,7 +74,7 @@ class PostgresDatabase(Database):
         "the connection is lost",
     )
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, create: bool = True) -> None:
         engine = create_engine(
             url.set(drivername="postgresql+psycopg"),
             pool_size=8,
@@ -74,7 +82,7 @@ class PostgresDatabase(Database):
             pool_pre_ping=True,
             connect_args={"connect_timeout": CONNECT_S},
         )
-        super().__init__(engine)
+        super().__init__(engine, create=create)
 
     def insert(self, connection: Connection, rows: Sequence[Row]) -> int:
         """Store the new ones; numbers of rows that are there already stay unused."""
@@ -123,6 +131,9 @@ class PostgresDatabase(Database):
             return found
 
         return self.write(last_number)
+
+    def _remedy(self, cause: BaseException | None) -> str | None:
+        return REMEDIES.get(getattr(cause, "sqlstate", None) or "")
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

@@ -29,6 +29,12 @@ partitions = Table(
     Column("last_timestamp", BigInteger),
 )
 
+log_identity = Table("log_identity", METADATA, Column("id", Text))
+"""One row: what this log's partitions carry."""
+
+replaced_partitions = Table("replaced_partitions", METADATA, Column("name", Text, primary_key=True))
+"""Partitions that count no more, and whose files are to go."""
+
 archived_keys = Table("archived_keys", METADATA, Column("event_key", LargeBinary(16), primary_key=True))
 
 ingests = Table(

@@ -57,15 +57,25 @@ STAMP = """SELECT count(*), coalesce(sum(sequence), 0), EXISTS (SELECT 1 FROM de
 FROM (SELECT sequence FROM events WHERE user_id = ? ORDER BY timestamp DESC, sequence DESC LIMIT ?)"""
 
 
+REMEDIES = {
+    sqlite3.SQLITE_CORRUPT: "its file is damaged: restore it from a backup",
+    sqlite3.SQLITE_NOTADB: "its file is damaged, or is no event log: restore it from a backup, or name another",
+    sqlite3.SQLITE_FULL: "make room on its disk",
+    sqlite3.SQLITE_READONLY: "its file cannot be written: give this user the right to, on its folder too",
+}
+"""Primary error code -> what to do about it; waiting mends none of these."""
+
+
 class SqliteDatabase(Database):
-    """A file, which is created with its folder if it is missing."""
+    """A file, which is created with its folder if it is missing, unless ``create`` is False."""
 
     CONFLICTS: ClassVar[Sequence[str]] = ("database is locked", "database table is locked")
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, create: bool = True) -> None:
         file = Path(url.database or "")
         is_new = not file.exists()
-        file.parent.mkdir(parents=True, exist_ok=True)
+        if create:
+            file.parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(
             url, pool_size=8, max_overflow=-1, connect_args={"timeout": BUSY_S, "check_same_thread": False}
         )
@@ -76,7 +86,10 @@ class SqliteDatabase(Database):
         self._readers_lock = threading.Lock()
         self._checkpoints = Checkpoints(str(file))
         self._slow_until = 0.0  # monotonic time
-        super().__init__(engine)
+        if is_new and not create:
+            self.engine = engine
+            raise self._missing()
+        super().__init__(engine, create=create)
         if is_new:
             sync(file.parent)
 
@@ -106,7 +119,7 @@ class SqliteDatabase(Database):
             events = reader.execute(RECENT, (user_id, n)).fetchall()
             deleted = reader.execute(DELETED, (user_key(user_id),)).fetchone()
         except sqlite3.Error as error:
-            raise self._explained(SQLAlchemyError(str(error))) from error
+            raise self._explained(error) from error
         return Recent(events, deleted is not None)
 
     def stamp(self, user_id: str, n: int) -> Stamp:
@@ -114,7 +127,7 @@ class SqliteDatabase(Database):
         try:
             row = self._reader().execute(STAMP, (user_key(user_id), user_id, n)).fetchone()
         except sqlite3.Error as error:
-            raise self._explained(SQLAlchemyError(str(error))) from error
+            raise self._explained(error) from error
         return Stamp(row[0], row[1], row[2] == 1)
 
     def close(self) -> None:
@@ -181,6 +194,9 @@ class SqliteDatabase(Database):
             self._slow_until = ended + SLOW_FOR_S
         self._checkpoints.commit_done()
         return done
+
+    def _remedy(self, cause: BaseException | None) -> str | None:
+        return REMEDIES.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
 
     @contextmanager
     def _writing(self, patience_s: float = BUSY_S) -> Iterator[Connection]:

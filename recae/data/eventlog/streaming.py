@@ -11,14 +11,18 @@ from recae.data.eventlog import partitions, schema
 from recae.data.eventlog.database import Database
 from recae.data.eventlog.partitions import ARROW, PartitionReader
 
-LIVE = [schema.events.c[name] for name in ARROW.names]
 TRIES = 5
 
 
-def stream(database: Database, folder: Path, after: int, until: int, chunk_rows: int) -> Iterator[pa.Table]:
-    """Tables of at most ``chunk_rows`` events with ``after`` < sequence <= ``until``, of one state of the log."""
+def stream(
+    database: Database, folder: Path, after: int, until: int, chunk_rows: int, fields: pa.Schema = ARROW
+) -> Iterator[pa.Table]:
+    """Tables of at most ``chunk_rows`` events with ``after`` < sequence <= ``until``, of one state of the log.
+
+    ``fields`` are the columns: ``partitions.ARROW``, or with the keys ``partitions.STORED``.
+    """
     with ExitStack() as stack:
-        connection, readers = _opened(stack, database, folder, after, until)
+        connection, readers = _opened(stack, database, folder, after, until, fields)
         position = after
         while position < until:
             starts = [reader.next for reader in readers]
@@ -29,15 +33,15 @@ def stream(database: Database, folder: Path, after: int, until: int, chunk_rows:
             end = min(start + chunk_rows - 1, until)  # numbers differ, so this many rows at most
             parts = [reader.take(end) for reader in readers if reader.next <= end]
             if live is not None and live <= end:
-                parts.append(_live(connection, start, end))
+                parts.append(_live(connection, start, end, fields))
             position = end
-            table = pa.concat_tables(parts) if parts else ARROW.empty_table()
+            table = pa.concat_tables(parts) if parts else fields.empty_table()
             if table.num_rows:
                 yield table if len(parts) == 1 else table.sort_by("sequence")
 
 
 def _opened(
-    stack: ExitStack, database: Database, folder: Path, after: int, until: int
+    stack: ExitStack, database: Database, folder: Path, after: int, until: int, fields: pa.Schema
 ) -> tuple[Connection, list[PartitionReader]]:
     """One state of the log, with its files open; again if a file was replaced between the two."""
     for attempt in range(1, TRIES + 1):
@@ -49,7 +53,9 @@ def _opened(
                 if part.last_sequence > after and part.first_sequence <= until
             ]
             try:
-                readers = [opening.enter_context(PartitionReader(folder, part, after)) for part in wanted]
+                readers = [
+                    opening.enter_context(PartitionReader(folder, part, after, fields)) for part in wanted
+                ]
             except FileNotFoundError as error:
                 if attempt == TRIES:
                     raise partitions.damaged(Path(str(error.filename)), "there is no such file") from error
@@ -65,10 +71,12 @@ def _first_live(connection: Connection, after: int) -> int | None:
     return found
 
 
-def _live(connection: Connection, start: int, end: int) -> pa.Table:
-    query = select(*LIVE).where(schema.events.c.sequence.between(start, end))
+def _live(connection: Connection, start: int, end: int, fields: pa.Schema) -> pa.Table:
+    query = select(*(schema.events.c[name] for name in fields.names)).where(
+        schema.events.c.sequence.between(start, end)
+    )
     rows = connection.execute(query.order_by(schema.events.c.sequence)).all()
-    columns = zip(*rows, strict=True) if rows else ((),) * len(ARROW)
+    columns = zip(*rows, strict=True) if rows else ((),) * len(fields)
     return pa.table(
-        [pa.array(column, field.type) for column, field in zip(columns, ARROW, strict=True)], ARROW
+        [pa.array(column, field.type) for column, field in zip(columns, fields, strict=True)], fields
     )

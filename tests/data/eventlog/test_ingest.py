@@ -12,7 +12,9 @@ import pytest
 
 from recae.data.eventlog import EventLog
 from recae.data.eventlog import ingest as ingesting
+from recae.data.eventlog.export import export
 from recae.data.eventlog.ingest import ingest
+from recae.data.eventlog.intake import unreadable_share
 from recae.data.places import Query
 from recae.errors import TooManyBadRowsError
 from tests.data.eventlog.conftest import NOW
@@ -234,3 +236,52 @@ def test_an_index_that_a_killed_load_left_out_is_made_at_the_next_opening(log, u
 
     with EventLog(url, archive) as opened:
         assert has_user_index(opened)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("is_archived", [False, True])
+def test_an_export_of_events_without_times_brings_nothing_new(log, tmp_path, ending, is_archived):
+    path = tmp_path / "a.csv"
+    path.write_text("user_id,item_id,event_id\nu,i,\nu,j,\nv,i,own\n")
+    ingest(log, path)
+    ingest(log, written(tmp_path / "timed.csv", 3))
+    if is_archived:
+        log.compact(NOW + 1)
+    exported = tmp_path / f"out.{ending}"
+    export(log, exported)
+
+    again = ingest(log, exported)
+
+    assert (again.accepted, again.duplicates) == (0, 6)
+
+
+def test_an_export_into_another_log_keeps_which_events_came_without_a_time(log, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("user_id,item_id\nu,i\nu,j\n")
+    ingest(log, path)
+    export(log, tmp_path / "out.parquet")
+
+    with EventLog(f"sqlite:///{tmp_path / 'other.db'}", tmp_path / "other", clock=lambda: NOW + 9) as other:
+        assert ingest(other, tmp_path / "out.parquet").accepted == 2
+        assert [event._replace(sequence=0) for event in other.history("u").events] == [
+            event._replace(sequence=0) for event in log.history("u").events
+        ]
+        assert ingest(other, path).duplicates == 2, "the file itself brings the same events"
+        sent, _ = pa.parquet.read_table(tmp_path / "out.parquet").to_pylist()
+        assert other.append([sent]).duplicates == 1, "and so does one of them over HTTP"
+
+
+def test_an_ingest_that_gave_up_or_stored_nothing_does_not_count_for_the_share_of_bad_rows(log, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("user_id,item_id,when,timestamp\n" + f"u,i,{NOW},n/a\n" * 12)
+    with pytest.raises(TooManyBadRowsError):
+        ingest(log, path)
+    assert unreadable_share(log.database, 0) is None
+
+    ingest(log, path, columns={"timestamp": "when"})
+    assert unreadable_share(log.database, 0) == 0.0
+
+    path.write_text("user_id,item_id\nu,new\n,x\n,y\n,z\n")
+    ingest(log, path, max_bad_share=1)
+    ingest(log, path, max_bad_share=1, again=True)
+    assert unreadable_share(log.database, 0) == 3 / 16
