@@ -34,6 +34,11 @@ class Outsider:
     kind: str
     """What it is, as results name it."""
 
+    @property
+    def feedback(self) -> str:
+        """``"sequences"`` if it says that it goes by the places of a history; all others see ones there."""
+        return "implicit"
+
     def rank_rows(self, holdout: Holdout, rows: Places, n: int) -> tuple[Positions, Scores]:
         """The n best items of these rows, as `recae.models.ranking.top_n` orders them, in bounded memory."""
         n_items = holdout.targets.shape[1]
@@ -72,6 +77,10 @@ class ScoreFunction(Outsider):
     function: Function
     kind = "function"
 
+    @property
+    def feedback(self) -> str:
+        return str(getattr(self.function, "feedback", "implicit"))
+
     def _scores(self, holdout: Holdout, rows: Places) -> Any:
         return self.function(holdout.inputs[rows])
 
@@ -89,6 +98,10 @@ class ImplicitRecommender(Outsider):
     model: Any
     train_users: IdMap
     kind = "implicit"
+
+    @property
+    def feedback(self) -> str:
+        return str(getattr(self.model, "feedback", "implicit"))
 
     def _scores(self, holdout: Holdout, rows: Places) -> Any:
         n_items = holdout.targets.shape[1]

@@ -16,7 +16,7 @@ import recae
 from recae.data.catalogue import Catalogue
 from recae.data.splits import Split
 from recae.errors import EvaluationError
-from recae.evaluation.contenders import contenders_of, refuse_dishonest, refuse_strangers
+from recae.evaluation.contenders import contenders_of, refuse_dishonest, refuse_other_order, refuse_strangers
 from recae.evaluation.datasets import load_catalogue, load_split, sha256_of
 from recae.evaluation.examples import examples_of, mentioned
 from recae.evaluation.leakage import refuse_leaks
@@ -118,6 +118,9 @@ def judge(
     Args:
         models: title -> a fitted model, an object with implicit's ``recommend`` fitted to ``split.train.matrix``, a
             function from histories (n_rows, n_items) to scores, or the path of a Parquet file of user_id, item_id, score.
+            On a split of sequences, what does not go by order sees ones, and is to be fitted to
+            ``split_for("implicit", split).train.matrix``; a function or object with ``feedback = "sequences"`` sees the
+            places.
         split: what to judge on, for example of `recae.data.splits` or `recae.evaluation.load_split`.
         metrics: such as ``"ndcg@20"``; of rankings.
         name: of the results.
@@ -127,12 +130,12 @@ def judge(
     Raises:
         ConfigError: for a metric that does not exist.
         LeakageError: if the split gives away an answer.
-        EvaluationError: if a model cannot be judged on this split.
+        EvaluationError: if a model cannot be judged on this split, or goes by an order that the split does not have.
     """
     protocol = Protocol.model_validate(
         {
             "name": name,
-            "data": {"source": split.name},
+            "data": {"source": split.name, "feedback": split.feedback},
             "metrics": {"report": list(metrics), "select": select or metrics[0]},
             "models": [{"name": kind_of(model), "label": title} for title, model in models.items()],
         }
@@ -145,6 +148,7 @@ def judge(
     rows = []
     for section, model in zip(protocol.models, models.values(), strict=True):
         if isinstance(model, Model):
+            refuse_other_order(model, split, section.title)
             refuse_strangers(model, split, section.title)
         rows.append(given(task, section, model if isinstance(model, Model) else outsider(model, split)))
     run = Run(protocol, "recae.evaluation.judge(models, split, metrics)", started, clock)
