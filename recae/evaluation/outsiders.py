@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from scipy.sparse import csr_array, csr_matrix
 
 from recae.data.holdout import Holdout, Split
@@ -61,13 +62,13 @@ class Outsider:
         """Scores as they come."""
 
     def _checked(self, scores: Any, expected: tuple[int, int]) -> Scores:
-        found = np.array(scores, dtype=np.float32)  # a copy: ranking writes into it
+        found = np.asarray(scores)
         if found.shape != expected:
             raise EvaluationError(
                 f"{self!r} gave scores of the shape {found.shape} for {expected[0]:,} histories over {expected[1]:,} items; "
                 f"expected {expected}"
             )
-        return found
+        return in_float32(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +124,7 @@ class ImplicitRecommender(Outsider):
                 raise EvaluationError(
                     f"{self!r} cannot score users it was not trained on; use a split by time or by event"
                 ) from error
-            ids, found = np.asarray(ids), np.asarray(found, dtype=np.float32)
+            ids, found = np.asarray(ids), in_float32(found)
             row, place = np.nonzero((ids >= 0) & (found > NEVER))  # padded places have no item
             scores[places[row], ids[row, place]] = found[row, place]
         return scores
@@ -147,6 +148,7 @@ class ScoreTable(Outsider):
     def read(cls, path: str | Path, split: Split) -> "ScoreTable":
         """Read a Parquet file with user_id, item_id and score; of a pair that comes twice the higher score counts.
 
+        Scores are numbers of any type; `in_float32` keeps their order.
         Rows of users that the test does not ask for, and of items that train does not have, are left out.
 
         Raises:
@@ -159,7 +161,7 @@ class ScoreTable(Outsider):
                 table.column(name).cast(pa.string()).combine_chunks().dictionary_encode()
                 for name in COLUMNS[:2]
             )
-            values = table.column("score").cast(pa.float32()).to_numpy()
+            values = _numbers(table.column("score"))
             has_nulls = any(pc.is_null(table.column(name)).to_numpy().any() for name in COLUMNS)
         except (OSError, pa.ArrowException, KeyError) as error:
             raise EvaluationError(
@@ -181,12 +183,13 @@ class ScoreTable(Outsider):
                 f"{path} has no score of a test user for an item of train; `recae split` writes who and what is asked for"
             )
         rows, columns, values = rows[known], columns[known], values[known]
-        order = np.lexsort((-values, columns, rows))  # of equal pairs the highest first
+        order = np.lexsort((values, columns, rows))  # of equal pairs the highest last
         rows, columns, values = rows[order], columns[order], values[order]
-        first = np.append(True, (np.diff(rows) != 0) | (np.diff(columns) != 0))
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[first], minlength=len(users)))])
-        scores = csr_array((values[first], columns[first], indptr), shape=(len(users), len(items)))
-        return cls(path, scores, users)
+        last = np.append((np.diff(rows) != 0) | (np.diff(columns) != 0), True)
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[last], minlength=len(users)))])
+        by_user = [in_float32(of_user) for of_user in np.split(values[last], indptr[1:-1])]
+        parts = (np.concatenate(by_user), columns[last], indptr)
+        return cls(path, csr_array(parts, shape=(len(users), len(items))), users)
 
     def _scores(self, holdout: Holdout, rows: Places) -> Any:
         places = self.users.positions(holdout.users.ids[rows], kind="user")
@@ -197,6 +200,44 @@ class ScoreTable(Outsider):
 
     def __repr__(self) -> str:
         return f"the scores in {self.path.name}"
+
+
+def in_float32(scores: Any) -> Scores:
+    """A copy in float32 with the order, the ties and the `NEVER` of each row of scores: nothing else of them counts.
+
+    Numbers that float32 rounds would get ties that they do not have: seconds since 1970, or probabilities near 1. A row with
+    such numbers becomes the dense ranks of its scores, from 1 for the lowest.
+
+    Args:
+        scores: numbers, shape (..., n_items).
+    """
+    found = np.asarray(scores)
+    if np.can_cast(found.dtype, np.float32):
+        return found.astype(np.float32)
+    if found.dtype.kind not in "iuf":
+        found = found.astype(np.float64)
+    exact = np.empty(found.shape, dtype=np.float32)
+    for place in np.ndindex(found.shape[:-1]):  # a row at a time: sorting takes several times its memory
+        exact[place] = _row_in_float32(found[place])
+    return exact
+
+
+def _row_in_float32(row: NDArray[Any]) -> Scores:
+    with np.errstate(over="ignore"):  # what overflows is not exact
+        rounded = row.astype(np.float32)
+    if row.dtype.kind == "f" and (np.isnan(row) | (rounded == row)).all():
+        return rounded
+    ranks = (np.unique(row, return_inverse=True)[1] + 1).astype(np.float32)  # exact up to 16,777,216 items
+    if row.dtype.kind == "f":
+        ranks[row <= NEVER] = NEVER
+        ranks[np.isnan(row)] = np.nan
+    return ranks
+
+
+def _numbers(scores: pa.ChunkedArray) -> NDArray[Any]:
+    """A column of a file in its own type of numbers; decimals, truth values and text become float64."""
+    of_numbers = pa.types.is_integer(scores.type) or pa.types.is_floating(scores.type)
+    return np.asarray((scores if of_numbers else scores.cast(pa.float64())).to_numpy())
 
 
 def kind_of(model: Any) -> str:
