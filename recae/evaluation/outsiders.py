@@ -4,8 +4,8 @@ All three give scores for rows of a holdout; excluding, ranking and counting are
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +18,8 @@ from scipy.sparse import csr_array, csr_matrix
 
 from recae.data.holdout import Holdout, Split
 from recae.data.idmap import IdMap
-from recae.errors import EvaluationError
+from recae.errors import EvaluationError, name_some
+from recae.evaluation.exact_order import in_float32
 from recae.evaluation.lists import Places
 from recae.models.base import Model
 from recae.models.ranking import NEVER, SCORE_BYTES, Positions, Scores, top_n
@@ -27,6 +28,8 @@ Function: TypeAlias = Callable[[csr_array], Any]
 """Histories (n_rows, n_items) -> scores of the same shape, higher is better."""
 
 COLUMNS = ("user_id", "item_id", "score")
+SHOWN = 3
+"""Ids that a message names."""
 
 
 class Outsider:
@@ -142,6 +145,8 @@ class ScoreTable(Outsider):
     """Shape (n_test_users, n_items); a stored 0 is a score."""
     users: IdMap
     """Of the rows: the test users."""
+    notes: Mapping[str, int] = field(default_factory=dict)
+    """What of the file, and of the test, does not meet the other: a reason, and how many rows or users it concerns."""
     kind = "table"
 
     @classmethod
@@ -149,7 +154,8 @@ class ScoreTable(Outsider):
         """Read a Parquet file with user_id, item_id and score; of a pair that comes twice the higher score counts.
 
         Scores are numbers of any type; `in_float32` keeps their order.
-        Rows of users that the test does not ask for, and of items that train does not have, are left out.
+        Rows of users that the test does not ask for, and of items that train does not have, are left out and counted; so are
+        test users without a score, whose lists are empty.
 
         Raises:
             EvaluationError: if it cannot be read, lacks a column, holds a score that is not finite, or no test user.
@@ -179,9 +185,18 @@ class ScoreTable(Outsider):
         )
         known = (rows >= 0) & (columns >= 0)
         if not known.any():
-            raise EvaluationError(
-                f"{path} has no score of a test user for an item of train; `recae split` writes who and what is asked for"
+            strangers = (
+                f"{kind} {name_some(ids.dictionary.to_pylist(), SHOWN)}, where {name_some(asked, SHOWN)} are asked for"
+                for kind, ids, asked in (("users", user_ids, users), ("items", item_ids, items))
             )
+            raise EvaluationError(
+                f"{path} has no score of a test user for an item of train: it has {'; '.join(strangers)}. "
+                "`recae split` writes who and what is asked for"
+            )
+        notes = {
+            f"rows of {path.name} for users who are not asked for": int((rows < 0).sum()),
+            f"rows of {path.name} for items outside train": int(((rows >= 0) & (columns < 0)).sum()),
+        }
         rows, columns, values = rows[known], columns[known], values[known]
         order = np.lexsort((values, columns, rows))  # of equal pairs the highest last
         rows, columns, values = rows[order], columns[order], values[order]
@@ -189,7 +204,10 @@ class ScoreTable(Outsider):
         indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[last], minlength=len(users)))])
         by_user = [in_float32(of_user) for of_user in np.split(values[last], indptr[1:-1])]
         parts = (np.concatenate(by_user), columns[last], indptr)
-        return cls(path, csr_array(parts, shape=(len(users), len(items))), users)
+        asked_in_vain = (np.diff(split.test.targets.indptr) > 0) & (np.diff(indptr) == 0)
+        notes = {f"test users without a score in {path.name}": int(asked_in_vain.sum())} | notes
+        counted = {reason: count for reason, count in notes.items() if count}
+        return cls(path, csr_array(parts, shape=(len(users), len(items))), users, counted)
 
     def _scores(self, holdout: Holdout, rows: Places) -> Any:
         places = self.users.positions(holdout.users.ids[rows], kind="user")
@@ -200,38 +218,6 @@ class ScoreTable(Outsider):
 
     def __repr__(self) -> str:
         return f"the scores in {self.path.name}"
-
-
-def in_float32(scores: Any) -> Scores:
-    """A copy in float32 with the order, the ties and the `NEVER` of each row of scores: nothing else of them counts.
-
-    Numbers that float32 rounds would get ties that they do not have: seconds since 1970, or probabilities near 1. A row with
-    such numbers becomes the dense ranks of its scores, from 1 for the lowest.
-
-    Args:
-        scores: numbers, shape (..., n_items).
-    """
-    found = np.asarray(scores)
-    if np.can_cast(found.dtype, np.float32):
-        return found.astype(np.float32)
-    if found.dtype.kind not in "iuf":
-        found = found.astype(np.float64)
-    exact = np.empty(found.shape, dtype=np.float32)
-    for place in np.ndindex(found.shape[:-1]):  # a row at a time: sorting takes several times its memory
-        exact[place] = _row_in_float32(found[place])
-    return exact
-
-
-def _row_in_float32(row: NDArray[Any]) -> Scores:
-    with np.errstate(over="ignore"):  # what overflows is not exact
-        rounded = row.astype(np.float32)
-    if row.dtype.kind == "f" and (np.isnan(row) | (rounded == row)).all():
-        return rounded
-    ranks = (np.unique(row, return_inverse=True)[1] + 1).astype(np.float32)  # exact up to 16,777,216 items
-    if row.dtype.kind == "f":
-        ranks[row <= NEVER] = NEVER
-        ranks[np.isnan(row)] = np.nan
-    return ranks
 
 
 def _numbers(scores: pa.ChunkedArray) -> NDArray[Any]:

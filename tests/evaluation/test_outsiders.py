@@ -12,8 +12,9 @@ from recae.data.sample import load_sample
 from recae.data.splits import held_out_users, leave_last_out
 from recae.errors import ConfigError, EvaluationError
 from recae.evaluation import evaluate, frames, judge, load_split
+from recae.evaluation.exact_order import in_float32
 from recae.evaluation.exports import write_split
-from recae.evaluation.outsiders import ScoreTable, in_float32, outsider
+from recae.evaluation.outsiders import ScoreTable, outsider
 from recae.evaluation.protocol import load_protocol
 from recae.models import create
 from recae.models.ranking import NEVER
