@@ -85,6 +85,8 @@ class Split:
     cut: int | None = None
     """The second since 1970 before which all of train happened, and from which on all that is asked for; None for no
     such cut."""
+    feedback: Feedback = "implicit"
+    """What the values of its matrices mean. `recae.evaluation.split_for` sets it together with them."""
 
 
 def given(

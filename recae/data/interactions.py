@@ -35,7 +35,9 @@ class Interactions:
     items: IdMap
     """Names of the columns."""
     times: Times | None = None
-    """Seconds since 1970 (UTC) of every entry, aligned with ``matrix.data``; None if the log had no times."""
+    """Seconds since 1970 (UTC) of every entry's latest event, aligned with ``matrix.data``; None if the log had no times."""
+    first_times: Times | None = None
+    """The same of every entry's first event; None if no pair has events at different times."""
 
     def __post_init__(self) -> None:
         matrix = self.matrix
@@ -53,8 +55,9 @@ class Interactions:
             )
         if not np.isfinite(matrix.data).all():
             raise DataError("values must be finite numbers of float32; found NaN or infinity")
-        if self.times is not None and self.times.shape != matrix.data.shape:
-            raise DataError(f"{matrix.nnz:,} interactions need as many times, found {self.times.size:,}")
+        for times in (self.times, self.first_times):
+            if times is not None and times.shape != matrix.data.shape:
+                raise DataError(f"{matrix.nnz:,} interactions need as many times, found {times.size:,}")
 
     @property
     def n_users(self) -> int:
@@ -170,7 +173,10 @@ class Interactions:
         with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused by name
             values_ = data.astype(np.float32, copy=False)
         matrix = csr_array((values_, columns[last], indptr), shape=shape)
-        return cls(matrix, users, items, None if times is None else times[last])
+        if times is None:
+            return cls(matrix, users, items)
+        latest, firsts = times[last], times[order[is_first]]
+        return cls(matrix, users, items, latest, None if (latest == firsts).all() else firsts)
 
     def to_frame(self) -> pd.DataFrame:
         """One row an entry, by user then item: user_id, item_id, value and, where known, timestamp."""
@@ -183,6 +189,12 @@ class Interactions:
         if self.times is not None:
             table["timestamp"] = self.times
         return pd.DataFrame(table)
+
+    def by_first_event(self) -> "Interactions":
+        """The same with the first event's time in place of the latest one's; the values stay what they are."""
+        if self.first_times is None:
+            return self
+        return Interactions(self.matrix, self.users, self.items, self.first_times)
 
     def select_users(self, positions: npt.ArrayLike) -> "Interactions":
         """Only these rows, in this order; the columns stay as they are."""
@@ -199,8 +211,8 @@ class Interactions:
         kept = np.flatnonzero(mask)
         indptr = np.searchsorted(kept, self.matrix.indptr).astype(np.int32)
         parts = (self.matrix.data[kept], self.matrix.indices[kept], indptr)
-        times = None if self.times is None else self.times[kept]
-        return Interactions(csr_array(parts, shape=self.matrix.shape), self.users, self.items, times)
+        matrix = csr_array(parts, shape=self.matrix.shape)
+        return Interactions(matrix, self.users, self.items, *self._times_at(kept))
 
     def _entries(self) -> csr_array:
         """The same pattern, holding each entry's place in ``matrix.data``: slicing it moves times along."""
@@ -214,8 +226,14 @@ class Interactions:
             entries.indices.astype(np.int32, copy=False),
             entries.indptr.astype(np.int32, copy=False),
         )
-        times = None if self.times is None else self.times[entries.data]
-        return Interactions(csr_array(parts, shape=entries.shape), users, items, times)
+        return Interactions(
+            csr_array(parts, shape=entries.shape), users, items, *self._times_at(entries.data)
+        )
+
+    def _times_at(self, places: npt.NDArray[np.integer[Any]]) -> tuple[Times | None, Times | None]:
+        """``times`` and ``first_times`` of the entries at these places of ``matrix.data``."""
+        latest = None if self.times is None else self.times[places]
+        return latest, None if self.first_times is None else self.first_times[places]
 
 
 def _refuse_overflow(

@@ -2,6 +2,10 @@
 
 Every split is named and seeded: the same interactions, settings and seed give the same split. What could not be
 used is never dropped in silence, ``Split.notes`` counts it.
+
+A pair of user and item is one interaction, however many events it has. A split that goes by time goes by the first of
+them, and its parts have that one's time: a repeat is nothing new to ask for, and takes nothing out of the past. The value is
+what ``Interactions.from_events`` made of all events of the pair, later ones too.
 """
 
 from dataclasses import replace
@@ -50,7 +54,8 @@ def held_out_users(
         validation_users: how many users to hold out for validation; 0 for none.
         test_users: how many for the test.
         fold_in: share of a held-out history that is given, in (0, 1).
-        by: ``random`` draws the targets; ``time`` takes the latest events. Among equal times the seed decides.
+        by: ``random`` draws the targets; ``time`` takes the latest events, of each pair the first. Among equal times the
+            seed decides.
         seed: of the users drawn and of their targets.
         among: rows that may be held out; None for all.
 
@@ -65,8 +70,9 @@ def held_out_users(
         )
     if by not in get_args(Order):
         raise ValueError(f"by is one of {', '.join(get_args(Order))}; found {by!r}")
+    notes: dict[str, int] = {}
     if by == "time":
-        _times_of(interactions)  # refuse before any work
+        interactions = _by_first_event(interactions, notes)  # refuses before any work
     rng = np.random.default_rng(seed)
     eligible = np.flatnonzero(np.diff(interactions.matrix.indptr) >= 2)
     if among is not None:
@@ -83,8 +89,6 @@ def held_out_users(
     vocabulary = np.flatnonzero(np.bincount(training.matrix.indices, minlength=training.n_items))
     if not vocabulary.size:
         raise DataError("the users left to learn from have no events; hold out fewer users")
-
-    notes: dict[str, int] = {}
 
     def holdout(users: Places, called: str) -> Holdout:
         everything = interactions.select_users(np.sort(users))
@@ -126,7 +130,7 @@ def held_out_users(
 
 
 def leave_last_out(interactions: Interactions, *, with_validation: bool = True, seed: int = 0) -> Split:
-    """Next-item prediction: a user's last event is the test, the one before it the validation.
+    """Next-item prediction: a user's last event is the test, the one before it the validation. Of each item the first counts.
 
     Users with fewer than three events (two without a validation) only train. Among equal times the seed decides
     which event is last. The input of both holdouts is the training row; the test may not recommend the
@@ -135,12 +139,13 @@ def leave_last_out(interactions: Interactions, *, with_validation: bool = True, 
     Raises:
         DataError: without times, or if no user has enough events.
     """
+    notes: dict[str, int] = {}
+    interactions = _by_first_event(interactions, notes)
     row, rank, size = _ranked(interactions, np.random.default_rng(seed), _times_of(interactions))
     kept = 2 if with_validation else 1
     asked = (size > kept)[row]
     is_test = asked & (rank == size[row] - 1)
     is_validation = asked & (rank == size[row] - 2) & with_validation
-    notes: dict[str, int] = {}
     _note(
         notes,
         f"users with fewer than {kept + 1} events, who only train",
@@ -157,7 +162,7 @@ def temporal(
     validation_from: int | None = None,
     test_from: int | None = None,
 ) -> Split:
-    """The past predicts the future: the same cuts through time for everybody.
+    """The past predicts the future: the same cuts through time for everybody. Of each pair the first event counts.
 
     An event at the very second of a cut belongs to the later part, so equal times never fall on two sides.
     Users without training events, and targets that nobody in train has, are dropped and counted. The input of
@@ -173,6 +178,8 @@ def temporal(
     Raises:
         DataError: without times, or if a cut leaves nothing on one of its sides.
     """
+    notes: dict[str, int] = {}
+    interactions = _by_first_event(interactions, notes)
     times = _times_of(interactions)
     if test_from is None:
         if validation_share < 0 or test_share <= 0 or validation_share + test_share >= 1:
@@ -189,7 +196,7 @@ def temporal(
         raise ValueError(f"the validation starts at {start}, after the test at {test_from}")
     is_validation, is_test = (times >= start) & (times < test_from), times >= test_from
     split = _by_event(
-        f"temporal, cut at {start} and {test_from}", None, interactions, is_validation, is_test, {}
+        f"temporal, cut at {start} and {test_from}", None, interactions, is_validation, is_test, notes
     )
     return replace(split, cut=start)
 
@@ -261,6 +268,14 @@ def _ranked(
     rank = np.empty_like(order)
     rank[order] = np.arange(row.size) - indptr[row]  # lexsort keeps rows in place, so row[order] == row
     return row, rank, size
+
+
+def _by_first_event(interactions: Interactions, notes: dict[str, int]) -> Interactions:
+    """With the times that a split by time goes by; refuses interactions without times."""
+    placed = interactions.by_first_event()
+    n_repeated = int((_times_of(placed) != _times_of(interactions)).sum())
+    _note(notes, "pairs with several events, placed at the first", n_repeated)
+    return placed
 
 
 def _times_of(interactions: Interactions) -> Times:

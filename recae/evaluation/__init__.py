@@ -7,7 +7,7 @@ report.write(results, "evaluation/results/movielens-small")
 """
 
 from recae.evaluation import frames, report
-from recae.evaluation.datasets import load_split
+from recae.evaluation.datasets import load_split, split_for
 from recae.evaluation.protocol import Protocol, load_protocol, sample_protocol_path
 from recae.evaluation.results import Results
 from recae.evaluation.runner import evaluate, judge
@@ -22,4 +22,5 @@ __all__ = [
     "load_split",
     "report",
     "sample_protocol_path",
+    "split_for",
 ]

@@ -1,15 +1,22 @@
 """What stands for election: every combination of a model's settings, and what is refused before any fitting."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from recae.data.splits import Split
+from recae.data.holdout import Feedback, Split
 from recae.errors import EvaluationError, name_some
 from recae.evaluation.datasets import check_refittable
 from recae.evaluation.protocol import Protocol
 from recae.evaluation.sections import ModelSection, Settings
 from recae.models import registry
 from recae.models.base import Model
+
+HAS: Mapping[Feedback, str] = {
+    "implicit": "counts every interaction as 1",
+    "ratings": "is of ratings",
+    "sequences": "is of sequences",
+}
+"""What the values of a split are, in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +61,8 @@ def refuse_dishonest(
             "take it out of this protocol, or use ranking metrics"
         )
     if model.feedback not in {"implicit", protocol.data.feedback}:
-        has = {
-            "implicit": "counts every interaction as 1",
-            "ratings": "is of ratings",
-            "sequences": "is of sequences",
-        }
         raise EvaluationError(
-            f"{section.title} learns from {model.feedback}, but this protocol {has[protocol.data.feedback]}; "
+            f"{section.title} learns from {model.feedback}, but this protocol {HAS[protocol.data.feedback]}; "
             f"set data.feedback = '{model.feedback}', or take it out"
         )
     if split.validation is None and n_contenders > 1:
@@ -81,6 +83,19 @@ def refuse_dishonest(
     if section.refit:
         check_refittable(split, model.feedback)
     refuse_strangers(model, split, section.title)
+
+
+def refuse_other_order(model: Model, split: Split, title: str) -> None:
+    """Refuse a fitted model that goes by order on a split whose values are no places in time.
+
+    Raises:
+        EvaluationError: that names the model, and what to do.
+    """
+    if model.feedback == "sequences" and split.feedback != "sequences":
+        raise EvaluationError(
+            f"{title} learns from sequences, but this split {HAS[split.feedback]}; "
+            "judge it on split_for('sequences', split), where it is to be fitted too"
+        )
 
 
 def refuse_strangers(model: Model, split: Split, title: str) -> None:

@@ -193,13 +193,17 @@ def _split(interactions: Interactions, section: SplitSection, seed: int) -> Spli
 def split_for(feedback: Feedback, split: Split) -> Split:
     """The same split with the values that a model of such feedback is to see.
 
+    A model that does not go by order is fitted to ``split_for("implicit", split)`` where the split is of sequences: to
+    the places of ``split.train`` it would give the latest event the highest weight.
+
     Raises:
         DataError: if order is asked for, and there are no times.
     """
     if feedback == "ratings":
-        return split
+        return replace(split, feedback=feedback)
     return replace(
         split,
+        feedback=feedback,
         train=replace(split.train, matrix=values_for(feedback, split.train)),
         validation=None if split.validation is None else holdout_for(feedback, split.validation),
         test=holdout_for(feedback, split.test),

@@ -4,8 +4,8 @@ All three give scores for rows of a holdout; excluding, ranking and counting are
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,11 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from scipy.sparse import csr_array, csr_matrix
 
 from recae.data.holdout import Holdout, Split
 from recae.data.idmap import IdMap
-from recae.errors import EvaluationError
+from recae.errors import EvaluationError, name_some
+from recae.evaluation.exact_order import in_float32
 from recae.evaluation.lists import Places
 from recae.models.base import Model
 from recae.models.ranking import NEVER, SCORE_BYTES, Positions, Scores, top_n
@@ -26,6 +28,8 @@ Function: TypeAlias = Callable[[csr_array], Any]
 """Histories (n_rows, n_items) -> scores of the same shape, higher is better."""
 
 COLUMNS = ("user_id", "item_id", "score")
+SHOWN = 3
+"""Ids that a message names."""
 
 
 class Outsider:
@@ -33,6 +37,11 @@ class Outsider:
 
     kind: str
     """What it is, as results name it."""
+
+    @property
+    def feedback(self) -> str:
+        """``"sequences"`` if it says that it goes by the places of a history; all others see ones there."""
+        return "implicit"
 
     def rank_rows(self, holdout: Holdout, rows: Places, n: int) -> tuple[Positions, Scores]:
         """The n best items of these rows, as `recae.models.ranking.top_n` orders them, in bounded memory."""
@@ -56,13 +65,13 @@ class Outsider:
         """Scores as they come."""
 
     def _checked(self, scores: Any, expected: tuple[int, int]) -> Scores:
-        found = np.array(scores, dtype=np.float32)  # a copy: ranking writes into it
+        found = np.asarray(scores)
         if found.shape != expected:
             raise EvaluationError(
                 f"{self!r} gave scores of the shape {found.shape} for {expected[0]:,} histories over {expected[1]:,} items; "
                 f"expected {expected}"
             )
-        return found
+        return in_float32(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +80,10 @@ class ScoreFunction(Outsider):
 
     function: Function
     kind = "function"
+
+    @property
+    def feedback(self) -> str:
+        return str(getattr(self.function, "feedback", "implicit"))
 
     def _scores(self, holdout: Holdout, rows: Places) -> Any:
         return self.function(holdout.inputs[rows])
@@ -89,6 +102,10 @@ class ImplicitRecommender(Outsider):
     model: Any
     train_users: IdMap
     kind = "implicit"
+
+    @property
+    def feedback(self) -> str:
+        return str(getattr(self.model, "feedback", "implicit"))
 
     def _scores(self, holdout: Holdout, rows: Places) -> Any:
         n_items = holdout.targets.shape[1]
@@ -110,7 +127,7 @@ class ImplicitRecommender(Outsider):
                 raise EvaluationError(
                     f"{self!r} cannot score users it was not trained on; use a split by time or by event"
                 ) from error
-            ids, found = np.asarray(ids), np.asarray(found, dtype=np.float32)
+            ids, found = np.asarray(ids), in_float32(found)
             row, place = np.nonzero((ids >= 0) & (found > NEVER))  # padded places have no item
             scores[places[row], ids[row, place]] = found[row, place]
         return scores
@@ -128,13 +145,17 @@ class ScoreTable(Outsider):
     """Shape (n_test_users, n_items); a stored 0 is a score."""
     users: IdMap
     """Of the rows: the test users."""
+    notes: Mapping[str, int] = field(default_factory=dict)
+    """What of the file, and of the test, does not meet the other: a reason, and how many rows or users it concerns."""
     kind = "table"
 
     @classmethod
     def read(cls, path: str | Path, split: Split) -> "ScoreTable":
         """Read a Parquet file with user_id, item_id and score; of a pair that comes twice the higher score counts.
 
-        Rows of users that the test does not ask for, and of items that train does not have, are left out.
+        Scores are numbers of any type; `in_float32` keeps their order.
+        Rows of users that the test does not ask for, and of items that train does not have, are left out and counted; so are
+        test users without a score, whose lists are empty.
 
         Raises:
             EvaluationError: if it cannot be read, lacks a column, holds a score that is not finite, or no test user.
@@ -146,7 +167,7 @@ class ScoreTable(Outsider):
                 table.column(name).cast(pa.string()).combine_chunks().dictionary_encode()
                 for name in COLUMNS[:2]
             )
-            values = table.column("score").cast(pa.float32()).to_numpy()
+            values = _numbers(table.column("score"))
             has_nulls = any(pc.is_null(table.column(name)).to_numpy().any() for name in COLUMNS)
         except (OSError, pa.ArrowException, KeyError) as error:
             raise EvaluationError(
@@ -164,16 +185,29 @@ class ScoreTable(Outsider):
         )
         known = (rows >= 0) & (columns >= 0)
         if not known.any():
-            raise EvaluationError(
-                f"{path} has no score of a test user for an item of train; `recae split` writes who and what is asked for"
+            strangers = (
+                f"{kind} {name_some(ids.dictionary.to_pylist(), SHOWN)}, where {name_some(asked, SHOWN)} are asked for"
+                for kind, ids, asked in (("users", user_ids, users), ("items", item_ids, items))
             )
+            raise EvaluationError(
+                f"{path} has no score of a test user for an item of train: it has {'; '.join(strangers)}. "
+                "`recae split` writes who and what is asked for"
+            )
+        notes = {
+            f"rows of {path.name} for users who are not asked for": int((rows < 0).sum()),
+            f"rows of {path.name} for items outside train": int(((rows >= 0) & (columns < 0)).sum()),
+        }
         rows, columns, values = rows[known], columns[known], values[known]
-        order = np.lexsort((-values, columns, rows))  # of equal pairs the highest first
+        order = np.lexsort((values, columns, rows))  # of equal pairs the highest last
         rows, columns, values = rows[order], columns[order], values[order]
-        first = np.append(True, (np.diff(rows) != 0) | (np.diff(columns) != 0))
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[first], minlength=len(users)))])
-        scores = csr_array((values[first], columns[first], indptr), shape=(len(users), len(items)))
-        return cls(path, scores, users)
+        last = np.append((np.diff(rows) != 0) | (np.diff(columns) != 0), True)
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[last], minlength=len(users)))])
+        by_user = [in_float32(of_user) for of_user in np.split(values[last], indptr[1:-1])]
+        parts = (np.concatenate(by_user), columns[last], indptr)
+        asked_in_vain = (np.diff(split.test.targets.indptr) > 0) & (np.diff(indptr) == 0)
+        notes = {f"test users without a score in {path.name}": int(asked_in_vain.sum())} | notes
+        counted = {reason: count for reason, count in notes.items() if count}
+        return cls(path, csr_array(parts, shape=(len(users), len(items))), users, counted)
 
     def _scores(self, holdout: Holdout, rows: Places) -> Any:
         places = self.users.positions(holdout.users.ids[rows], kind="user")
@@ -184,6 +218,12 @@ class ScoreTable(Outsider):
 
     def __repr__(self) -> str:
         return f"the scores in {self.path.name}"
+
+
+def _numbers(scores: pa.ChunkedArray) -> NDArray[Any]:
+    """A column of a file in its own type of numbers; decimals, truth values and text become float64."""
+    of_numbers = pa.types.is_integer(scores.type) or pa.types.is_floating(scores.type)
+    return np.asarray((scores if of_numbers else scores.cast(pa.float64())).to_numpy())
 
 
 def kind_of(model: Any) -> str:

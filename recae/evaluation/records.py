@@ -118,11 +118,18 @@ class DataFacts(Record):
     n_candidates: int | None = None
     """The most items ranked for one test user, where the split names the candidates."""
     notes: dict[str, int]
-    """What the filters and the split could not use."""
+    """What the filters and the split could not use, and where scores of others do not meet the test."""
+    remarks: tuple[str, ...] = ()
+    """What to mind when rows are compared, a sentence each; empty in results of versions that did not say."""
     sha256: str
     """Of the train, validation and test matrices: equal hashes, equal data."""
     more_sha256: tuple[str, ...] = ()
     """Of the splits drawn with the further seeds; the other facts are those of the first."""
+
+    @property
+    def notices(self) -> list[str]:
+        """Remarks and notes as every report shows them, a line each."""
+        return [*self.remarks, *(f"{count:,} {reason}" for reason, count in self.notes.items())]
 
 
 class SegmentValue(Record):

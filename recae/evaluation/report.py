@@ -64,6 +64,7 @@ def table(results: Results) -> Table:
 def legend(results: Results) -> Iterator[str]:
     """What stands below the table, a line each: the data, what was chosen, what the metrics are."""
     yield _data_line(results)
+    yield from results.data.notices
     for model in results.models:
         if len(model.trials) > 1:
             tried = f"best of {len(model.trials)} on validation, {model.seconds:.0f} s"
@@ -87,14 +88,14 @@ def markdown(results: Results) -> str:
         lines += significance_lines(results.significance, several_seeds=several)
     lines += ["## Repeat it", "", f"    {results.command}", ""]
     lines += [
-        f"{_seeds(results.protocol.every_seed)}, {results.threads} thread(s), {results.seconds:.0f} s on {results.started[:10]}; "
+        f"{_seeds(results.protocol.every_seed)}, {results.threads} thread(s){_processor(results)}, {results.seconds:.0f} s on {results.started[:10]}; "
         + ", ".join(f"{library} {version}" for library, version in results.versions.items())
         + "."
         + _code_and_memory(results),
         "",
     ]
     lines += ["## Data", "", _data_line(results), ""]
-    lines += [f"- {count:,} {reason}" for reason, count in results.data.notes.items()]
+    lines += [f"- {notice}" for notice in results.data.notices]
     lines += [f"- sha256 of the matrices: `{results.data.sha256}`"]
     lines += [f"- and with a further seed: `{sha256}`" for sha256 in results.data.more_sha256]
     lines += [""]
@@ -181,6 +182,10 @@ def _deviation(model: ModelResult, spec: MetricSpec, before: str = " ") -> str:
     """`` ± 0.0012`` for a model with several seeds, nothing for another."""
     deviation = model.test[str(spec)].deviation
     return "" if deviation is None else f"{before}± {deviation:.{DIGITS}f}"
+
+
+def _processor(results: Results) -> str:
+    return "" if results.processor is None else f" of {results.processor}"
 
 
 def _code_and_memory(results: Results) -> str:

@@ -37,6 +37,8 @@ class Results(Record):
     seconds: float
     threads: int
     """Of matrix products; sums of floats depend on it in the last digits."""
+    processor: str | None = None
+    """Its name, on which they depend too; None if it is not known, or in results of versions that did not record it."""
     versions: dict[str, str]
     code_sha256: str | None = None
     """Of recae's source files; None in results of versions that did not record it."""

@@ -16,20 +16,20 @@ import recae
 from recae.data.catalogue import Catalogue
 from recae.data.splits import Split
 from recae.errors import EvaluationError
-from recae.evaluation.contenders import contenders_of, refuse_dishonest, refuse_strangers
+from recae.evaluation.contenders import contenders_of, refuse_dishonest, refuse_other_order, refuse_strangers
 from recae.evaluation.datasets import load_catalogue, load_split, sha256_of
 from recae.evaluation.examples import examples_of, mentioned
+from recae.evaluation.facts import facts_of
 from recae.evaluation.leakage import refuse_leaks
 from recae.evaluation.outsiders import Outsider, ScoreTable, kind_of, outsider
 from recae.evaluation.protocol import Protocol, load_protocol
 from recae.evaluation.records import DataFacts, Segment
 from recae.evaluation.results import Results, significance_of
 from recae.evaluation.rows import Row, evaluated, given, tested_again
-from recae.evaluation.scoring import users_with_targets
 from recae.evaluation.segments import columns_of, segments_of, user_groups
 from recae.evaluation.shelf import Shelf
 from recae.evaluation.task import Task, judged_users
-from recae.machine import code_sha256, peak_memory
+from recae.machine import code_sha256, peak_memory, processor
 from recae.models.base import Model
 from recae.progress import bar
 
@@ -70,7 +70,7 @@ def evaluate(
             refuse_dishonest(protocol, task.split, section, models)
     outsiders = _outsiders(protocol, task.split)
 
-    facts, further_hashes, first = facts_of(task.split), [], task
+    facts, further_hashes, first = facts_of(protocol, task.split, outsiders), [], task
     users = judged_users(task)
     columns = columns_of(protocol.segments, protocol.folder, users)  # a file that is missing shows now
     further_seeds = protocol.every_seed[1:]
@@ -118,6 +118,9 @@ def judge(
     Args:
         models: title -> a fitted model, an object with implicit's ``recommend`` fitted to ``split.train.matrix``, a
             function from histories (n_rows, n_items) to scores, or the path of a Parquet file of user_id, item_id, score.
+            On a split of sequences, what does not go by order sees ones, and is to be fitted to
+            ``split_for("implicit", split).train.matrix``; a function or object with ``feedback = "sequences"`` sees the
+            places.
         split: what to judge on, for example of `recae.data.splits` or `recae.evaluation.load_split`.
         metrics: such as ``"ndcg@20"``; of rankings.
         name: of the results.
@@ -127,12 +130,12 @@ def judge(
     Raises:
         ConfigError: for a metric that does not exist.
         LeakageError: if the split gives away an answer.
-        EvaluationError: if a model cannot be judged on this split.
+        EvaluationError: if a model cannot be judged on this split, or goes by an order that the split does not have.
     """
     protocol = Protocol.model_validate(
         {
             "name": name,
-            "data": {"source": split.name},
+            "data": {"source": split.name, "feedback": split.feedback},
             "metrics": {"report": list(metrics), "select": select or metrics[0]},
             "models": [{"name": kind_of(model), "label": title} for title, model in models.items()],
         }
@@ -142,13 +145,16 @@ def judge(
     started, clock = datetime.now(UTC), time.perf_counter()
     refuse_leaks(split)
     task = Task(protocol, split, catalogue)
-    rows = []
+    rows, outsiders = [], {}
     for section, model in zip(protocol.models, models.values(), strict=True):
         if isinstance(model, Model):
+            refuse_other_order(model, split, section.title)
             refuse_strangers(model, split, section.title)
-        rows.append(given(task, section, model if isinstance(model, Model) else outsider(model, split)))
+        else:
+            outsiders[section.title] = outsider(model, split)
+        rows.append(given(task, section, outsiders.get(section.title, model)))
     run = Run(protocol, "recae.evaluation.judge(models, split, metrics)", started, clock)
-    return _results(run, facts_of(split), task, rows, {}, catalogue)
+    return _results(run, facts_of(protocol, split, outsiders), task, rows, {}, catalogue)
 
 
 @dataclass(frozen=True)
@@ -182,6 +188,7 @@ def _results(
         started=run.started.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - run.clock,
         threads=torch.get_num_threads(),
+        processor=processor()["name"] or None,
         versions={"recae": recae.__version__} | {library: version(library) for library in LIBRARIES},
         code_sha256=code_sha256(),
         peak_memory=peak_memory(),
@@ -207,25 +214,6 @@ def _outsiders(protocol: Protocol, split: Split) -> dict[str, Outsider]:
             f"{named[0].title} has scores for one split, and {len(protocol.every_seed)} seeds draw as many; name one seed"
         )
     return {section.title: ScoreTable.read(protocol.folder / str(section.scores), split) for section in named}
-
-
-def facts_of(split: Split) -> DataFacts:
-    candidates = split.test.candidates
-    validation, judged = split.validation, len(users_with_targets(split.test))
-    return DataFacts(
-        split=split.name,
-        n_users=split.train.n_users,
-        n_items=split.train.n_items,
-        n_train=len(split.train),
-        n_validation_users=0 if validation is None else len(users_with_targets(validation)),
-        n_validation_targets=0 if validation is None else int(validation.targets.nnz),
-        n_test_users=judged,
-        n_test_targets=int(split.test.targets.nnz),
-        n_left_out=split.test.targets.shape[0] - judged,
-        n_candidates=None if candidates is None else int(np.diff(candidates.indptr).max()),
-        notes=dict(split.notes),
-        sha256=sha256_of(split),
-    )
 
 
 def _segments(task: Task, rows: Sequence[Row], columns: Mapping[str, Sequence[Any]]) -> tuple[Segment, ...]:

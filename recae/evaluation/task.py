@@ -57,12 +57,11 @@ class Task:
         self.facts = ItemFacts(split.train.matrix, split.train.items, catalogue)
         if any(spec.name == "calibration" for spec in [*self.metrics.reported, self.metrics.selecting]):
             _ = self.facts.categories  # without any, this refuses now, and not after hours of fitting
-        is_ordered = protocol.data.feedback == "sequences"
-        self._unordered = split_for("implicit", split) if is_ordered else None
+        self._unordered = split_for("implicit", split) if split.feedback == "sequences" else None
 
     def split_for(self, model: Model | Outsider) -> Split:
         """The split as the model is to see it: what does not go by order sees ones in place of places."""
-        if self._unordered is not None and getattr(model, "feedback", "implicit") != "sequences":
+        if self._unordered is not None and model.feedback != "sequences":
             return self._unordered
         return self.split
 

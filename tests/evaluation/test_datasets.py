@@ -156,9 +156,12 @@ def benchmark(monkeypatch, split_of):
 
 
 def test_a_ready_made_split_is_taken_as_it_is_or_as_likes(benchmark):
-    assert load_split(ready_made(data={"feedback": "ratings"})) is benchmark
+    ratings = load_split(ready_made(data={"feedback": "ratings"}))
+    assert (ratings.train, ratings.test) == (benchmark.train, benchmark.test)
+    assert ratings.feedback == "ratings"
 
     likes = load_split(ready_made())
+    assert likes.feedback == "implicit"
     for matrix in (
         likes.train.matrix,
         likes.validation.targets,

@@ -12,10 +12,12 @@ from recae.data.sample import load_sample
 from recae.data.splits import held_out_users, leave_last_out
 from recae.errors import ConfigError, EvaluationError
 from recae.evaluation import evaluate, frames, judge, load_split
+from recae.evaluation.exact_order import in_float32
 from recae.evaluation.exports import write_split
 from recae.evaluation.outsiders import ScoreTable, outsider
 from recae.evaluation.protocol import load_protocol
 from recae.models import create
+from recae.models.ranking import NEVER
 
 from .evaluation_fakes import held_out_split
 
@@ -112,6 +114,56 @@ def test_the_highest_score_of_a_pair_counts_and_zero_is_a_score(tmp_path):
     scores = ScoreTable.read(path, split).score_rows(split.test, np.array([0]))
 
     assert scores[0, 4:].tolist() == [-1.0, 0.0]
+
+
+ORDERS = {
+    "seconds": lambda places: 1.7e9 + places,
+    "whole seconds": lambda places: 1_700_000_000 + places.astype(np.int64),
+    "huge numbers": lambda places: 2**60 + places.astype(np.int64),
+    "unsigned": lambda places: 2**63 + places.astype(np.uint64),
+    "probabilities": lambda places: 1 - 1e-9 * (10 - places),
+    "beyond float32": lambda places: 1e300 * places,
+}
+"""From places 0, 1, ... to scores in the same order."""
+
+
+@pytest.mark.parametrize("scores_of", ORDERS.values(), ids=ORDERS)
+def test_scores_that_float32_would_make_equal_keep_their_order_and_their_ties(scores_of, tmp_path):
+    split = held_out_split()
+    places = np.array([2, 2, 0, 1, 3, 4])  # columns 5 and 4 first, the targets; 0 and 1 tie
+
+    def function(histories):
+        return np.tile(scores_of(places), (histories.shape[0], 1))
+
+    class Recommender:
+        def recommend(self, users, user_items, N, **_):
+            return np.tile(np.arange(N), (len(users), 1)), function(user_items)
+
+    path = scores_file(tmp_path / "scores.parquet", split, function)
+    asked, rows = split.test, np.arange(4)
+    for each in (function, Recommender(), path):
+        scores = outsider(each, split).score_rows(asked, rows)
+        assert scores.dtype == np.float32
+        np.testing.assert_array_equal(np.argsort(scores, axis=1, kind="stable")[0], [2, 3, 0, 1, 4, 5])
+        np.testing.assert_array_equal(scores[:, 0], scores[:, 1])
+    results = judge({"function": function, "recommender": Recommender(), "file": path}, split, ["recall@2"])
+    assert [row.test["recall@2"].value for row in results.models] == [1.0, 1.0, 1.0]
+
+
+def test_what_is_never_suggested_stays_so_among_scores_that_become_ranks():
+    scores = in_float32(np.array([[1.7e9, -np.inf, 1.7e9 + 1, NEVER, np.inf], [0.5, 0.1, 0.5, np.nan, 0.1]]))
+
+    assert scores[0, [1, 3]].tolist() == [NEVER, NEVER]
+    assert NEVER < scores[0, 0] < scores[0, 2] < scores[0, 4]
+    assert scores[1, 1] == scores[1, 4] < scores[1, 0] == scores[1, 2]
+    assert np.isnan(scores).tolist() == [[False] * 5, [False, False, False, True, False]]
+
+
+def test_scores_that_float32_holds_stay_as_they_are():
+    scores = np.array([[0.5, -2.0, -np.inf, 3.0]])
+
+    np.testing.assert_array_equal(in_float32(scores), scores)
+    assert in_float32(scores.astype(np.float32)) is not scores
 
 
 @pytest.mark.parametrize(

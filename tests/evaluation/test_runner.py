@@ -86,7 +86,7 @@ def test_only_a_model_that_goes_by_order_sees_the_places_in_time(on, monkeypatch
         feedback = "sequences"
 
     monkeypatch.setitem(FAKES, "in_order", InOrder)
-    split = held_out_split()
+    split = replace(held_out_split(), feedback="sequences")
     split.train.matrix.data[:] = np.arange(1, split.train.matrix.nnz + 1)
     protocol = ranking_protocol({}, {"name": "in_order"})
     protocol = protocol.model_copy(update={"data": DataSection(source="made-up", feedback="sequences")})
