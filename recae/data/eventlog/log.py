@@ -16,6 +16,7 @@ from recae.data.eventlog.bulk import rows_of
 from recae.data.eventlog.database import Database
 from recae.data.eventlog.events import Appended, Event, Recent, Stamp, StoredEvent, accept
 from recae.data.eventlog.groups import GroupCommit
+from recae.data.eventlog.stats import Stats, stats_of
 from recae.data.eventlog.together import ReadsUsers
 from recae.errors import ConfigError, DataError
 
@@ -30,25 +31,6 @@ class Page(NamedTuple):
     events: list[StoredEvent]
     next_cursor: str | None
     """Where the next, older part begins; None if this is the last."""
-
-
-class Stats(NamedTuple):
-    """What the log holds."""
-
-    n_events: int
-    """Live and archived."""
-    n_live: int
-    n_archived: int
-    n_partitions: int
-    n_users: int
-    """Users with live events."""
-    n_items: int
-    """Items with live events."""
-    first_timestamp: int | None
-    last_timestamp: int | None
-    watermark: int
-    event_types: dict[str, int]
-    """Type -> live events."""
 
 
 class Tidied(NamedTuple):
@@ -232,36 +214,7 @@ class EventLog:
 
     def stats(self) -> Stats:
         """What the log holds; reads the whole live table."""
-        events = schema.events.c
-        watermark = self.watermark()
-        with self.database.read() as connection:
-            archived = partitions.listed(connection)
-            n_live, n_users, n_items, first, last = connection.execute(
-                select(
-                    func.count(),
-                    func.count(events.user_id.distinct()),
-                    func.count(events.item_id.distinct()),
-                    func.min(events.timestamp),
-                    func.max(events.timestamp),
-                )
-            ).one()
-            types = select(events.event_type, func.count()).group_by(events.event_type)
-            by_type = {str(kind): int(n) for kind, n in connection.execute(types.order_by(events.event_type))}
-        n_archived = sum(part.n_events for part in archived)
-        earliest = [part.first_timestamp for part in archived] + ([] if first is None else [first])
-        latest = [part.last_timestamp for part in archived] + ([] if last is None else [last])
-        return Stats(
-            n_events=n_live + n_archived,
-            n_live=n_live,
-            n_archived=n_archived,
-            n_partitions=len(archived),
-            n_users=n_users,
-            n_items=n_items,
-            first_timestamp=min(earliest, default=None),
-            last_timestamp=max(latest, default=None),
-            watermark=watermark,
-            event_types=by_type,
-        )
+        return stats_of(self.database)
 
     def delete_user(self, user_id: str) -> int:
         """Remove all events of a user, archived ones too, and return how many they were.
