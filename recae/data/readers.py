@@ -86,6 +86,10 @@ class EventStream:
     since 1970), value (float64). All chunks have the same.
     """
 
+    names: tuple[str, ...]
+    """All columns of the first place, as they are called there."""
+    columns: Mapping[str, str]
+    """Canonical name -> name in the log, of those that are read."""
     report: ReadReport
     """What the latest iteration read."""
 
@@ -126,6 +130,7 @@ class EventStream:
         first = self.places[0]
         with ExitStack() as stack:
             self._first_log = stack.enter_context(open_log(first))
+            self.names = tuple(self._first_log.names)
             self.columns = self._columns_in(self._first_log.names, first)
             self._first = None if first.can_be_reopened else stack.pop_all()
         self.report = ReadReport()

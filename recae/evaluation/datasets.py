@@ -13,9 +13,9 @@ from recae.data.benchmarks import load_benchmark
 from recae.data.catalogue import Catalogue
 from recae.data.holdout import Feedback, Holdout, Split, holdout_for, values_for
 from recae.data.interactions import Interactions
-from recae.data.readers import read_events
+from recae.data.readers import EventStream, read_events
 from recae.data.sample import load_sample
-from recae.errors import ConfigError, EvaluationError
+from recae.errors import ConfigError, DataError, EvaluationError
 from recae.evaluation.leakage import refuse_leaks
 from recae.evaluation.protocol import Protocol
 from recae.evaluation.sections import (
@@ -154,10 +154,25 @@ def _loaded(data: DataSection, folder: Path) -> tuple[Interactions | Split, int]
     """The data, and how many rows of a log could not be read."""
     if data.path is not None:
         events = read_events(folder / data.path, columns=data.columns)
+        _check_values(data, events)
         return Interactions.from_events(events, duplicates=data.duplicates), events.report.bad
     if data.source == SAMPLE:
         return load_sample()[0], 0
     return load_benchmark(str(data.source)), 0
+
+
+def _check_values(data: DataSection, events: EventStream) -> None:
+    """Refuse to go by values that the log does not have; sums and counts of events make some."""
+    if "value" in events.columns or data.duplicates in {"sum", "count"}:
+        return
+    if data.feedback == "ratings" or data.min_value is not None:
+        purpose = (
+            "data.feedback = 'ratings'" if data.min_value is None else f"data.min_value = {data.min_value:g}"
+        )
+        raise DataError(
+            f"{purpose} goes by values, and {data.path} has no column value: it has {', '.join(events.names)}; "
+            'map the one with the values by data.columns = { value = "<its name in the log>" }'
+        )
 
 
 def _split(interactions: Interactions, section: SplitSection, seed: int) -> Split:

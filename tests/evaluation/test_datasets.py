@@ -129,6 +129,23 @@ def test_every_kind_of_split_is_made_with_the_settings_of_its_table(split_of, se
     assert split_of(split=section).name == name
 
 
+@pytest.mark.parametrize(
+    ("data", "purpose"),
+    [("min_value = 4", r"data\.min_value = 4"), ('feedback = "ratings"', r"data\.feedback = 'ratings'")],
+)
+def test_values_that_the_log_does_not_have_are_not_gone_by(log, split_of, data, purpose):
+    path = log / "logs" / "log.csv"
+    path.write_text(path.read_text().replace("value", "stars", 1))
+
+    complaint = (
+        rf"{purpose} goes by values, and logs/log\.csv has no column value: it has visitor, product, stars, "
+        r"timestamp; map the one .* data\.columns = \{ value ="
+    )
+    with pytest.raises(DataError, match=complaint):
+        split_of(data)
+    split_of(f'{data}\nduplicates = "count"'.replace("4", "1"))  # counts are values of their own
+
+
 def test_the_seed_of_the_protocol_decides_the_split(split_of):
     assert sha256_of(split_of(seed=1)) == sha256_of(split_of(seed=1))
     assert sha256_of(split_of(seed=1)) != sha256_of(split_of(seed=2))
