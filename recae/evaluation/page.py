@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from recae.evaluation import charts
 from recae.evaluation.charts import Interval, Series
-from recae.evaluation.pages import Plot, rendered, signs
+from recae.evaluation.pages import Plot, correction_of, rendered, signs
 from recae.evaluation.records import ModelResult, Segment
 from recae.evaluation.results import Results
 from recae.evaluation.specs import DEFINITIONS, MetricSpec
@@ -30,6 +30,7 @@ def html(results: Results) -> str:
         marks=signs(styles),
         table=_table(results),
         real=_against_best(results),
+        correction=correction_of(results.significance) if results.significance else "",
         difference_plot=_difference_plot(results, styles),
         curves=_curves(results, styles),
         trade_offs=_trade_offs(results, styles),

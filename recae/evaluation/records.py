@@ -84,7 +84,7 @@ class Comparison(Record):
     low: float
     high: float
     p: float
-    """Corrected for the number of models compared (Holm)."""
+    """Corrected by Holm; `Significance.corrected_for` says for how many comparisons."""
     wins: int
     losses: int
     ties: int
@@ -95,8 +95,12 @@ class Significance(Record):
 
     metric: str
     best: str
-    """Title of the model with the highest mean over the users of the first seed."""
+    """Title of the model with the best value of the table, which with several seeds is the mean over them."""
     others: tuple[Comparison, ...]
+    """Over the test users of the first seed."""
+    corrected_for: int | None = None
+    """Comparisons that each p is corrected for: all pairs, since the same users chose the best; None in results of
+    versions that corrected for ``len(others)``."""
 
 
 class DataFacts(Record):

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recae.evaluation.page import html
-from recae.evaluation.pages import shown_p
+from recae.evaluation.pages import correction_of, shown_p
 from recae.evaluation.per_user import FILE, write_per_user
 from recae.evaluation.records import ModelResult, Significance
 from recae.evaluation.results import Results
@@ -135,8 +135,8 @@ def significance_lines(found: Significance, *, several_seeds: bool) -> Iterator[
         yield f"| {other.title} | {other.mean:+.{DIGITS}f} | {interval} | {shown_p(other.p)} | {users} |"
     yield ""
     yield (
-        "Over the same test users: bootstrap interval of the mean difference; two-sided sign-flip test, p corrected for "
-        f"{len(found.others)} comparison(s) by Holm. p below .05: chance alone would hardly make such a difference."
+        f"Over the same test users: bootstrap interval of the mean difference, not corrected; two-sided sign-flip test, p "
+        f"{correction_of(found)}. p below .05: chance alone would hardly make such a difference."
     )
     yield ""
 

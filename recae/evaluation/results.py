@@ -23,7 +23,7 @@ from recae.evaluation.records import (
     Significance,
 )
 from recae.evaluation.specs import DEFINITIONS, MetricSpec
-from recae.evaluation.statistics import against, bootstrap_interval
+from recae.evaluation.statistics import against, bootstrap_interval, n_pairs
 
 
 class Results(Record):
@@ -127,10 +127,10 @@ def significance_of(
         return None
     metric = usable[0]
     per_user = {model.title: model.per_user[metric] for model in models}
-    best = max(per_user, key=lambda title: float(per_user[title].mean()))
+    best = max(models, key=lambda model: model.test[metric].value).title
     found = against(best, per_user)
     others = tuple(Comparison(title=title, **vars(each)) for title, each in found.items())
-    return Significance(metric=metric, best=best, others=others)
+    return Significance(metric=metric, best=best, others=others, corrected_for=n_pairs(len(models)))
 
 
 def measured(tests: Sequence[Mapping[str, Any]]) -> dict[str, Measured]:

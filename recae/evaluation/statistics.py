@@ -111,20 +111,31 @@ def sign_flip_p(differences: Values, *, n_flips: int = N_FLIPS, seed: int = 0) -
     return (1 + reached) / (1 + n_flips)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float], *, of: int | None = None) -> list[float]:
     """p corrected for their number: the chance of even one false alarm among all stays below the corrected value.
 
     The k-th smallest of m is multiplied by m - k + 1, and is never below the one before it.
+
+    Args:
+        p_values: those that are asked for.
+        of: m, where they are some of more comparisons that could have been asked for; None for their own number. The
+            k-th smallest of some is at least the k-th of all, so nothing falls below what Holm gives over all m.
+
+    Raises:
+        ValueError: if there are more of them than ``of``.
 
     Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
+    m = len(p_values) if of is None else of
+    if m < len(p_values):
+        raise ValueError(f"{len(p_values)} p values, and corrected for {m}; expected at least as many")
     corrected = [0.0] * len(p_values)
     highest = 0.0
     for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        highest = max(highest, min(1.0, (m - rank) * p_values[place]))
         corrected[place] = highest
     return corrected
 
@@ -157,12 +168,19 @@ def difference(first: Values, second: Values, *, seed: int = 0) -> Difference:
     )
 
 
-def against(reference: str, per_user: Mapping[str, Values], *, seed: int = 0) -> dict[str, Difference]:
-    """Every other model less the reference, with p corrected for their number.
+def against(
+    reference: str, per_user: Mapping[str, Values], *, is_chosen_here: bool = True, seed: int = 0
+) -> dict[str, Difference]:
+    """Every other model less the reference, with corrected p.
+
+    The best of equal models is above the others by chance, on the very users that judge it. Looking for the best and
+    then testing it asks about every pair, so p is corrected for all pairs.
 
     Args:
         reference: the title of one of the models.
         per_user: title -> value of each user; the users are the same.
+        is_chosen_here: whether these users chose the reference, as the best of all; False for one that was named
+            before anybody looked, whose p are corrected for the number of the others alone.
         seed: of the draws.
     """
     found = {
@@ -170,11 +188,18 @@ def against(reference: str, per_user: Mapping[str, Values], *, seed: int = 0) ->
         for title, values in per_user.items()
         if title != reference
     }
-    corrected = holm([each.p for each in found.values()])
+    corrected = holm(
+        [each.p for each in found.values()], of=n_pairs(len(per_user)) if is_chosen_here else None
+    )
     return {
         title: Difference(**vars(each) | {"p": p})
         for (title, each), p in zip(found.items(), corrected, strict=True)
     }
+
+
+def n_pairs(n_models: int) -> int:
+    """Comparisons of any two of so many models."""
+    return n_models * (n_models - 1) // 2
 
 
 def _checked(values: Values) -> Values:

@@ -4,12 +4,16 @@ import io
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from recae.errors import EvaluationError
 from recae.evaluation import Results, evaluate, report, runner
 from recae.evaluation.protocol import Protocol
+from recae.evaluation.records import Comparison, Measured, ModelResult, Significance
+from recae.evaluation.results import significance_of
+from recae.evaluation.specs import MetricSpec
 
 from .evaluation_fakes import held_out_split
 
@@ -159,6 +163,41 @@ def test_the_markdown_says_whether_the_difference_is_real(results):
     # the winner has 0, 0, 1/2 and the loser nothing: one user of three, whose sign may fall either way
     assert "| against winner | difference | 95% interval | p | users better / worse / equal |" in text
     assert "| loser | -0.1667 | -0.5000 to +0.0000 | 1.000 | 0 / 1 / 2 |" in text
+
+
+def model(title, values, *, mean):
+    """A row of one metric: the values of its users with the first seed, and the mean over seeds."""
+    return ModelResult(
+        title=title, name=title, settings={}, chosen={}, trials=(), seconds=1.0,
+        test={"recall@2": Measured(value=mean, standard_error=None)}, per_user={"recall@2": np.array(values)},
+    )  # fmt: skip
+
+
+def test_the_best_is_the_best_of_the_table_not_of_the_first_seed():
+    lucky, steady, third = (
+        model("lucky once", [0.9, 0.8], mean=0.4),
+        model("steady", [0.6, 0.5], mean=0.5),
+        model("third", [0.1, 0.1], mean=0.1),
+    )
+    found = significance_of([lucky, steady, third], [MetricSpec("recall", 2)], "recall@2")
+
+    assert found.best == "steady"
+    assert found.others[0].mean == pytest.approx(0.3), "over the users of the first seed"
+    assert found.corrected_for == 3
+    text = "\n".join(report.significance_lines(found, several_seeds=True))
+    assert "p corrected (Holm) for all 3 pairs, since the best is chosen on the same users." in text
+    assert "bootstrap interval of the mean difference, not corrected" in text
+
+
+def test_results_of_versions_that_corrected_for_less_say_so():
+    found = Significance(
+        metric="recall@2",
+        best="a",
+        others=[Comparison(title=t, mean=0, low=0, high=0, p=1, wins=0, losses=0, ties=2) for t in "bc"],
+    )
+    assert "p corrected (Holm) for 2 comparisons. " in "\n".join(
+        report.significance_lines(found, several_seeds=False)
+    )
 
 
 def test_one_model_is_compared_with_nobody(monkeypatch, fake_models):
