@@ -81,7 +81,7 @@ def markdown(found: Sequence[Block]) -> str:
             lines += ["These results have no metric in common.", ""]
         significance = block.significance()
         if significance is not None:
-            several = any(model.seeds for model in block.models)
+            several = any(result.has_several_seeds for result in block.results)
             lines += [*significance_lines(significance, several_seeds=several)]
         elif len(block.models) > 1:
             lines += ["No tests: not all results have a per_user.parquet of the same users.", ""]

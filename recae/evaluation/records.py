@@ -33,8 +33,8 @@ class Measured(Record):
     standard_error: float | None
     """Of the mean over test users, with the first seed; None for a metric that is no such mean."""
     interval: tuple[float, float] | None = None
-    """Bootstrap interval of 95% of the mean over test users, with the first seed; None where there is no such mean, or
-    in results of versions that did not compute it."""
+    """Bootstrap interval of 95% of the mean over test users; None where there is no such mean, with several seeds, whose
+    users may differ (results of earlier versions have the first seed's), or in results that did not compute it."""
     by_seed: tuple[float, ...] = ()
     """The value with each of the row's seeds; empty if there is one test only."""
     deviation: float | None = None
@@ -135,6 +135,8 @@ class SegmentValue(Record):
     value: float
     standard_error: float | None
     """Of the mean over the users of the group; None for a single one."""
+    interval: tuple[float, float] | None = None
+    """Bootstrap interval of 95% of that mean; None for groups of few users, and in results that did not compute it."""
 
 
 class Segment(Record):

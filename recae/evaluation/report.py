@@ -68,7 +68,7 @@ def legend(results: Results) -> Iterator[str]:
         if len(model.trials) > 1:
             tried = f"best of {len(model.trials)} on validation, {model.seconds:.0f} s"
             yield f"{model.title}: {_settings(model.chosen)} ({tried})"
-    if any(model.seeds for model in results.models):
+    if results.has_several_seeds:
         yield "±: standard deviation over the seeds"
     for name, text in results.definitions().items():
         yield f"{name}: {text}"
@@ -83,8 +83,7 @@ def markdown(results: Results) -> str:
     meaning = _meaning_of_plus_minus(results)
     lines += [meaning, ""] if meaning else []
     if results.significance is not None:
-        several = any(model.seeds for model in results.models)
-        lines += significance_lines(results.significance, several_seeds=several)
+        lines += significance_lines(results.significance, several_seeds=results.has_several_seeds)
     lines += ["## Repeat it", "", f"    {results.command}", ""]
     lines += [
         f"{_seeds(results.protocol.every_seed)}, {results.threads} thread(s), {results.seconds:.0f} s on {results.started[:10]}; "
@@ -146,7 +145,8 @@ def _tried(results: Results) -> Iterator[str]:
     searched = [model for model in results.models if len(model.trials) > 1]
     if not searched:
         return
-    yield from ("", f"## Tried on validation ({results.protocol.metrics.select})", "")
+    first = ", first seed" if results.has_several_seeds else ""
+    yield from ("", f"## Tried on validation ({results.protocol.metrics.select}{first})", "")
     yield "| model | settings | value | seconds |"
     yield "|---|---|---:|---:|"
     for model in searched:
@@ -192,7 +192,7 @@ def _meaning_of_plus_minus(results: Results) -> str:
     over_users = (
         "" if results.protocol.metrics.of_ratings else "the standard error of the mean over test users"
     )
-    over_seeds = "the standard deviation over seeds" if any(model.seeds for model in results.models) else ""
+    over_seeds = "the standard deviation over seeds" if results.has_several_seeds else ""
     if over_users and over_seeds:
         return f"± is {over_seeds} where seeds are counted beside it, and {over_users} elsewhere."
     return f"± is {over_users or over_seeds}." if over_users or over_seeds else ""

@@ -64,6 +64,11 @@ class Results(Record):
         """Tells this evaluation from every other: when it started and on what."""
         return f"{self.started} {self.seconds!r} {self.data.sha256}"
 
+    @property
+    def has_several_seeds(self) -> bool:
+        """Whether some row is a mean over seeds; all that is of single users is then of the first seed."""
+        return any(model.seeds for model in self.models)
+
     def definitions(self) -> dict[str, str]:
         """What each metric of the table is, by its name."""
         return {spec.name: DEFINITIONS[spec.name].text for spec in self.metrics}
@@ -148,10 +153,9 @@ def _measured(scores: Sequence[Any]) -> Measured:
         return Measured(
             value=first.value, standard_error=first.standard_error, interval=_interval(first.per_user)
         )
-    return Measured(
+    return Measured(  # no interval: the mean is over seeds, and the users are those of one
         value=statistics.fmean(values),
         standard_error=first.standard_error,
-        interval=_interval(first.per_user),
         by_seed=tuple(values),
         deviation=statistics.stdev(values),
     )

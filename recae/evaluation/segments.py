@@ -18,6 +18,7 @@ from recae.errors import DataError
 from recae.evaluation.metrics import Values
 from recae.evaluation.records import Segment, SegmentValue
 from recae.evaluation.sections import SegmentsSection
+from recae.evaluation.statistics import bootstrap_intervals
 
 Groups = Mapping[str, Mapping[str, NDArray[np.bool_]]]
 """What users are grouped by -> name of a group -> whether each judged user belongs to it, shape (n_judged,)."""
@@ -26,6 +27,8 @@ N_GROUPS = 3
 """Parts of activity and of recency, about equally large: equal users are never torn apart."""
 MOST_GROUPS = 20
 """Of a column: the largest groups, all further values are one group."""
+FEWEST = 10
+"""Users of a group whose mean gets an interval: of fewer, resampling says too little."""
 OTHERS = "all others"
 MISSING = "not known"
 
@@ -65,11 +68,7 @@ def segments_of(groups: Groups, per_user: Mapping[str, Mapping[str, Values]]) ->
             }
             sizes = {len(values) for metrics in inside.values() for values in metrics.values()}
             if sizes and min(sizes) > 0:
-                values = {
-                    title: {metric: _value(known) for metric, known in metrics.items()}
-                    for title, metrics in inside.items()
-                }
-                found.append(Segment(by=by, group=group, n_users=max(sizes), values=values))
+                found.append(Segment(by=by, group=group, n_users=max(sizes), values=_values(inside)))
     return tuple(found)
 
 
@@ -150,6 +149,23 @@ def _latest_input(holdout: Holdout, rows: NDArray[np.int64]) -> NDArray[np.int64
     return np.asarray(latest[rows])
 
 
-def _value(values: Values) -> SegmentValue:
+def _values(inside: Mapping[str, Mapping[str, Values]]) -> dict[str, dict[str, SegmentValue]]:
+    """Title -> metric -> its mean over one group, with all intervals of equally many users from the same draws."""
+    by_size: dict[int, list[tuple[str, str]]] = {}
+    for title, metrics in inside.items():
+        for metric, values in metrics.items():
+            by_size.setdefault(len(values), []).append((title, metric))
+    intervals: dict[tuple[str, str], tuple[float, float]] = {}
+    for size, places in by_size.items():
+        if size >= FEWEST:
+            columns = np.column_stack([inside[title][metric] for title, metric in places])
+            intervals.update(zip(places, bootstrap_intervals(columns), strict=True))
+    return {
+        title: {metric: _value(values, intervals.get((title, metric))) for metric, values in metrics.items()}
+        for title, metrics in inside.items()
+    }
+
+
+def _value(values: Values, interval: tuple[float, float] | None) -> SegmentValue:
     error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-    return SegmentValue(value=float(values.mean()), standard_error=error)
+    return SegmentValue(value=float(values.mean()), standard_error=error, interval=interval)

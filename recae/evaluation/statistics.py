@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recae.evaluation.metrics import Values
 
@@ -72,6 +73,30 @@ def bootstrap_interval(
         means[rows] = values[drawn].mean(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def bootstrap_intervals(
+    columns: NDArray[np.float64], *, level: float = LEVEL, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> list[tuple[float, float]]:
+    """`bootstrap_interval` of every column from the same draws: users are drawn once, however many columns there are.
+
+    Args:
+        columns: shape (n_users, n_columns), finite, at least one user.
+        level: as there.
+        n_resamples: as there.
+        seed: as there.
+    """
+    n_users = len(columns)
+    rng = np.random.default_rng(seed)
+    means = np.empty((n_resamples, columns.shape[1]))
+    for rows in _batches(n_resamples, n_users):
+        n_rows = rows.stop - rows.start
+        drawn = rng.integers(n_users, size=(n_rows, n_users), dtype=np.int32)
+        places = drawn + n_users * np.arange(n_rows)[:, None]
+        times = np.bincount(places.ravel(), minlength=n_rows * n_users).reshape(n_rows, n_users)
+        means[rows] = times.astype(np.float64) @ columns / n_users
+    ends = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return [(float(low), float(high)) for low, high in ends.T]
 
 
 def sign_flip_p(differences: Values, *, n_flips: int = N_FLIPS, seed: int = 0) -> float:

@@ -8,8 +8,10 @@ from recae.data.holdout import Holdout
 from recae.data.idmap import IdMap
 from recae.errors import ConfigError, DataError
 from recae.evaluation.protocol import load_protocol
+from recae.evaluation.records import SegmentValue
 from recae.evaluation.sections import SegmentsSection
 from recae.evaluation.segments import columns_of, segments_of, user_groups
+from recae.evaluation.statistics import bootstrap_interval
 
 DAY = 86_400
 
@@ -87,6 +89,23 @@ def test_a_segment_has_the_mean_and_error_of_its_users():
     assert few.values["a"]["ndcg@5"].standard_error == pytest.approx(0.1)
     assert many.values["b"]["ndcg@5"].value == 0.5
     assert many.values["b"]["ndcg@5"].standard_error is None, "of a single user"
+
+
+def test_the_interval_of_a_segment_is_a_bootstrap_interval_and_few_users_have_none():
+    values = {"ndcg@5": np.array([1.0] + [0.0] * 8), "recall@5": np.full(9, 0.5)}
+    (few,) = segments_of({"by": {"nine": np.ones(9, dtype=bool)}}, {"a": values})
+    more = {metric: np.append(known, 0.25) for metric, known in values.items()}
+    (enough,) = segments_of({"by": {"ten": np.ones(10, dtype=bool)}}, {"a": more})
+
+    assert few.values["a"]["ndcg@5"].interval is None
+    low, high = enough.values["a"]["ndcg@5"].interval
+    assert (low, high) == pytest.approx(bootstrap_interval(more["ndcg@5"]))
+    assert 0 <= low < 0.125 < high <= 1, "a mean of values within 0 and 1"
+    assert enough.values["a"]["recall@5"].interval == pytest.approx(bootstrap_interval(more["recall@5"]))
+
+
+def test_segments_of_results_without_intervals_are_read():
+    assert SegmentValue.model_validate({"value": 0.5, "standard_error": 0.1}).interval is None
 
 
 def test_users_without_a_value_do_not_count_and_an_empty_group_is_left_out():

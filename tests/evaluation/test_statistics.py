@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from recae.evaluation.statistics import against, bootstrap_interval, difference, holm, sign_flip_p
+from recae.evaluation.statistics import (
+    against,
+    bootstrap_interval,
+    bootstrap_intervals,
+    difference,
+    holm,
+    sign_flip_p,
+)
 
 RNG = np.random.default_rng(11)
 SKEWED = RNG.beta(0.4, 2.0, size=400)  # as a recall of users looks: many near 0, few high
@@ -27,6 +34,12 @@ def test_an_interval_holds_the_true_mean_as_often_as_it_says():
         low, high = bootstrap_interval(rng.beta(0.4, 2.0, size=200), n_resamples=400, seed=draw)
         held += low <= truth <= high
     assert 0.90 <= held / 300 <= 0.98
+
+
+def test_intervals_of_several_columns_are_those_of_each():
+    columns = RNG.beta(0.4, 2.0, size=(150, 3))
+    found = bootstrap_intervals(columns)
+    assert np.array(found) == pytest.approx(np.array([bootstrap_interval(column) for column in columns.T]))
 
 
 def test_few_users_are_flipped_in_every_way():
