@@ -236,16 +236,25 @@ def _remove_checkpoints(checkpoint: Path) -> None:
 @pass_context
 def evaluate(context: Context, protocol: str, output: str | None, as_json: bool) -> None:
     """Fit, choose and test the models of PROTOCOL, a TOML file, and print the table."""
-    results = run_protocol(context, Path(protocol))
-    if output is not None:
-        from recae.evaluation.report import write
+    from recae.evaluation.report import make_writable, write
 
-        for path in write(results, output):
-            click.echo(f"wrote {path}", err=True)
+    if output is not None:
+        make_writable(output)  # now, not after hours of fitting
+    results = run_protocol(context, Path(protocol))
     if as_json:
         print_json(results.model_dump(mode="json"))
     else:
         print_results(results)
+    if output is not None:
+        try:
+            written = write(results, output)
+        except OSError as error:
+            raise click.ClickException(
+                f"the results were not written to {output}, or not all of them ({error.strerror or error}); what is printed "
+                "above is complete, --json prints all that results.json would hold"
+            ) from error
+        for path in written:
+            click.echo(f"wrote {path}", err=True)
 
 
 @click.command(epilog="\b\nrecae split evaluation/movielens-small.toml --output split")
@@ -291,10 +300,15 @@ def compare(results: tuple[str, ...], leaderboard: str | None) -> None:
         raise click.UsageError("name results to compare, or a folder with --leaderboard")
     if leaderboard is not None:
         page = Path(leaderboard) / "README.md"
+        comparison.refuse_other_page(page)
         replace_text(page, comparison.leaderboard(Path(leaderboard)))
         click.echo(f"wrote {page}", err=True)
         return
-    click.echo(comparison.markdown(comparison.blocks([Results.read(path) for path in results])), nl=False)
+    read = [Results.read(path) for path in results]
+    again = len(read) - len({each.run for each in read})
+    if again:
+        click.echo(f"a run that is named again is taken once: {again} of {len(read)} left out", err=True)
+    click.echo(comparison.markdown(comparison.blocks(read)), nl=False)
 
 
 def run_protocol(context: Context, protocol: Path) -> "Results":

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from recae.errors import ConfigError
 from recae.evaluation.page import html
 from recae.evaluation.pages import correction_of, shown_p
 from recae.evaluation.per_user import FILE, write_per_user
@@ -18,6 +19,28 @@ from recae.evaluation.specs import MetricSpec
 
 DIGITS = 4
 """After the point: a difference of 0.0001 is far within one standard error on any public data set."""
+
+
+def make_writable(folder: str | os.PathLike[str]) -> None:
+    """Make a folder if needed, and try to write there.
+
+    Raises:
+        ConfigError: if results could not be written there.
+    """
+    target = Path(folder)
+    if not str(folder).strip():
+        raise ConfigError("the folder of the results has no name; name one, such as results/mine")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target):
+            pass
+    except FileExistsError:
+        raise ConfigError(f"{target} is a file, and the results need a folder; name another one") from None
+    except OSError as error:
+        raise ConfigError(
+            f"the results cannot be written to {target} ({error.strerror or error}); name another folder, or make this "
+            "one writable"
+        ) from error
 
 
 def write(results: Results, folder: str | os.PathLike[str]) -> tuple[Path, Path, Path]:

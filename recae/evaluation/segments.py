@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recae.data.holdout import Holdout
-from recae.errors import DataError
+from recae.errors import ConfigError, DataError, name_some
 from recae.evaluation.metrics import Values
 from recae.evaluation.records import Segment, SegmentValue
 from recae.evaluation.sections import SegmentsSection
@@ -31,6 +31,8 @@ FEWEST = 10
 """Users of a group whose mean gets an interval: of fewer, resampling says too little."""
 OTHERS = "all others"
 MISSING = "not known"
+ALWAYS = ("activity", "recency", "item popularity")
+"""What every report groups by, where the data have it."""
 
 
 def user_groups(holdout: Holdout, rows: NDArray[np.int64], columns: Mapping[str, Sequence[Any]]) -> Groups:
@@ -81,10 +83,17 @@ def columns_of(section: SegmentsSection, folder: Path, users: Sequence[str]) -> 
         users: ids of the judged users.
 
     Raises:
-        DataError: if the file cannot be read, lacks a column, or has a user twice.
+        ConfigError: if a column is called like a group that is always there, which it would replace.
+        DataError: if the file cannot be read, lacks a column, has a user twice, or holds none of the users.
     """
     if section.users is None:
         return {}
+    taken = [name for name in section.columns if name in ALWAYS]
+    if taken:
+        raise ConfigError(
+            f"segments.columns: {taken[0]!r} is what a group is called that every report has ({', '.join(ALWAYS)}); "
+            "give the column another name"
+        )
     path = folder / section.users
     table = _table(path)
     missing = [name for name in ("user_id", *section.columns) if name not in table.column_names]
@@ -98,6 +107,11 @@ def columns_of(section: SegmentsSection, folder: Path, users: Sequence[str]) -> 
             f"{path} has {len(ids) - len(set(ids)):,} user ids more than once; one line a user is expected"
         )
     row_of = {user: row for row, user in enumerate(ids)}
+    if not any(user in row_of for user in users):
+        raise DataError(
+            f"{path} holds none of the {len(users):,} test users: its user_id are {name_some(ids, 3)}, "
+            f"theirs {name_some(users, 3)}; write them as the log has them, as text"
+        )
     found = {}
     for name in section.columns:
         values = table.column(name).to_pylist()
@@ -109,7 +123,10 @@ def _table(path: Path) -> pa.Table:
     from pyarrow import csv
 
     try:
-        return csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path)
+        if path.suffix.lower() != ".csv":
+            return pq.read_table(path)
+        as_text = csv.ConvertOptions(column_types={"user_id": pa.string()})  # "007" is not 7
+        return csv.read_csv(path, convert_options=as_text)
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(
             f"cannot read the users' columns from {path}: {error}; expected Parquet or CSV"

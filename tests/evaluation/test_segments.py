@@ -128,6 +128,27 @@ def test_columns_of_users_come_from_a_file(tmp_path, suffix):
     assert columns_of(section, tmp_path, ["8", "9", "7"]) == {"country": ["de", None, "fr"]}
 
 
+def test_ids_of_a_file_are_text_as_they_stand_there(tmp_path):
+    (tmp_path / "users.CSV").write_text("user_id,country\n0007,fr\n0008,de\n")
+    section = SegmentsSection(users="users.CSV", columns=["country"])
+
+    assert columns_of(section, tmp_path, ["0008", "9", "0007"]) == {"country": ["de", None, "fr"]}
+
+
+def test_a_file_of_other_users_is_refused_with_ids_of_both(tmp_path):
+    pq.write_table(pa.table({"user_id": [7, 8], "country": ["fr", "de"]}), tmp_path / "u.parquet")
+    complaint = r"u\.parquet holds none of the 2 test users: its user_id are '7', '8', theirs '0007', '0008'; write them"
+    with pytest.raises(DataError, match=complaint):
+        columns_of(SegmentsSection(users="u.parquet", columns=["country"]), tmp_path, ["0007", "0008"])
+
+
+@pytest.mark.parametrize("name", ["activity", "recency", "item popularity"])
+def test_a_column_called_like_a_group_of_every_report_is_refused(tmp_path, name):
+    (tmp_path / "users.csv").write_text(f"user_id,{name}\n1,fr\n")
+    with pytest.raises(ConfigError, match=f"segments.columns: '{name}' is what a group is called"):
+        columns_of(SegmentsSection(users="users.csv", columns=[name]), tmp_path, ["1"])
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
