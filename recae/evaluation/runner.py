@@ -62,7 +62,7 @@ def evaluate(
         command = command or f"recae evaluate {_shown(Path(protocol))}"
         protocol = load_protocol(protocol)
     started, clock = datetime.now(UTC), time.perf_counter()
-    contenders = [contenders_of(section, protocol.seed) for section in protocol.models]
+    contenders = [contenders_of(protocol, section) for section in protocol.models]
     catalogue = load_catalogue(protocol)
     task = Task(protocol, load_split(protocol), catalogue)
     for section, models in zip(protocol.models, contenders, strict=True):
