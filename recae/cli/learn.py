@@ -326,9 +326,12 @@ def print_results(results: "Results") -> None:
     """The table, and what its numbers mean."""
     from rich.console import Console
 
-    from recae.evaluation.report import legend, table
+    from recae.evaluation.console import tables
+    from recae.evaluation.report import legend
 
-    Console().print(table(results))
+    console = Console()
+    for table in tables(results, width=console.width):
+        console.print(table)
     for line in legend(results):
         click.echo(line)
 

@@ -1,12 +1,9 @@
-"""Results for people: a table in the console, `results.md` and `results.json` in a folder."""
+"""Results for people: what stands below the console's table, and `results.md` and `results.json` in a folder."""
 
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-
-from rich.table import Table
-from rich.text import Text
 
 from recae.errors import ConfigError
 from recae.evaluation.page import html
@@ -66,24 +63,6 @@ def write(results: Results, folder: str | os.PathLike[str]) -> tuple[Path, Path,
     return as_json, as_markdown, page
 
 
-def table(results: Results) -> Table:
-    """The test metrics for a console of 80 columns: one row a model, the best of each column bold."""
-    shown = Table(title=f"{results.protocol.name}: test part", title_justify="left")
-    shown.add_column("model", overflow="fold")
-    for spec in results.metrics:
-        shown.add_column(str(spec).replace("@", "\n@"), justify="right", no_wrap=True)
-    for model in results.models:
-        cells = [
-            Text(
-                value_of(model, spec) + _deviation(model, spec, before="\n"),
-                style="bold green" if model.title in results.best(spec) else "",
-            )
-            for spec in results.metrics
-        ]
-        shown.add_row(Text(model.title), *cells)
-    return shown
-
-
 def legend(results: Results) -> Iterator[str]:
     """What stands below the table, a line each: the data, what was chosen, what the metrics are."""
     yield _data_line(results)
@@ -138,7 +117,7 @@ def _markdown_table(results: Results) -> Iterator[str]:
             value, error = value_of(model, spec), model.test[str(spec)].standard_error
             marked = f"**{value}**" if model.title in results.best(spec) else value
             if model.seeds:
-                cells.append(f"{marked}{_deviation(model, spec)} ({len(model.seeds)} seeds)")
+                cells.append(f"{marked}{deviation_of(model, spec)} ({len(model.seeds)} seeds)")
             else:
                 cells.append(marked if error is None else f"{marked} ± {error:.{DIGITS}f}")
         chosen = _settings(model.chosen) or "-"
@@ -200,7 +179,7 @@ def value_of(model: ModelResult, spec: MetricSpec) -> str:
     return f"{model.test[str(spec)].value:.{DIGITS}f}"
 
 
-def _deviation(model: ModelResult, spec: MetricSpec, before: str = " ") -> str:
+def deviation_of(model: ModelResult, spec: MetricSpec, before: str = " ") -> str:
     """`` ± 0.0012`` for a model with several seeds, nothing for another."""
     deviation = model.test[str(spec)].deviation
     return "" if deviation is None else f"{before}± {deviation:.{DIGITS}f}"

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from recae.errors import EvaluationError
 from recae.evaluation import Results, evaluate, report, runner
+from recae.evaluation.console import tables
 from recae.evaluation.protocol import Protocol
 from recae.evaluation.records import Comparison, Measured, ModelResult, Significance
 from recae.evaluation.results import significance_of
@@ -75,7 +76,7 @@ def test_several_seeds_are_shown_as_mean_and_deviation(seeded_results, tmp_path)
     )
     assert "Seeds 4, 5," in text
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(report.table(seeded_results), *report.legend(seeded_results))
+    console.print(*tables(seeded_results, width=80), *report.legend(seeded_results))
     shown = console.export_text()
     assert "± 0.4714" in shown
     assert "±: standard deviation over the seeds" in shown
@@ -86,7 +87,7 @@ def test_several_seeds_are_shown_as_mean_and_deviation(seeded_results, tmp_path)
 
 def test_the_console_shows_every_model_metric_and_definition(results):
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(report.table(results))
+    console.print(*tables(results, width=80))
     for line in report.legend(results):
         console.print(line)
     text = console.export_text()
@@ -102,6 +103,34 @@ def test_the_console_shows_every_model_metric_and_definition(results):
     ):
         assert shown in text
     assert "…" not in text, "80 columns are enough"
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_many_metrics_break_into_tables_that_all_name_the_models(results, width):
+    names = ["a model with a name of forty letters, so", "short"]
+    metrics = [
+        *(f"{name}@{k}" for name in ("recall", "ndcg", "hit_rate", "serendipity") for k in (1, 5, 10, 100)),
+        "average_popularity@10",
+    ]
+    measured = results.models[0].test["recall@2"]
+    models = tuple(
+        model.model_copy(update={"title": name, "test": dict.fromkeys(metrics, measured)})
+        for model, name in zip(results.models, names, strict=True)
+    )
+    section = results.protocol.metrics.model_copy(update={"report": metrics})
+    many = results.model_copy(
+        update={"models": models, "protocol": results.protocol.model_copy(update={"metrics": section})}
+    )
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(*tables(many, width=width))
+    text = console.export_text()
+
+    n_tables = text.count("further metrics") + 1
+    assert n_tables > 1
+    assert text.count("│ short") == text.count("│ a model with a name of") == n_tables, "names are there to read"
+    assert text.count("0.0000") == 2 * len(metrics), "every value stands there once"
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_written_results_are_read_back_equal(results, tmp_path):
