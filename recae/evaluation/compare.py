@@ -6,10 +6,9 @@ from pathlib import Path
 
 from recae.errors import ConfigError, EvaluationError
 from recae.evaluation.records import ModelResult, Significance
-from recae.evaluation.report import DIGITS, significance_lines, value_of
+from recae.evaluation.report import DIGITS, cell, significance_lines, value_of
 from recae.evaluation.results import Results, significance_of
 from recae.evaluation.specs import MetricSpec
-
 
 HEADING = "# Leaderboard"
 """First line of the page of all results; a file without it is not ours to replace."""
@@ -93,7 +92,12 @@ def markdown(found: Sequence[Block]) -> str:
             several = any(result.has_several_seeds for result in block.results)
             lines += [*significance_lines(significance, several_seeds=several)]
         elif len(block.models) > 1:
-            lines += ["No tests: not all results have a per_user.parquet of the same users.", ""]
+            missing = "not all results have a per_user.parquet of the same users"
+            of_ratings = block.results[0].protocol.metrics.of_ratings
+            lines += [
+                f"No tests: {'errors of ratings are no means over users' if of_ratings else missing}.",
+                "",
+            ]
     lines += _why_apart(found)
     return "\n".join(lines)
 
@@ -187,7 +191,7 @@ def _table(block: Block) -> Iterator[str]:
         rows = tuple(sorted(rows, key=lambda row: _order(row, first)))
     for row in rows:
         cells = "".join(f"{_marked(row, spec, block.models)} | " for spec in metrics)
-        yield f"| {row.title} | {cells}{len(row.seeds) or 1} |"
+        yield f"| {cell(row.title)} | {cells}{len(row.seeds) or 1} |"
 
 
 def _order(row: ModelResult, spec: MetricSpec) -> float:

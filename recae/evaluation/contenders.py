@@ -1,6 +1,6 @@
 """What stands for election: every combination of a model's settings, and what is refused before any fitting."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from recae.data.splits import Split
@@ -38,11 +38,7 @@ def contenders_of(protocol: Protocol, section: ModelSection) -> list[Contender]:
     try:
         fields = registry.config_class(section.name).model_fields
         key = "space"
-        unknown = sorted(section.space.keys() - fields.keys())
-        if unknown:
-            raise ConfigError(
-                f"{section.name} has no setting {', '.join(unknown)}; its settings are {', '.join(fields) or 'none'}"
-            )
+        _refuse_unknown(section.space, section.name, fields)
         defaults: Settings = {"seed": protocol.seed} if "seed" in fields else {}
         key = "settings"
         if section.search:
@@ -54,6 +50,14 @@ def contenders_of(protocol: Protocol, section: ModelSection) -> list[Contender]:
         ]
     except ConfigError as error:
         raise ConfigError(f"{protocol.place_of(section)}.{key}: {error}") from error
+
+
+def _refuse_unknown(space: Collection[str], name: str, fields: Collection[str]) -> None:
+    unknown = [setting for setting in space if setting not in fields]
+    if unknown:
+        raise ConfigError(
+            f"{name} has no setting {', '.join(unknown)}; its settings are {', '.join(fields) or 'none'}"
+        )
 
 
 def refuse_dishonest(

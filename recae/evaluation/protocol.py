@@ -49,7 +49,6 @@ from recae.evaluation.sections import (
     SplitSection,
 )
 
-
 SPLITS = ("held_out_users", "leave_last_out", "temporal", "random_ratings")
 """Kinds of ``[split]``."""
 

@@ -86,6 +86,8 @@ def markdown(results: Results) -> str:
     lines += [meaning, ""] if meaning else []
     if results.significance is not None:
         lines += significance_lines(results.significance, several_seeds=results.has_several_seeds)
+    else:
+        lines += _why_untested(results)
     lines += ["## Repeat it", "", f"    {results.command}", ""]
     lines += [
         f"{_seeds(results.protocol.every_seed)}, {results.threads} thread(s), {results.seconds:.0f} s on {results.started[:10]}; "
@@ -120,26 +122,43 @@ def _markdown_table(results: Results) -> Iterator[str]:
                 cells.append(f"{marked}{deviation_of(model, spec)} ({len(model.seeds)} seeds)")
             else:
                 cells.append(marked if error is None else f"{marked} ± {error:.{DIGITS}f}")
-        chosen = _settings(model.chosen) or "-"
-        yield f"| {model.title} | " + " | ".join(cells) + f" | {chosen} | {model.seconds:.1f} |"
+        chosen = cell(_settings(model.chosen)) or "-"
+        yield f"| {cell(model.title)} | " + " | ".join(cells) + f" | {chosen} | {model.seconds:.1f} |"
 
 
 def significance_lines(found: Significance, *, several_seeds: bool) -> Iterator[str]:
     """A section: every model against the best one, user by user."""
     first = ", first seed" if several_seeds else ""
     yield from (f"## Is the difference real? ({found.metric}{first})", "")
-    yield f"| against {found.best} | difference | 95% interval | p | users better / worse / equal |"
+    yield f"| against {cell(found.best)} | difference | 95% interval | p | users better / worse / equal |"
     yield "|---|---:|---:|---:|---:|"
     for other in found.others:
         interval = f"{other.low:+.{DIGITS}f} to {other.high:+.{DIGITS}f}"
         users = f"{other.wins:,} / {other.losses:,} / {other.ties:,}"
-        yield f"| {other.title} | {other.mean:+.{DIGITS}f} | {interval} | {shown_p(other.p)} | {users} |"
+        yield f"| {cell(other.title)} | {other.mean:+.{DIGITS}f} | {interval} | {shown_p(other.p)} | {users} |"
     yield ""
     yield (
         f"Over the same test users: bootstrap interval of the mean difference, not corrected; two-sided sign-flip test, p "
         f"{correction_of(found)}. p below .05: chance alone would hardly make such a difference."
     )
     yield ""
+
+
+def _why_untested(results: Results) -> Iterator[str]:
+    """Why a table with a best model has no test of it."""
+    if len(results.models) < 2:
+        return
+    if results.protocol.metrics.of_ratings:
+        names = " and ".join(results.definitions())
+        yield f"Whether the differences are real was not tested: {names} are of all held-out ratings together, not means over users."
+        yield ""
+    elif not any(
+        model.test[str(spec)].standard_error is not None
+        for model in results.models
+        for spec in results.metrics
+    ):
+        yield "Whether the differences are real was not tested: no metric of this table is a mean over users."
+        yield ""
 
 
 def _tried(results: Results) -> Iterator[str]:
@@ -155,7 +174,7 @@ def _tried(results: Results) -> Iterator[str]:
         for trial in model.trials:
             value = f"failed: {trial.error}" if trial.value is None else f"{trial.value:.{DIGITS}f}"
             marked = f"**{value}**" if trial.settings == model.chosen else value
-            yield f"| {model.title} | {_settings(trial.settings)} | {marked} | {trial.seconds:.1f} |"
+            yield f"| {cell(model.title)} | {cell(_settings(trial.settings))} | {cell(marked)} | {trial.seconds:.1f} |"
 
 
 def _data_line(results: Results) -> str:
@@ -172,6 +191,11 @@ def _data_line(results: Results) -> str:
         f"{data.split}: {data.n_train:,} interactions of {data.n_users:,} users with {data.n_items:,} items to learn from; "
         f"{validation}; tested on {data.n_test_users:,} users with {data.n_test_targets:,} held-out {what}{among}{left_out}."
     )
+
+
+def cell(text: str) -> str:
+    """A text as a cell of a Markdown table: a bar would end it, and a new line the row."""
+    return " ".join(text.replace("|", "\\|").split())
 
 
 def value_of(model: ModelResult, spec: MetricSpec) -> str:

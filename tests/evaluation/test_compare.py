@@ -10,7 +10,7 @@ from recae.errors import EvaluationError
 from recae.evaluation import Results, compare, evaluate, report, runner
 from recae.evaluation.protocol import Protocol
 
-from .evaluation_fakes import held_out_split
+from .evaluation_fakes import held_out_split, rating_protocol, rating_split
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -112,6 +112,20 @@ def test_more_draws_of_the_same_split_stand_apart_for_that_reason(run, seeds, sa
     assert text.count("# by hand") == 2
     assert f"first and second: the same data and first split, but {said}.\n" in text
     assert "numbers of different data" not in text
+
+
+def test_a_bar_in_a_label_ends_no_cell(run, tmp_path):
+    folder = run(protocol("first", {"label": "a|b"}))
+    assert "| a\\|b | " in compared(folder)
+    assert "| a\\|b | " in compare.leaderboard(tmp_path)
+
+
+def test_ratings_are_not_tested_and_the_reason_is_said(run):
+    folders = []
+    for name in ("first", "second"):
+        named = rating_protocol().model_copy(update={"name": name})
+        folders.append(run(named, rating_split()))
+    assert "No tests: errors of ratings are no means over users." in compared(*folders)
 
 
 def test_only_metrics_that_all_have_are_shown(run):

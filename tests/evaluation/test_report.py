@@ -16,7 +16,7 @@ from recae.evaluation.records import Comparison, Measured, ModelResult, Signific
 from recae.evaluation.results import significance_of
 from recae.evaluation.specs import MetricSpec
 
-from .evaluation_fakes import held_out_split
+from .evaluation_fakes import held_out_split, rating_protocol, rating_split
 
 FILES = ["per_user.parquet", "results.html", "results.json", "results.md"]
 
@@ -127,7 +127,9 @@ def test_many_metrics_break_into_tables_that_all_name_the_models(results, width)
 
     n_tables = text.count("further metrics") + 1
     assert n_tables > 1
-    assert text.count("│ short") == text.count("│ a model with a name of") == n_tables, "names are there to read"
+    assert text.count("│ short") == text.count("│ a model with a name of") == n_tables, (
+        "names are there to read"
+    )
     assert text.count("0.0000") == 2 * len(metrics), "every value stands there once"
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
@@ -227,6 +229,33 @@ def test_results_of_versions_that_corrected_for_less_say_so():
     assert "p corrected (Holm) for 2 comparisons. " in "\n".join(
         report.significance_lines(found, several_seeds=False)
     )
+
+
+def test_a_bar_in_a_label_ends_no_cell(results):
+    first, second = results.models
+    first = first.model_copy(update={"title": "a|b"})
+    found = results.significance.others[0].model_copy(update={"title": "a|b"})
+    significance = results.significance.model_copy(update={"others": (found,)})
+    text = report.markdown(
+        results.model_copy(update={"models": (first, second), "significance": significance})
+    )
+
+    rows = [line for line in text.splitlines() if "a\\|b" in line and line.startswith("| ")]
+    assert len(rows) == 2, "the table, and the differences"
+    assert "| a|b" not in text
+
+
+def test_ratings_say_why_nothing_is_tested(on, fake_models):
+    protocol = rating_protocol(label="a").model_copy(
+        update={"models": [rating_protocol(label=label).models[0] for label in "ab"]}
+    )
+    results = on(rating_split(), protocol)
+
+    assert (
+        "Whether the differences are real was not tested: rmse and mae are of all held-out ratings together, not means"
+        in report.markdown(results)
+    )
+    assert "not tested" not in report.markdown(results.model_copy(update={"models": results.models[:1]}))
 
 
 def test_one_model_is_compared_with_nobody(monkeypatch, fake_models):
