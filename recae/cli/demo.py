@@ -10,7 +10,8 @@ import click
 
 import recae
 from recae.cli.common import Context, pass_context
-from recae.cli.learn import fit_and_store, load_sample_log, print_results, run_protocol
+from recae.cli.evaluate import print_results, run_protocol
+from recae.cli.learn import fit_and_store, load_sample_log
 
 if TYPE_CHECKING:
     from recae.evaluation.results import Results

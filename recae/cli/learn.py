@@ -1,6 +1,5 @@
-"""`recae train`, `evaluate` and `compare`: from a log to a model in service, from protocols to numbers and tests."""
+"""`recae train`: from a log to a model in service."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ from recae.cli.common import (
 if TYPE_CHECKING:
     from recae.data.catalogue import Catalogue
     from recae.data.interactions import Interactions
-    from recae.evaluation.results import Results
     from recae.history_rule import Duplicates
     from recae.models.warm import Earlier
 
@@ -233,98 +231,6 @@ def _remove_checkpoints(checkpoint: Path) -> None:
     for pattern in (f"{checkpoint.name}.*", half_written):
         for file in checkpoint.parent.glob(pattern):
             file.unlink()
-
-
-@click.command(
-    epilog="\b\nrecae evaluate evaluation/movielens-small.toml --output evaluation/results/movielens-small"
-)
-@click.argument("protocol", type=click.Path(dir_okay=False))
-@click.option("--output", metavar="FOLDER", help="Write results.json and results.md there.")
-@as_json
-@pass_context
-def evaluate(context: Context, protocol: str, output: str | None, as_json: bool) -> None:
-    """Fit, choose and test the models of PROTOCOL, a TOML file, and print the table."""
-    results = run_protocol(context, Path(protocol))
-    if output is not None:
-        from recae.evaluation.report import write
-
-        for path in write(results, output):
-            click.echo(f"wrote {path}", err=True)
-    if as_json:
-        print_json(results.model_dump(mode="json"))
-    else:
-        print_results(results)
-
-
-@click.command(epilog="\b\nrecae split evaluation/movielens-small.toml --output split")
-@click.argument("protocol", type=click.Path(dir_okay=False))
-@click.option("--output", metavar="FOLDER", required=True, help="Folder for the Parquet files.")
-@pass_context
-def split(context: Context, protocol: str, output: str) -> None:
-    """Write the split of PROTOCOL as Parquet files, to fit a model elsewhere.
-
-    Its scores for the test users, as Parquet with user_id, item_id and score, then stand in the protocol as
-    `scores = "mine.parquet"` under [[models]].
-    """
-    from recae.evaluation.datasets import load_split
-    from recae.evaluation.exports import write_split
-    from recae.evaluation.protocol import load_protocol
-
-    os.environ["RECAE_DATA"] = str(context.settings.data)
-    for path in write_split(load_split(load_protocol(protocol)), output):
-        click.echo(f"wrote {path}", err=True)
-
-
-@click.command(
-    epilog="\b\nrecae compare evaluation/results/ml-1m-bars_m1 evaluation/results/ml-1m-bars_m1-deep"
-)
-@click.argument("results", nargs=-1, type=click.Path(exists=True))
-@click.option(
-    "--leaderboard",
-    type=click.Path(exists=True, file_okay=False),
-    metavar="FOLDER",
-    help="Write FOLDER/README.md: a table for each split of all results below it.",
-)
-def compare(results: tuple[str, ...], leaderboard: str | None) -> None:
-    """Compare RESULTS, folders that `recae evaluate` wrote, and test whether the differences are real.
-
-    Numbers of different data or splits are shown in tables of their own. The tests need per_user.parquet, which
-    `recae evaluate` writes beside the results.
-    """
-    from recae.evaluation import compare as comparison
-    from recae.evaluation.report import replace_text
-    from recae.evaluation.results import Results
-
-    if bool(results) == bool(leaderboard):
-        raise click.UsageError("name results to compare, or a folder with --leaderboard")
-    if leaderboard is not None:
-        page = Path(leaderboard) / "README.md"
-        replace_text(page, comparison.leaderboard(Path(leaderboard)))
-        click.echo(f"wrote {page}", err=True)
-        return
-    click.echo(comparison.markdown(comparison.blocks([Results.read(path) for path in results])), nl=False)
-
-
-def run_protocol(context: Context, protocol: Path) -> "Results":
-    """Evaluate within the thread budget, with the benchmark data where the settings say."""
-    from recae.evaluation.runner import evaluate as run
-
-    context.limit_threads()
-    os.environ["RECAE_DATA"] = str(
-        context.settings.data
-    )  # where a protocol's public data sets are looked for
-    return run(protocol)
-
-
-def print_results(results: "Results") -> None:
-    """The table, and what its numbers mean."""
-    from rich.console import Console
-
-    from recae.evaluation.report import legend, table
-
-    Console().print(table(results))
-    for line in legend(results):
-        click.echo(line)
 
 
 def load_sample_log() -> "tuple[Interactions, Catalogue, float | None]":

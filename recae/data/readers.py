@@ -224,10 +224,21 @@ class EventStream:
         if missing:
             raise DataError(
                 f"{file} has no column for {', '.join(missing)}: found {', '.join(names)}, expected "
-                f"{', '.join(str(needed[name]) for name in missing)}; name it by --column {missing[0]}=NAME, "
-                f'from Python by columns={{"{missing[0]}": "NAME"}}'
+                f"{', '.join(str(needed[name]) for name in missing)}; {_hint(names, missing[0])}"
             )
         return {name: called for name, called in own.items() if called is not None and called in names}
+
+
+def _hint(names: list[str], missing: str) -> str:
+    """What to do about a column that is missing."""
+    if len(names) == 1:
+        for separator in (";", "|", "\t"):
+            if separator in names[0]:
+                return f"its fields seem to be separated by {separator!r}: write them with commas (or tabs, as .tsv)"
+    return (
+        f'name it: columns = {{ {missing} = "<its name in the file>" }} in a protocol, --column {missing}=<its name> on the '
+        f'command line, columns={{"{missing}": "<its name>"}} in Python'
+    )
 
 
 def _after(block: Block, line: int) -> Block | None:

@@ -194,6 +194,11 @@ def temporal(
     start = test_from if validation_from is None else validation_from
     if start > test_from:
         raise ValueError(f"the validation starts at {start}, after the test at {test_from}")
+    if not times.min() < start <= test_from <= times.max():
+        raise DataError(
+            f"the events go from {times.min()} to {times.max()}, in seconds since 1970, and the cut at {start} and "
+            f"{test_from} leaves nothing on one of its sides; move it (a time in milliseconds is to be divided by 1,000)"
+        )
     is_validation, is_test = (times >= start) & (times < test_from), times >= test_from
     split = _by_event(
         f"temporal, cut at {start} and {test_from}", None, interactions, is_validation, is_test, notes

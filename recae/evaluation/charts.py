@@ -36,8 +36,8 @@ class Interval:
     title: str
     style: int
     value: float
-    low: float
-    high: float
+    ends: Point | None
+    """None where there are too few users to tell; the value is drawn alone."""
 
 
 def lines(series: Sequence[Series], *, x: str, y: str, log_x: bool = False, about: str) -> Markup:
@@ -93,9 +93,8 @@ def intervals(
     step, gap, head = 15, 8, 16
     named = any(label for label, _ in rows)
     height = TOP + BOTTOM + sum(len(band) * step + gap + (head if label else 0) for label, band in rows)
-    ends = [(value, 0.0) for each in every for value in (each.low, each.high)] + (
-        [(0.0, 0.0)] if zero else []
-    )
+    ends = [(value, 0.0) for each in every for value in each.ends or (each.value,)]
+    ends += [(0.0, 0.0)] if zero else []
     frame = _Frame.around(ends, left=16 if named else LEFT + 62, height=height, padded=True)
     parts = [*frame.x_axis(x)]
     if zero:
@@ -108,12 +107,16 @@ def intervals(
             top += head
         for each in band:
             y = top + step / 2
-            low, at, high = (frame.place((value, 0.0))[0] for value in (each.low, each.value, each.high))
+            at = frame.place((each.value, 0.0))[0]
             name = "" if named else _row_name(each.title, y)
+            about_ends, line = "", ""
+            if each.ends is not None:
+                low, high = (frame.place((value, 0.0))[0] for value in each.ends)
+                about_ends = f", from {_number(each.ends[0])} to {_number(each.ends[1])}"
+                line = f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
             parts.append(
-                f'<g class="s{each.style}"><title>{escape(each.title)}: {_number(each.value)}, from {_number(each.low)} '
-                f'to {_number(each.high)}</title><line x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
-                f"{marker(each.style, at, y)}</g>{name}"
+                f'<g class="s{each.style}"><title>{escape(each.title)}: {_number(each.value)}{about_ends}</title>'
+                f"{line}{marker(each.style, at, y)}</g>{name}"
             )
             top += step
         top += gap

@@ -4,11 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recae.errors import EvaluationError
+from recae.errors import ConfigError, EvaluationError
 from recae.evaluation.records import ModelResult, Significance
-from recae.evaluation.report import DIGITS, significance_lines, value_of
+from recae.evaluation.report import DIGITS, cell, significance_lines, value_of
 from recae.evaluation.results import Results, significance_of
 from recae.evaluation.specs import MetricSpec
+
+HEADING = "# Leaderboard"
+"""First line of the page of all results; a file without it is not ours to replace."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,18 @@ class Block:
 def blocks(results: Sequence[Results]) -> list[Block]:
     """Results sorted into what compares: the sha256 of the matrices tells, and every draw of a random split.
 
+    One run is taken once, however often it is named: its rows would count twice in the tests.
+
     Raises:
         EvaluationError: if there is nothing to compare.
     """
     if not results:
         raise EvaluationError("there are no results to compare; name folders that `recae evaluate` wrote")
-    by_data: dict[tuple[str, ...], list[Results]] = {}
+    runs: dict[str, Results] = {}
     for result in results:
+        runs.setdefault(result.run, result)
+    by_data: dict[tuple[str, ...], list[Results]] = {}
+    for result in runs.values():
         by_data.setdefault((result.data.sha256, *result.data.more_sha256), []).append(result)
     return [Block(tuple(same)) for same in by_data.values()]
 
@@ -81,13 +89,42 @@ def markdown(found: Sequence[Block]) -> str:
             lines += ["These results have no metric in common.", ""]
         significance = block.significance()
         if significance is not None:
-            several = any(model.seeds for model in block.models)
+            several = any(result.has_several_seeds for result in block.results)
             lines += [*significance_lines(significance, several_seeds=several)]
         elif len(block.models) > 1:
-            lines += ["No tests: not all results have a per_user.parquet of the same users.", ""]
-    if len(found) > 1:
-        lines += [f"{len(found)} tables, since numbers of different data or splits do not compare.", ""]
+            missing = "not all results have a per_user.parquet of the same users"
+            of_ratings = block.results[0].protocol.metrics.of_ratings
+            lines += [
+                f"No tests: {'errors of ratings are no means over users' if of_ratings else missing}.",
+                "",
+            ]
+    lines += _why_apart(found)
     return "\n".join(lines)
+
+
+def _why_apart(found: Sequence[Block]) -> Iterator[str]:
+    """What tells the tables apart: other data or another split, or only how many splits were drawn."""
+    by_first: dict[str, list[Block]] = {}
+    for block in found:
+        by_first.setdefault(block.results[0].data.sha256, []).append(block)
+    for same in by_first.values():
+        if len(same) > 1:
+            names = " and ".join(
+                ", ".join(result.protocol.name for result in block.results) for block in same
+            )
+            yield from (f"{names}: the same data and first split, but {_means(same)}.", "")
+    if len(by_first) > 1:
+        yield from (f"{len(found)} tables, since numbers of different data or splits do not compare.", "")
+
+
+def _means(same: Sequence[Block]) -> str:
+    """``means over 3 seeds and one``; with the seeds themselves where their number does not tell."""
+    seeds = [block.results[0].protocol.every_seed for block in same]
+    counts = [len(each) for each in seeds]
+    if len(set(counts)) < len(counts):
+        return "means over the seeds " + " and over ".join(", ".join(map(str, each)) for each in seeds)
+    words = ["one" if n == 1 else f"{n} seeds" for n in counts]
+    return "means over " + " and ".join(words)
 
 
 def read_all(folder: Path) -> list[tuple[Path, Results]]:
@@ -104,6 +141,22 @@ def read_all(folder: Path) -> list[tuple[Path, Results]]:
     return [(path, Results.read(path)) for path in paths]
 
 
+def refuse_other_page(page: Path) -> None:
+    """Refuse to replace a file that is no leaderboard: somebody wrote it.
+
+    Raises:
+        ConfigError: that says what was found.
+    """
+    if not page.exists():
+        return
+    first, *_ = page.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+    if first.strip() != HEADING:
+        raise ConfigError(
+            f"{page} begins with {first[:60]!r}, not with {HEADING!r}, so it is no leaderboard and is not replaced; "
+            "move it, or keep the results in a folder of their own"
+        )
+
+
 def leaderboard(folder: Path) -> str:
     """All results below a folder as one Markdown page: what lies beside them (values of users) changes nothing.
 
@@ -111,7 +164,7 @@ def leaderboard(folder: Path) -> str:
         EvaluationError: as `read_all`.
     """
     lines = [
-        "# Leaderboard",
+        HEADING,
         "",
         "Every result that is kept here, a table for each split; within a table, numbers compare. Settings were chosen on",
         "validation; each link leads to the command, the seeds, the settings and all that was tried. Written by",
@@ -138,7 +191,7 @@ def _table(block: Block) -> Iterator[str]:
         rows = tuple(sorted(rows, key=lambda row: _order(row, first)))
     for row in rows:
         cells = "".join(f"{_marked(row, spec, block.models)} | " for spec in metrics)
-        yield f"| {row.title} | {cells}{len(row.seeds) or 1} |"
+        yield f"| {cell(row.title)} | {cells}{len(row.seeds) or 1} |"
 
 
 def _order(row: ModelResult, spec: MetricSpec) -> float:

@@ -1,10 +1,10 @@
 """What stands for election: every combination of a model's settings, and what is refused before any fitting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from recae.data.holdout import Feedback, Split
-from recae.errors import EvaluationError, name_some
+from recae.errors import ConfigError, EvaluationError, name_some
 from recae.evaluation.datasets import check_refittable
 from recae.evaluation.protocol import Protocol
 from recae.evaluation.sections import ModelSection, Settings
@@ -31,19 +31,40 @@ class Contender:
         return type(self.unfitted)(self.unfitted.config)
 
 
-def contenders_of(section: ModelSection, seed: int) -> list[Contender]:
+def contenders_of(protocol: Protocol, section: ModelSection) -> list[Contender]:
     """An unfitted model for every combination: a wrong name or setting shows here, before any work.
 
     None for somebody else's scores: there is nothing to fit.
+
+    Raises:
+        ConfigError: that names file and key.
     """
     if section.scores is not None:
         return []
-    seeded = "seed" in registry.config_class(section.name).model_fields
-    defaults: Settings = {"seed": seed} if seeded else {}
-    return [
-        Contender(searched, registry.create(section.name, **defaults | section.settings | searched))
-        for searched in section.combinations()
-    ]
+    key = "name"
+    try:
+        fields = registry.config_class(section.name).model_fields
+        key = "space"
+        _refuse_unknown(section.space, section.name, fields)
+        defaults: Settings = {"seed": protocol.seed} if "seed" in fields else {}
+        key = "settings"
+        if section.search:
+            registry.create(section.name, **defaults | section.settings)
+            key = "search"
+        return [
+            Contender(searched, registry.create(section.name, **defaults | section.settings | searched))
+            for searched in section.combinations()
+        ]
+    except ConfigError as error:
+        raise ConfigError(f"{protocol.place_of(section)}.{key}: {error}") from error
+
+
+def _refuse_unknown(space: Collection[str], name: str, fields: Collection[str]) -> None:
+    unknown = [setting for setting in space if setting not in fields]
+    if unknown:
+        raise ConfigError(
+            f"{name} has no setting {', '.join(unknown)}; its settings are {', '.join(fields) or 'none'}"
+        )
 
 
 def refuse_dishonest(

@@ -19,6 +19,7 @@ from recae.errors import ConfigError, DataError, EvaluationError
 from recae.evaluation.leakage import refuse_leaks
 from recae.evaluation.protocol import Protocol
 from recae.evaluation.sections import (
+    SAMPLE,
     DataSection,
     HeldOutUsers,
     LeaveLastOut,
@@ -27,7 +28,6 @@ from recae.evaluation.sections import (
     Temporal,
 )
 
-SAMPLE = "movielens-small"
 SPLIT_ALREADY = "{source!r} comes split, so that its numbers compare with published ones; leave out {keys}"
 
 
@@ -153,7 +153,7 @@ def sha256_of(split: Split) -> str:
 def _loaded(data: DataSection, folder: Path) -> tuple[Interactions | Split, int]:
     """The data, and how many rows of a log could not be read."""
     if data.path is not None:
-        events = read_events(folder / data.path, columns=data.columns)
+        events = read_events(folder / data.path, columns=data.mapping)
         _check_values(data, events)
         return Interactions.from_events(events, duplicates=data.duplicates), events.report.bad
     if data.source == SAMPLE:

@@ -1,4 +1,7 @@
-"""Results as pandas DataFrames, for a notebook."""
+"""Results as pandas DataFrames, for a notebook.
+
+With several seeds the values of ``table`` are means over them; all other frames are of the first seed alone.
+"""
 
 import pandas as pd
 
@@ -9,15 +12,16 @@ from recae.evaluation.results import Results
 def table(results: Results) -> pd.DataFrame:
     """The table: a row for each model, a column for each metric of the test part, and what validation chose.
 
-    Columns: the metrics; for each that users have values of ``<metric> low`` and ``<metric> high``, its 95% interval;
-    for several seeds ``<metric> sd``; ``chosen`` and ``seconds``.
+    Columns: the metrics; for each that users have values of ``<metric> low`` and ``<metric> high``, its 95% interval over
+    users; ``<metric> sd``, the deviation over seeds, in place of the interval where the row is a mean over several;
+    ``chosen`` and ``seconds``.
     """
     rows = []
     for model in results.models:
         row: dict[str, object] = {}
         for metric, measured in model.test.items():
             row[metric] = measured.value
-            if measured.interval is not None:
+            if measured.interval is not None and not measured.by_seed:
                 row[f"{metric} low"], row[f"{metric} high"] = measured.interval
             if measured.deviation is not None:
                 row[f"{metric} sd"] = measured.deviation
@@ -61,7 +65,10 @@ def significance(results: Results) -> pd.DataFrame:
 
 
 def segments(results: Results) -> pd.DataFrame:
-    """A row for each group of users, model and metric: by, group, n_users, model, metric, value, standard_error."""
+    """A row for each group of users, model and metric: by, group, n_users, model, metric, value, standard_error, low, high.
+
+    ``low`` and ``high`` are the ends of the 95% interval; NaN for groups of few users.
+    """
     return pd.DataFrame(
         {
             "by": segment.by,
@@ -70,7 +77,8 @@ def segments(results: Results) -> pd.DataFrame:
             "model": title,
             "metric": metric,
         }
-        | found.model_dump()
+        | found.model_dump(exclude={"interval"})
+        | dict(zip(("low", "high"), found.interval or (None, None), strict=True))
         for segment in results.segments
         for title, metrics in segment.values.items()
         for metric, found in metrics.items()

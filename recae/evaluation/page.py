@@ -8,9 +8,10 @@ from markupsafe import Markup
 
 from recae.evaluation import charts
 from recae.evaluation.charts import Interval, Series
-from recae.evaluation.pages import Plot, rendered, signs
-from recae.evaluation.records import ModelResult, Segment
+from recae.evaluation.pages import Plot, correction_of, rendered, signs
+from recae.evaluation.records import Measured, ModelResult, Segment
 from recae.evaluation.results import Results
+from recae.evaluation.segments import FEWEST
 from recae.evaluation.specs import DEFINITIONS, MetricSpec
 
 ALPHA = 0.05
@@ -30,12 +31,15 @@ def html(results: Results) -> str:
         marks=signs(styles),
         table=_table(results),
         real=_against_best(results),
+        correction=correction_of(results.significance) if results.significance else "",
         difference_plot=_difference_plot(results, styles),
         curves=_curves(results, styles),
         trade_offs=_trade_offs(results, styles),
         segments=_segments(results, styles),
         users=_users(results, styles),
         learning=_learning(results, styles),
+        first=f", first seed ({results.protocol.seed})" if results.has_several_seeds else "",
+        fewest=FEWEST,
         title_of=lambda item: results.titles.get(item, item),
         definitions=results.definitions(),
         text_of=_settings,
@@ -87,7 +91,9 @@ def _difference_plot(results: Results, styles: Any) -> Markup:
     found = results.significance
     if found is None:
         return Markup()
-    rows = [Interval(each.title, styles[each.title], each.mean, each.low, each.high) for each in found.others]
+    rows = [
+        Interval(each.title, styles[each.title], each.mean, (each.low, each.high)) for each in found.others
+    ]
     return charts.intervals(
         [("", rows)],
         x=f"{found.metric} less {found.best}'s",
@@ -118,13 +124,13 @@ def _curves(results: Results, styles: Any) -> list[Plot]:
 
 
 def _trade_offs(results: Results, styles: Any) -> list[Plot]:
-    """The selecting metric, or the first reported one, against what it costs."""
+    """The selecting metric, or the first reported one, against what it costs; with several seeds all of the first."""
     texts = [str(spec) for spec in results.metrics]
     metric = results.protocol.metrics.select if results.protocol.metrics.select in texts else texts[0]
     plots = []
     covered = [(model, _coverage(model, MetricSpec.parse(metric))) for model in results.models]
     series = [
-        Series(model.title, styles[model.title], [(coverage, model.test[metric].value)])
+        Series(model.title, styles[model.title], [(coverage, _of_first_seed(model.test[metric]))])
         for model, coverage in covered
         if coverage is not None
     ]
@@ -139,7 +145,11 @@ def _trade_offs(results: Results, styles: Any) -> list[Plot]:
             )
         )
     timed = [
-        Series(model.title, styles[model.title], [(max(_fit_seconds(model), 1e-3), model.test[metric].value)])
+        Series(
+            model.title,
+            styles[model.title],
+            [(max(_fit_seconds(model), 1e-3), _of_first_seed(model.test[metric]))],
+        )
         for model in results.models
     ]
     svg = charts.scatter(
@@ -149,6 +159,10 @@ def _trade_offs(results: Results, styles: Any) -> list[Plot]:
         Plot("Accuracy and time", svg, "One fit with the chosen settings, on train, and the judging of it.")
     )
     return plots
+
+
+def _of_first_seed(measured: Measured) -> float:
+    return measured.by_seed[0] if measured.by_seed else measured.value
 
 
 def _coverage(model: ModelResult, spec: MetricSpec) -> float | None:
@@ -176,10 +190,7 @@ def _segments(results: Results, styles: Any) -> list[Plot]:
             for title, metrics in segment.values.items():
                 found = metrics.get(metric or next(iter(metrics), ""))
                 if found is not None:
-                    error = 1.96 * (found.standard_error or 0.0)
-                    shown.append(
-                        Interval(title, styles[title], found.value, found.value - error, found.value + error)
-                    )
+                    shown.append(Interval(title, styles[title], found.value, found.interval))
             bands.append((f"{segment.group} · {segment.n_users:,} users", shown))
         name = metric or "the first metric"
         svg = charts.intervals(bands, x=name, about=f"{name} of every model for users grouped by {kind}")

@@ -8,6 +8,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from recae.evaluation import charts
+from recae.evaluation.records import Significance
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,15 @@ def signs(titles: Iterable[str]) -> dict[str, Markup]:
         )
         for title, style in charts.styles_of(list(titles)).items()
     }
+
+
+def correction_of(found: Significance) -> str:
+    """What was done to p, as tables say it."""
+    if found.corrected_for is None:
+        return f"corrected (Holm) for {len(found.others)} comparison{'s' if len(found.others) > 1 else ''}"
+    if found.corrected_for == 1:
+        return "not corrected, since there is one pair"
+    return f"corrected (Holm) for all {found.corrected_for} pairs, since the best is chosen on the same users"
 
 
 def shown_p(value: float) -> str:

@@ -26,13 +26,18 @@ The same file gives the same numbers: everything that is random is drawn from ``
 import os
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, NonNegativeInt, PrivateAttr, ValidationError, field_validator, model_validator
 
+from recae.data import benchmarks
 from recae.errors import ConfigError
 from recae.evaluation.sections import (
+    RANGE,
+    SAMPLE,
+    VALUES,
     DataSection,
     HeldOutUsers,
     LeaveLastOut,
@@ -43,6 +48,9 @@ from recae.evaluation.sections import (
     SegmentsSection,
     SplitSection,
 )
+
+SPLITS = ("held_out_users", "leave_last_out", "temporal", "random_ratings")
+"""Kinds of ``[split]``."""
 
 
 class Protocol(Section):
@@ -64,6 +72,7 @@ class Protocol(Section):
     models: list[ModelSection] = Field(min_length=1)
 
     _folder: Path = PrivateAttr(Path())
+    _file: Path | None = PrivateAttr(None)
 
     @model_validator(mode="before")
     @classmethod
@@ -109,6 +118,11 @@ class Protocol(Section):
         """What ``data.path`` is relative to: the folder of the file, or the working folder."""
         return self._folder
 
+    def place_of(self, section: ModelSection) -> str:
+        """Where a model stands, ``my.toml: models 2``, for messages; people count from 1."""
+        place = f"models {self.models.index(section) + 1}"
+        return place if self._file is None else f"{self._file}: {place}"
+
 
 def load_protocol(path: str | os.PathLike[str]) -> Protocol:
     """Read a protocol file.
@@ -124,14 +138,15 @@ def load_protocol(path: str | os.PathLike[str]) -> Protocol:
         raise ConfigError(f"cannot read the protocol {file}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
-    if table.get("seeds") == []:  # stored results have it so where one seed was named
-        raise ConfigError(f"{file}: seeds is empty; name at least one, or leave it out")
+    for complaint in _contradictions(table):
+        raise ConfigError(f"{file}: {complaint}")
     try:
         protocol = Protocol.model_validate(table)
     except ValidationError as error:
         wrong = "; ".join(_complaint(detail["loc"], detail) for detail in error.errors())
         raise ConfigError(f"{file}: {wrong}") from None
     protocol._folder = file.parent  # noqa: SLF001 - set here only: what a file says does not depend on its place
+    protocol._file = file  # noqa: SLF001 - as the folder
     return protocol
 
 
@@ -152,16 +167,35 @@ def sample_protocol_path() -> Path:
     )
 
 
+def _contradictions(table: dict[str, Any]) -> Iterator[str]:
+    """What a file may not say, although stored results, where every default is written out, hold it."""
+    if table.get("seeds") == []:
+        yield "seeds is empty; name at least one, or leave it out"
+    split, data = table.get("split"), table.get("data")
+    if isinstance(split, dict) and split.get("kind") == "temporal" and "test_from" in split:
+        shares = [key for key in ("validation_share", "test_share") if key in split]
+        if shares:
+            yield f"split: {' and '.join(shares)} would not count beside test_from; give shares or cuts"
+    source = data.get("source") if isinstance(data, dict) else None
+    if isinstance(source, str) and source not in (SAMPLE, *benchmarks.names()):
+        yield (
+            f"data.source: there is no {source!r}; there are {', '.join((SAMPLE, *benchmarks.names()))}; "
+            "a log of your own goes into path"
+        )
+
+
 def _complaint(where: tuple[int | str, ...], detail: Any) -> str:
     """``models 2.searhc: unknown key``: one fault of a file, in the file's own terms; people count from 1."""
-    kinds = {"held_out_users", "leave_last_out", "temporal", "random_ratings"}  # pydantic's, not the file's
+    inner = {*SPLITS, RANGE, VALUES}  # pydantic's names of alternatives, not the file's
     key = "".join(
-        f" {part + 1}" if isinstance(part, int) else f".{part}" for part in where if part not in kinds
+        f" {part + 1}" if isinstance(part, int) else f".{part}" for part in where if part not in inner
     )
     key = key.removeprefix(".")
     if detail["type"] == "extra_forbidden":
         return f"{key}: unknown key"
     if detail["type"] == "missing":
         return f"{key}: missing"
+    if detail["type"] == "union_tag_not_found":
+        return f"{key}.kind: missing; the kinds are {', '.join(SPLITS)}"
     message = str(detail["msg"]).removeprefix("Value error, ")
     return f"{key}: {message}" if key else message

@@ -33,8 +33,8 @@ class Measured(Record):
     standard_error: float | None
     """Of the mean over test users, with the first seed; None for a metric that is no such mean."""
     interval: tuple[float, float] | None = None
-    """Bootstrap interval of 95% of the mean over test users, with the first seed; None where there is no such mean, or
-    in results of versions that did not compute it."""
+    """Bootstrap interval of 95% of the mean over test users; None where there is no such mean, with several seeds, whose
+    users may differ (results of earlier versions have the first seed's), or in results that did not compute it."""
     by_seed: tuple[float, ...] = ()
     """The value with each of the row's seeds; empty if there is one test only."""
     deviation: float | None = None
@@ -84,7 +84,7 @@ class Comparison(Record):
     low: float
     high: float
     p: float
-    """Corrected for the number of models compared (Holm)."""
+    """Corrected by Holm; `Significance.corrected_for` says for how many comparisons."""
     wins: int
     losses: int
     ties: int
@@ -95,8 +95,12 @@ class Significance(Record):
 
     metric: str
     best: str
-    """Title of the model with the highest mean over the users of the first seed."""
+    """Title of the model with the best value of the table, which with several seeds is the mean over them."""
     others: tuple[Comparison, ...]
+    """Over the test users of the first seed."""
+    corrected_for: int | None = None
+    """Comparisons that each p is corrected for: all pairs, since the same users chose the best; None in results of
+    versions that corrected for ``len(others)``."""
 
 
 class DataFacts(Record):
@@ -138,6 +142,8 @@ class SegmentValue(Record):
     value: float
     standard_error: float | None
     """Of the mean over the users of the group; None for a single one."""
+    interval: tuple[float, float] | None = None
+    """Bootstrap interval of 95% of that mean; None for groups of few users, and in results that did not compute it."""
 
 
 class Segment(Record):

@@ -1,15 +1,13 @@
-"""Results for people: a table in the console, `results.md` and `results.json` in a folder."""
+"""Results for people: what stands below the console's table, and `results.md` and `results.json` in a folder."""
 
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.table import Table
-from rich.text import Text
-
+from recae.errors import ConfigError
 from recae.evaluation.page import html
-from recae.evaluation.pages import shown_p
+from recae.evaluation.pages import correction_of, shown_p
 from recae.evaluation.per_user import FILE, write_per_user
 from recae.evaluation.records import ModelResult, Significance
 from recae.evaluation.results import Results
@@ -18,6 +16,28 @@ from recae.evaluation.specs import MetricSpec
 
 DIGITS = 4
 """After the point: a difference of 0.0001 is far within one standard error on any public data set."""
+
+
+def make_writable(folder: str | os.PathLike[str]) -> None:
+    """Make a folder if needed, and try to write there.
+
+    Raises:
+        ConfigError: if results could not be written there.
+    """
+    target = Path(folder)
+    if not str(folder).strip():
+        raise ConfigError("the folder of the results has no name; name one, such as results/mine")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target):
+            pass
+    except FileExistsError:
+        raise ConfigError(f"{target} is a file, and the results need a folder; name another one") from None
+    except OSError as error:
+        raise ConfigError(
+            f"the results cannot be written to {target} ({error.strerror or error}); name another folder, or make this "
+            "one writable"
+        ) from error
 
 
 def write(results: Results, folder: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
@@ -43,24 +63,6 @@ def write(results: Results, folder: str | os.PathLike[str]) -> tuple[Path, Path,
     return as_json, as_markdown, page
 
 
-def table(results: Results) -> Table:
-    """The test metrics for a console of 80 columns: one row a model, the best of each column bold."""
-    shown = Table(title=f"{results.protocol.name}: test part", title_justify="left")
-    shown.add_column("model", overflow="fold")
-    for spec in results.metrics:
-        shown.add_column(str(spec).replace("@", "\n@"), justify="right", no_wrap=True)
-    for model in results.models:
-        cells = [
-            Text(
-                value_of(model, spec) + _deviation(model, spec, before="\n"),
-                style="bold green" if model.title in results.best(spec) else "",
-            )
-            for spec in results.metrics
-        ]
-        shown.add_row(Text(model.title), *cells)
-    return shown
-
-
 def legend(results: Results) -> Iterator[str]:
     """What stands below the table, a line each: the data, what was chosen, what the metrics are."""
     yield _data_line(results)
@@ -69,7 +71,7 @@ def legend(results: Results) -> Iterator[str]:
         if len(model.trials) > 1:
             tried = f"best of {len(model.trials)} on validation, {model.seconds:.0f} s"
             yield f"{model.title}: {_settings(model.chosen)} ({tried})"
-    if any(model.seeds for model in results.models):
+    if results.has_several_seeds:
         yield "±: standard deviation over the seeds"
     for name, text in results.definitions().items():
         yield f"{name}: {text}"
@@ -84,8 +86,9 @@ def markdown(results: Results) -> str:
     meaning = _meaning_of_plus_minus(results)
     lines += [meaning, ""] if meaning else []
     if results.significance is not None:
-        several = any(model.seeds for model in results.models)
-        lines += significance_lines(results.significance, several_seeds=several)
+        lines += significance_lines(results.significance, several_seeds=results.has_several_seeds)
+    else:
+        lines += _why_untested(results)
     lines += ["## Repeat it", "", f"    {results.command}", ""]
     lines += [
         f"{_seeds(results.protocol.every_seed)}, {results.threads} thread(s){_processor(results)}, {results.seconds:.0f} s on {results.started[:10]}; "
@@ -117,29 +120,46 @@ def _markdown_table(results: Results) -> Iterator[str]:
             value, error = value_of(model, spec), model.test[str(spec)].standard_error
             marked = f"**{value}**" if model.title in results.best(spec) else value
             if model.seeds:
-                cells.append(f"{marked}{_deviation(model, spec)} ({len(model.seeds)} seeds)")
+                cells.append(f"{marked}{deviation_of(model, spec)} ({len(model.seeds)} seeds)")
             else:
                 cells.append(marked if error is None else f"{marked} ± {error:.{DIGITS}f}")
-        chosen = _settings(model.chosen) or "-"
-        yield f"| {model.title} | " + " | ".join(cells) + f" | {chosen} | {model.seconds:.1f} |"
+        chosen = cell(_settings(model.chosen)) or "-"
+        yield f"| {cell(model.title)} | " + " | ".join(cells) + f" | {chosen} | {model.seconds:.1f} |"
 
 
 def significance_lines(found: Significance, *, several_seeds: bool) -> Iterator[str]:
     """A section: every model against the best one, user by user."""
     first = ", first seed" if several_seeds else ""
     yield from (f"## Is the difference real? ({found.metric}{first})", "")
-    yield f"| against {found.best} | difference | 95% interval | p | users better / worse / equal |"
+    yield f"| against {cell(found.best)} | difference | 95% interval | p | users better / worse / equal |"
     yield "|---|---:|---:|---:|---:|"
     for other in found.others:
         interval = f"{other.low:+.{DIGITS}f} to {other.high:+.{DIGITS}f}"
         users = f"{other.wins:,} / {other.losses:,} / {other.ties:,}"
-        yield f"| {other.title} | {other.mean:+.{DIGITS}f} | {interval} | {shown_p(other.p)} | {users} |"
+        yield f"| {cell(other.title)} | {other.mean:+.{DIGITS}f} | {interval} | {shown_p(other.p)} | {users} |"
     yield ""
     yield (
-        "Over the same test users: bootstrap interval of the mean difference; two-sided sign-flip test, p corrected for "
-        f"{len(found.others)} comparison(s) by Holm. p below .05: chance alone would hardly make such a difference."
+        f"Over the same test users: bootstrap interval of the mean difference, not corrected; two-sided sign-flip test, p "
+        f"{correction_of(found)}. p below .05: chance alone would hardly make such a difference."
     )
     yield ""
+
+
+def _why_untested(results: Results) -> Iterator[str]:
+    """Why a table with a best model has no test of it."""
+    if len(results.models) < 2:
+        return
+    if results.protocol.metrics.of_ratings:
+        names = " and ".join(results.definitions())
+        yield f"Whether the differences are real was not tested: {names} are of all held-out ratings together, not means over users."
+        yield ""
+    elif not any(
+        model.test[str(spec)].standard_error is not None
+        for model in results.models
+        for spec in results.metrics
+    ):
+        yield "Whether the differences are real was not tested: no metric of this table is a mean over users."
+        yield ""
 
 
 def _tried(results: Results) -> Iterator[str]:
@@ -147,14 +167,15 @@ def _tried(results: Results) -> Iterator[str]:
     searched = [model for model in results.models if len(model.trials) > 1]
     if not searched:
         return
-    yield from ("", f"## Tried on validation ({results.protocol.metrics.select})", "")
+    first = ", first seed" if results.has_several_seeds else ""
+    yield from ("", f"## Tried on validation ({results.protocol.metrics.select}{first})", "")
     yield "| model | settings | value | seconds |"
     yield "|---|---|---:|---:|"
     for model in searched:
         for trial in model.trials:
             value = f"failed: {trial.error}" if trial.value is None else f"{trial.value:.{DIGITS}f}"
             marked = f"**{value}**" if trial.settings == model.chosen else value
-            yield f"| {model.title} | {_settings(trial.settings)} | {marked} | {trial.seconds:.1f} |"
+            yield f"| {cell(model.title)} | {cell(_settings(trial.settings))} | {cell(marked)} | {trial.seconds:.1f} |"
 
 
 def _data_line(results: Results) -> str:
@@ -173,12 +194,17 @@ def _data_line(results: Results) -> str:
     )
 
 
+def cell(text: str) -> str:
+    """A text as a cell of a Markdown table: a bar would end it, and a new line the row."""
+    return " ".join(text.replace("|", "\\|").split())
+
+
 def value_of(model: ModelResult, spec: MetricSpec) -> str:
     """A metric of a row as every table shows it."""
     return f"{model.test[str(spec)].value:.{DIGITS}f}"
 
 
-def _deviation(model: ModelResult, spec: MetricSpec, before: str = " ") -> str:
+def deviation_of(model: ModelResult, spec: MetricSpec, before: str = " ") -> str:
     """`` ± 0.0012`` for a model with several seeds, nothing for another."""
     deviation = model.test[str(spec)].deviation
     return "" if deviation is None else f"{before}± {deviation:.{DIGITS}f}"
@@ -197,7 +223,7 @@ def _meaning_of_plus_minus(results: Results) -> str:
     over_users = (
         "" if results.protocol.metrics.of_ratings else "the standard error of the mean over test users"
     )
-    over_seeds = "the standard deviation over seeds" if any(model.seeds for model in results.models) else ""
+    over_seeds = "the standard deviation over seeds" if results.has_several_seeds else ""
     if over_users and over_seeds:
         return f"± is {over_seeds} where seeds are counted beside it, and {over_users} elsewhere."
     return f"± is {over_users or over_seeds}." if over_users or over_seeds else ""

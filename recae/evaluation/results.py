@@ -23,7 +23,7 @@ from recae.evaluation.records import (
     Significance,
 )
 from recae.evaluation.specs import DEFINITIONS, MetricSpec
-from recae.evaluation.statistics import against, bootstrap_interval
+from recae.evaluation.statistics import against, bootstrap_interval, n_pairs
 
 
 class Results(Record):
@@ -65,6 +65,11 @@ class Results(Record):
     def run(self) -> str:
         """Tells this evaluation from every other: when it started and on what."""
         return f"{self.started} {self.seconds!r} {self.data.sha256}"
+
+    @property
+    def has_several_seeds(self) -> bool:
+        """Whether some row is a mean over seeds; all that is of single users is then of the first seed."""
+        return any(model.seeds for model in self.models)
 
     def definitions(self) -> dict[str, str]:
         """What each metric of the table is, by its name."""
@@ -129,10 +134,10 @@ def significance_of(
         return None
     metric = usable[0]
     per_user = {model.title: model.per_user[metric] for model in models}
-    best = max(per_user, key=lambda title: float(per_user[title].mean()))
+    best = max(models, key=lambda model: model.test[metric].value).title
     found = against(best, per_user)
     others = tuple(Comparison(title=title, **vars(each)) for title, each in found.items())
-    return Significance(metric=metric, best=best, others=others)
+    return Significance(metric=metric, best=best, others=others, corrected_for=n_pairs(len(models)))
 
 
 def measured(tests: Sequence[Mapping[str, Any]]) -> dict[str, Measured]:
@@ -150,10 +155,9 @@ def _measured(scores: Sequence[Any]) -> Measured:
         return Measured(
             value=first.value, standard_error=first.standard_error, interval=_interval(first.per_user)
         )
-    return Measured(
+    return Measured(  # no interval: the mean is over seeds, and the users are those of one
         value=statistics.fmean(values),
         standard_error=first.standard_error,
-        interval=_interval(first.per_user),
         by_seed=tuple(values),
         deviation=statistics.stdev(values),
     )

@@ -62,7 +62,7 @@ def evaluate(
         command = command or f"recae evaluate {_shown(Path(protocol))}"
         protocol = load_protocol(protocol)
     started, clock = datetime.now(UTC), time.perf_counter()
-    contenders = [contenders_of(section, protocol.seed) for section in protocol.models]
+    contenders = [contenders_of(protocol, section) for section in protocol.models]
     catalogue = load_catalogue(protocol)
     task = Task(protocol, load_split(protocol), catalogue)
     for section, models in zip(protocol.models, contenders, strict=True):
@@ -240,8 +240,20 @@ def _titles(catalogue: Catalogue | None, items: Sequence[str]) -> dict[str, str]
 
 
 def _shown(path: Path) -> str:
-    """The path as a reader of the results would type it: relative to the working folder, or the bare name."""
-    try:
-        return path.resolve().relative_to(Path.cwd()).as_posix()
-    except ValueError:
-        return path.name
+    """The path as a reader of the results would type it in the same working folder, never an absolute one.
+
+    A way up to the root and down again is as good as absolute and names the folders of this machine, so it is the bare
+    name then.
+    """
+    for place in (path, path.resolve()):  # as it was written, links included, if that can be followed
+        try:
+            way, shared = (
+                Path(os.path.relpath(place)),
+                Path(os.path.commonpath([Path.cwd(), place.absolute()])),
+            )
+        except ValueError:  # on another drive
+            continue
+        is_disguised = ".." in way.parts and shared == Path(shared.anchor)
+        if way.exists() and not is_disguised:
+            return way.as_posix()
+    return path.name

@@ -3,15 +3,17 @@
 import itertools
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     JsonValue,
     NonNegativeInt,
     PositiveInt,
+    Tag,
     field_validator,
     model_validator,
 )
@@ -19,6 +21,9 @@ from pydantic import (
 from recae.data.holdout import Feedback
 from recae.evaluation.specs import MetricSpec
 from recae.models.search_spaces import Choice, Range
+
+SAMPLE = "movielens-small"
+"""Source of the bundled sample."""
 
 Settings: TypeAlias = dict[str, JsonValue]
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
@@ -42,7 +47,7 @@ class DataSection(Section):
     """For ``path``: a Parquet file with item_id, title, year and categories, relative to the protocol file. The report
     shows titles, and calibration compares categories."""
     columns: dict[str, str] = {}
-    """For ``path``: recae's column name -> the log's, e.g. ``{ user_id = "userId" }``."""
+    """For ``path``: recae's column name -> the log's, e.g. ``{ user_id = "userId" }``; ``""`` leaves an optional one out."""
     duplicates: Literal["last", "sum", "max", "count"] = "last"
     """For ``path``: what several events of one user with one item become."""
     feedback: Feedback = "implicit"
@@ -62,6 +67,11 @@ class DataSection(Section):
         if self.source is not None and (self.columns or self.duplicates != "last" or self.catalogue):
             raise ValueError(f"columns, duplicates and catalogue go with path; {self.source!r} has its own")
         return self
+
+    @property
+    def mapping(self) -> dict[str, str | None]:
+        """``columns`` as the readers take them: None for what is left out, since TOML has no such value."""
+        return {ours: theirs or None for ours, theirs in self.columns.items()}
 
 
 class HeldOutUsers(Section):
@@ -97,6 +107,12 @@ class Temporal(Section):
     def _cuts_go_together(self) -> Self:
         if self.validation_from is not None and self.test_from is None:
             raise ValueError("validation_from needs test_from beside it")
+        if self.test_from is None:
+            _leave_some(self.validation_share, self.test_share)
+        elif self.validation_from is not None and self.validation_from > self.test_from:
+            raise ValueError(
+                f"validation_from {self.validation_from} is after test_from {self.test_from}; validation comes first"
+            )
         return self
 
 
@@ -106,6 +122,19 @@ class RandomRatings(Section):
     kind: Literal["random_ratings"]
     validation_share: ShareOrNone = 0.1
     test_share: Share = 0.1
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _leave_some(self.validation_share, self.test_share)
+        return self
+
+
+def _leave_some(validation_share: float, test_share: float) -> None:
+    if validation_share + test_share >= 1:
+        raise ValueError(
+            f"validation_share {validation_share:g} and test_share {test_share:g} leave nothing to learn from; "
+            "together they must be below 1"
+        )
 
 
 SplitSection: TypeAlias = Annotated[
@@ -179,6 +208,26 @@ class SegmentsSection(Section):
         return self
 
 
+RANGE, VALUES = "{ low, high }", "[ values ]"
+"""Tags of the two forms; what no setting is called, since they are taken out of messages."""
+
+
+def _form(space: Any) -> str | None:
+    if isinstance(space, dict | Range):
+        return RANGE
+    return VALUES if isinstance(space, list) else None
+
+
+SpaceOfOne: TypeAlias = Annotated[
+    Annotated[Range, Tag(RANGE)] | Annotated[Choice, Tag(VALUES)],
+    Discriminator(
+        _form,
+        custom_error_type="space",
+        custom_error_message="expected values, [1, 10], or a range, { low = 1, high = 10 }, with log = true or whole = true if wanted",
+    ),
+]
+
+
 class ModelSection(Section):
     """One row of the table; a baseline is a model like any other."""
 
@@ -193,7 +242,7 @@ class ModelSection(Section):
     """Fixed settings; the others keep their defaults."""
     search: dict[str, Annotated[list[JsonValue], Field(min_length=1)]] = {}
     """Setting -> values to try. All combinations are tried, so the lists multiply."""
-    space: dict[str, Range | Choice] = {}
+    space: dict[str, SpaceOfOne] = {}
     """For `recae tune`, in place of what is named beside the model: setting -> values, or
     ``{ low = 1, high = 1000, log = true, whole = true }``."""
     refit: bool | Literal["only"] = False

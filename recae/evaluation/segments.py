@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recae.data.holdout import Holdout
-from recae.errors import DataError
+from recae.errors import ConfigError, DataError, name_some
 from recae.evaluation.metrics import Values
 from recae.evaluation.records import Segment, SegmentValue
 from recae.evaluation.sections import SegmentsSection
+from recae.evaluation.statistics import bootstrap_intervals
 
 Groups = Mapping[str, Mapping[str, NDArray[np.bool_]]]
 """What users are grouped by -> name of a group -> whether each judged user belongs to it, shape (n_judged,)."""
@@ -26,8 +27,12 @@ N_GROUPS = 3
 """Parts of activity and of recency, about equally large: equal users are never torn apart."""
 MOST_GROUPS = 20
 """Of a column: the largest groups, all further values are one group."""
+FEWEST = 10
+"""Users of a group whose mean gets an interval: of fewer, resampling says too little."""
 OTHERS = "all others"
 MISSING = "not known"
+ALWAYS = ("activity", "recency", "item popularity")
+"""What every report groups by, where the data have it."""
 
 
 def user_groups(holdout: Holdout, rows: NDArray[np.int64], columns: Mapping[str, Sequence[Any]]) -> Groups:
@@ -65,11 +70,7 @@ def segments_of(groups: Groups, per_user: Mapping[str, Mapping[str, Values]]) ->
             }
             sizes = {len(values) for metrics in inside.values() for values in metrics.values()}
             if sizes and min(sizes) > 0:
-                values = {
-                    title: {metric: _value(known) for metric, known in metrics.items()}
-                    for title, metrics in inside.items()
-                }
-                found.append(Segment(by=by, group=group, n_users=max(sizes), values=values))
+                found.append(Segment(by=by, group=group, n_users=max(sizes), values=_values(inside)))
     return tuple(found)
 
 
@@ -82,10 +83,17 @@ def columns_of(section: SegmentsSection, folder: Path, users: Sequence[str]) -> 
         users: ids of the judged users.
 
     Raises:
-        DataError: if the file cannot be read, lacks a column, or has a user twice.
+        ConfigError: if a column is called like a group that is always there, which it would replace.
+        DataError: if the file cannot be read, lacks a column, has a user twice, or holds none of the users.
     """
     if section.users is None:
         return {}
+    taken = [name for name in section.columns if name in ALWAYS]
+    if taken:
+        raise ConfigError(
+            f"segments.columns: {taken[0]!r} is what a group is called that every report has ({', '.join(ALWAYS)}); "
+            "give the column another name"
+        )
     path = folder / section.users
     table = _table(path)
     missing = [name for name in ("user_id", *section.columns) if name not in table.column_names]
@@ -99,6 +107,11 @@ def columns_of(section: SegmentsSection, folder: Path, users: Sequence[str]) -> 
             f"{path} has {len(ids) - len(set(ids)):,} user ids more than once; one line a user is expected"
         )
     row_of = {user: row for row, user in enumerate(ids)}
+    if not any(user in row_of for user in users):
+        raise DataError(
+            f"{path} holds none of the {len(users):,} test users: its user_id are {name_some(ids, 3)}, "
+            f"theirs {name_some(users, 3)}; write them as the log has them, as text"
+        )
     found = {}
     for name in section.columns:
         values = table.column(name).to_pylist()
@@ -110,7 +123,10 @@ def _table(path: Path) -> pa.Table:
     from pyarrow import csv
 
     try:
-        return csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path)
+        if path.suffix.lower() != ".csv":
+            return pq.read_table(path)
+        as_text = csv.ConvertOptions(column_types={"user_id": pa.string()})  # "007" is not 7
+        return csv.read_csv(path, convert_options=as_text)
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(
             f"cannot read the users' columns from {path}: {error}; expected Parquet or CSV"
@@ -150,6 +166,23 @@ def _latest_input(holdout: Holdout, rows: NDArray[np.int64]) -> NDArray[np.int64
     return np.asarray(latest[rows])
 
 
-def _value(values: Values) -> SegmentValue:
+def _values(inside: Mapping[str, Mapping[str, Values]]) -> dict[str, dict[str, SegmentValue]]:
+    """Title -> metric -> its mean over one group, with all intervals of equally many users from the same draws."""
+    by_size: dict[int, list[tuple[str, str]]] = {}
+    for title, metrics in inside.items():
+        for metric, values in metrics.items():
+            by_size.setdefault(len(values), []).append((title, metric))
+    intervals: dict[tuple[str, str], tuple[float, float]] = {}
+    for size, places in by_size.items():
+        if size >= FEWEST:
+            columns = np.column_stack([inside[title][metric] for title, metric in places])
+            intervals.update(zip(places, bootstrap_intervals(columns), strict=True))
+    return {
+        title: {metric: _value(values, intervals.get((title, metric))) for metric, values in metrics.items()}
+        for title, metrics in inside.items()
+    }
+
+
+def _value(values: Values, interval: tuple[float, float] | None) -> SegmentValue:
     error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-    return SegmentValue(value=float(values.mean()), standard_error=error)
+    return SegmentValue(value=float(values.mean()), standard_error=error, interval=interval)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recae.evaluation.metrics import Values
 
@@ -74,6 +75,30 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def bootstrap_intervals(
+    columns: NDArray[np.float64], *, level: float = LEVEL, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> list[tuple[float, float]]:
+    """`bootstrap_interval` of every column from the same draws: users are drawn once, however many columns there are.
+
+    Args:
+        columns: shape (n_users, n_columns), finite, at least one user.
+        level: as there.
+        n_resamples: as there.
+        seed: as there.
+    """
+    n_users = len(columns)
+    rng = np.random.default_rng(seed)
+    means = np.empty((n_resamples, columns.shape[1]))
+    for rows in _batches(n_resamples, n_users):
+        n_rows = rows.stop - rows.start
+        drawn = rng.integers(n_users, size=(n_rows, n_users), dtype=np.int32)
+        places = drawn + n_users * np.arange(n_rows)[:, None]
+        times = np.bincount(places.ravel(), minlength=n_rows * n_users).reshape(n_rows, n_users)
+        means[rows] = times.astype(np.float64) @ columns / n_users
+    ends = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return [(float(low), float(high)) for low, high in ends.T]
+
+
 def sign_flip_p(differences: Values, *, n_flips: int = N_FLIPS, seed: int = 0) -> float:
     """Two-sided p of "the sign of each user's difference is a matter of chance", for the mean difference.
 
@@ -111,20 +136,31 @@ def sign_flip_p(differences: Values, *, n_flips: int = N_FLIPS, seed: int = 0) -
     return (1 + reached) / (1 + n_flips)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float], *, of: int | None = None) -> list[float]:
     """p corrected for their number: the chance of even one false alarm among all stays below the corrected value.
 
     The k-th smallest of m is multiplied by m - k + 1, and is never below the one before it.
+
+    Args:
+        p_values: those that are asked for.
+        of: m, where they are some of more comparisons that could have been asked for; None for their own number. The
+            k-th smallest of some is at least the k-th of all, so nothing falls below what Holm gives over all m.
+
+    Raises:
+        ValueError: if there are more of them than ``of``.
 
     Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
+    m = len(p_values) if of is None else of
+    if m < len(p_values):
+        raise ValueError(f"{len(p_values)} p values, and corrected for {m}; expected at least as many")
     corrected = [0.0] * len(p_values)
     highest = 0.0
     for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        highest = max(highest, min(1.0, (m - rank) * p_values[place]))
         corrected[place] = highest
     return corrected
 
@@ -157,12 +193,19 @@ def difference(first: Values, second: Values, *, seed: int = 0) -> Difference:
     )
 
 
-def against(reference: str, per_user: Mapping[str, Values], *, seed: int = 0) -> dict[str, Difference]:
-    """Every other model less the reference, with p corrected for their number.
+def against(
+    reference: str, per_user: Mapping[str, Values], *, is_chosen_here: bool = True, seed: int = 0
+) -> dict[str, Difference]:
+    """Every other model less the reference, with corrected p.
+
+    The best of equal models is above the others by chance, on the very users that judge it. Looking for the best and
+    then testing it asks about every pair, so p is corrected for all pairs.
 
     Args:
         reference: the title of one of the models.
         per_user: title -> value of each user; the users are the same.
+        is_chosen_here: whether these users chose the reference, as the best of all; False for one that was named
+            before anybody looked, whose p are corrected for the number of the others alone.
         seed: of the draws.
     """
     found = {
@@ -170,11 +213,18 @@ def against(reference: str, per_user: Mapping[str, Values], *, seed: int = 0) ->
         for title, values in per_user.items()
         if title != reference
     }
-    corrected = holm([each.p for each in found.values()])
+    corrected = holm(
+        [each.p for each in found.values()], of=n_pairs(len(per_user)) if is_chosen_here else None
+    )
     return {
         title: Difference(**vars(each) | {"p": p})
         for (title, each), p in zip(found.items(), corrected, strict=True)
     }
+
+
+def n_pairs(n_models: int) -> int:
+    """Comparisons of any two of so many models."""
+    return n_models * (n_models - 1) // 2
 
 
 def _checked(values: Values) -> Values:

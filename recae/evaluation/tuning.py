@@ -270,7 +270,7 @@ def _task(search: Search) -> Task:
     split = load_split(protocol)
     if split.validation is None:
         raise EvaluationError("there is no validation part to choose on; hold one out")
-    refuse_dishonest(protocol, split, search.section, contenders_of(search.section, protocol.seed))
+    refuse_dishonest(protocol, split, search.section, contenders_of(protocol, search.section))
     return Task(protocol, replace(split, test=split.validation), load_catalogue(protocol))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from recae.errors import ConfigError
 from recae.evaluation.charts import Series, lines
 from recae.evaluation.protocol import Protocol
-from recae.evaluation.report import replace_text
+from recae.evaluation.report import cell, replace_text
 from recae.evaluation.sections import Settings
 from recae.evaluation.tuning import Attempt, Tuned
 
@@ -54,6 +54,7 @@ def _toml(tuned: Tuned, protocol: Protocol, folder: Path) -> str:
         ) from error
     table = protocol.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     table.pop("seed", None) if protocol.seeds else None
+    table["about"] = f"{protocol.about.strip()}\n\n{_how_found(tuned)}".strip()
     for section, data in zip(protocol.models, table["models"], strict=True):
         if section.title == tuned.model:
             data.pop("search", None)
@@ -64,6 +65,15 @@ def _toml(tuned: Tuned, protocol: Protocol, folder: Path) -> str:
     _moved(table["data"], "catalogue", protocol.folder, folder)
     _moved(table.get("segments", {}), "users", protocol.folder, folder)
     return tomli_w.dumps(table)
+
+
+def _how_found(tuned: Tuned) -> str:
+    """What results made with these settings have to say, since they hold no trials of their own."""
+    complete = len(best_first(tuned))
+    return (
+        f"Settings of {tuned.model} ({', '.join(tuned.best.settings)}) were searched by `recae tune` on validation: the best "
+        f"{tuned.metric}, {tuned.best.value:.4f}, of {complete} complete trials of {len(tuned.attempts)}."
+    )
 
 
 def _moved(table: dict[str, Any], key: str, old: Path, new: Path) -> None:
@@ -105,7 +115,7 @@ def _markdown(tuned: Tuned, protocol: Protocol) -> str:
         "|---:|---:|---|---:|",
     ]
     lines_ += [
-        f"| {each.number} | {each.value:.4f} | {shown(each.settings)} | {each.seconds:.1f} |"
+        f"| {each.number} | {each.value:.4f} | {cell(shown(each.settings))} | {each.seconds:.1f} |"
         for each in best_first(tuned)[:20]
     ]
     if tuned.importance:

@@ -5,13 +5,15 @@ import os
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from recae.api import server
 from recae.artifacts import ModelStore
+from recae.cli import cli
 from recae.data import sample
 from recae.data.interactions import Interactions
 from recae.evaluation import protocol as protocols
-from recae.evaluation import runner
+from recae.evaluation import report, runner
 from tests.cli.conftest import one_line, run
 from tests.tastes import CATALOGUE, ITEMS, LIKES, USERS
 
@@ -52,6 +54,39 @@ def test_evaluate_prints_the_table_with_what_it_means_and_writes_the_results(pro
     for words in ("popularity", "ease", "ndcg", "@3", "ndcg: gain"):
         assert words in shown
     assert json.loads((tmp_path / "results" / "results.json").read_text())["protocol"]["name"] == "two-tastes"
+
+
+@pytest.mark.parametrize(
+    ("output", "complaint"),
+    [
+        ("afile", "afile is a file, and the results need a folder; name another one"),
+        (
+            "afile/within",
+            "the results cannot be written to afile/within (Not a directory); name another folder",
+        ),
+        ("", "the folder of the results has no name"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_to_shows_before_any_work(
+    protocol, tmp_path, monkeypatch, output, complaint
+):
+    monkeypatch.setattr(runner, "evaluate", lambda *_, **__: pytest.fail("evaluated"))
+    monkeypatch.chdir(tmp_path)
+    Path("afile").touch()
+
+    assert complaint in one_line(run("evaluate", protocol, "--output", output, code=1))
+
+
+def test_results_that_cannot_be_written_are_printed_all_the_same(protocol, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report, "write", full)
+    done = CliRunner().invoke(cli, ["evaluate", str(protocol), "--output", str(tmp_path / "mine")])
+
+    assert done.exit_code == 1
+    assert "popularity" in done.stdout
+    assert f"not written to {tmp_path / 'mine'}, or not all of them (No space left on device)" in done.stderr
 
 
 def test_evaluate_for_programs_is_json(protocol):

@@ -98,7 +98,12 @@ def test_the_quarantine_may_not_lie_in_the_log(tmp_path, place):
         (
             "a.csv",
             "userId,item_id,rating\n1,2,3\n",
-            r'expected user_id; name it by --column user_id=NAME, from Python by columns=\{"user_id": "NAME"\}',
+            r'expected user_id; name it: columns = \{ user_id = "<its name in the file>" \} in a protocol, --column user_id=<its name>',
+        ),
+        (
+            "a.csv",
+            "user_id;item_id;value\nu;i;1\n",
+            r"its fields seem to be separated by ';': write them with commas \(or tabs, as \.tsv\)",
         ),
     ],
 )

@@ -309,6 +309,18 @@ def test_a_part_without_events_is_refused():
         given(train, None, Interactions.from_arrays([], [], users=train.users, items=train.items))
 
 
+def test_a_cut_in_milliseconds_is_refused_with_the_seconds_there_are():
+    log = Interactions.from_arrays(["a", "a", "b"], ["x", "y", "x"], times=[1_600_000_000, 1_600_000_100, 7])
+    complaint = (
+        r"the events go from 7 to 1600000100, in seconds since 1970, and the cut at 1600000050000 and 1600000050000 leaves"
+        r" nothing on one of its sides; move it \(a time in milliseconds"
+    )
+    with pytest.raises(DataError, match=complaint):
+        temporal(log, test_from=1_600_000_050_000)
+    with pytest.raises(DataError, match=r"the events go from 7 to 1600000100"):
+        temporal(log, test_from=7)
+
+
 def test_more_users_than_can_be_held_out_are_refused():
     with pytest.raises(
         DataError, match=r"2 \+ 2 users cannot be held out of 3, of whom 3 have at least two events"

@@ -42,7 +42,7 @@ def test_no_text_becomes_markup():
     for svg in (
         charts.lines([Series(nasty, 0, [(1, 2), (2, 3)])], x=nasty, y=nasty, about=nasty),
         charts.scatter([Series(nasty, 0, [(1, 2)])], x=nasty, y=nasty, about=nasty),
-        charts.intervals([(nasty, [Interval(nasty, 0, 1, 0, 2)])], x=nasty, about=nasty),
+        charts.intervals([(nasty, [Interval(nasty, 0, 1, (0, 2))])], x=nasty, about=nasty),
         charts.histogram([1, 2], [0, 1, 2], x=nasty, y=nasty, style=0, about=nasty),
     ):
         assert drawn(svg).get("aria-label") == nasty
@@ -66,12 +66,19 @@ def test_an_axis_has_a_few_round_numbers(low, width):
 
 
 def test_an_interval_reaches_from_low_to_high_around_its_value():
-    svg = charts.intervals([("", [Interval("a", 0, 0.5, 0.25, 1.0)])], x="x", zero=True, about="p")
+    svg = charts.intervals([("", [Interval("a", 0, 0.5, (0.25, 1.0))])], x="x", zero=True, about="p")
 
     line, circle = drawn(svg).find(".//g/line"), drawn(svg).find(".//circle")
     low, at, high = float(line.get("x1")), float(circle.get("cx")), float(line.get("x2"))
     assert (at - low) == pytest.approx((high - at) / 2, rel=0.01)
     assert float(drawn(svg).find(".//line[@class='zero']").get("x1")) < low
+
+
+def test_a_value_whose_interval_is_not_known_is_drawn_alone():
+    svg = charts.intervals([("few", [Interval("a", 0, 0.5, None)])], x="x", about="p")
+
+    assert drawn(svg).find(".//g/line") is None
+    assert drawn(svg).find(".//g/title").text == "a: 0.5"
 
 
 def test_bars_are_as_high_as_their_counts():

@@ -10,7 +10,7 @@ from recae.errors import EvaluationError
 from recae.evaluation import Results, compare, evaluate, report, runner
 from recae.evaluation.protocol import Protocol
 
-from .evaluation_fakes import held_out_split
+from .evaluation_fakes import held_out_split, rating_protocol, rating_split
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -74,9 +74,58 @@ def test_the_same_title_is_told_apart_by_its_protocol(run):
     assert "| by_column (second) |" in text
 
 
-def test_the_same_results_twice_are_numbered(run):
-    folder = run(protocol("first", {}))
-    assert "| by_column (first, 2) |" in compared(folder, folder)
+def test_two_runs_of_one_protocol_are_numbered(run):
+    before = Results.read(run(protocol("first", {})))
+    after = Results.read(run(protocol("first", {})))
+    assert "| by_column (first, 2) |" in compare.markdown(compare.blocks([before, after]))
+
+
+def test_one_run_named_twice_is_taken_once(run, tmp_path):
+    first = run(protocol("first", {"label": "loser"}))
+    second = run(protocol("second", {"label": "winner", "settings": {"favourite": 5}}))
+    (tmp_path / "copy").symlink_to(first)
+
+    assert compared(first, second, tmp_path / "copy") == compared(first, second)
+    shown = CliRunner().invoke(cli, ["compare", *map(str, (first, second, first))])
+    assert shown.stdout == compared(first, second)
+    assert "a run that is named again is taken once: 1 of 3 left out" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ([[1, 2, 3], [1]], "means over 3 seeds and one"),
+        ([[1], [1, 2, 3]], "means over one and 3 seeds"),
+        ([[1, 2], [1, 3]], "means over the seeds 1, 2 and over 1, 3"),
+    ],
+)
+def test_more_draws_of_the_same_split_stand_apart_for_that_reason(run, seeds, said):
+    results = []
+    for name, each in zip(("first", "second"), seeds, strict=True):
+        found = Results.read(run(protocol(name, {})))
+        named = found.protocol.model_copy(update={"seeds": tuple(each), "seed": each[0]})
+        data = found.data.model_copy(update={"more_sha256": tuple(map(str, each[1:]))})
+        results.append(found.model_copy(update={"protocol": named, "data": data}))
+
+    text = compare.markdown(compare.blocks(results))
+
+    assert text.count("# by hand") == 2
+    assert f"first and second: the same data and first split, but {said}.\n" in text
+    assert "numbers of different data" not in text
+
+
+def test_a_bar_in_a_label_ends_no_cell(run, tmp_path):
+    folder = run(protocol("first", {"label": "a|b"}))
+    assert "| a\\|b | " in compared(folder)
+    assert "| a\\|b | " in compare.leaderboard(tmp_path)
+
+
+def test_ratings_are_not_tested_and_the_reason_is_said(run):
+    folders = []
+    for name in ("first", "second"):
+        named = rating_protocol().model_copy(update={"name": name})
+        folders.append(run(named, rating_split()))
+    assert "No tests: errors of ratings are no means over users." in compared(*folders)
 
 
 def test_only_metrics_that_all_have_are_shown(run):
@@ -115,6 +164,24 @@ def test_the_command_compares_and_writes_the_leaderboard(run, tmp_path):
     assert "| winner | **0.8333** |" in page
     assert CliRunner().invoke(cli, ["compare"]).exit_code == 2
     assert CliRunner().invoke(cli, ["compare", str(tmp_path / "nowhere")]).exit_code == 2
+
+
+def test_a_page_that_somebody_else_wrote_is_not_replaced(run, tmp_path):
+    run(protocol("first", {}))
+    page = tmp_path / "README.md"
+    page.write_text("# My notes\n\nMonths of work.\n")
+
+    refused = CliRunner().invoke(cli, ["compare", "--leaderboard", str(tmp_path)])
+
+    assert refused.exit_code == 1
+    assert "README.md begins with '# My notes', not with '# Leaderboard'" in refused.stderr
+    assert "move it, or keep the results in a folder of their own" in refused.stderr
+    assert page.read_text() == "# My notes\n\nMonths of work.\n"
+    page.write_text("")
+    assert CliRunner().invoke(cli, ["compare", "--leaderboard", str(tmp_path)]).exit_code == 1
+    page.write_text("# Leaderboard\n\nof last week\n")
+    assert CliRunner().invoke(cli, ["compare", "--leaderboard", str(tmp_path)]).exit_code == 0
+    assert "by_column" in page.read_text()
 
 
 def test_the_committed_leaderboard_is_what_the_command_writes():

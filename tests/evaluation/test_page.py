@@ -8,7 +8,7 @@ from recae.evaluation import page, report, runner
 from recae.evaluation.protocol import Protocol
 from tests.browser import chromium, needs_chromium
 
-from .evaluation_fakes import held_out_split
+from .evaluation_fakes import held_out_split, ranking_protocol
 from .test_runner import rating_protocol, rating_split
 
 PROTOCOL = {
@@ -64,6 +64,24 @@ def test_ratings_are_shown_beside_what_was_predicted(monkeypatch, fake_models):
 
     assert "<td>4.0</td><td>3.00</td>" in re.sub(r"\s*\n\s*", "", html)
     assert "Is the difference real" not in html
+
+
+def test_what_is_of_the_first_of_several_seeds_says_so(monkeypatch, fake_models):
+    monkeypatch.setattr(runner, "load_split", lambda _protocol, _seed=None: held_out_split())
+    monkeypatch.setattr(runner, "load_catalogue", lambda _protocol: None)
+    protocol = ranking_protocol({"name": "by_seed"}, {"settings": {"seed": 0}}, seeds=[4, 5])
+    html = page.html(runner.evaluate(protocol, show_progress=False))
+
+    for heading in ("Plots", "Groups of users", "Example users"):
+        assert f">{heading}, first seed (4)</h2>" in html
+    assert "user by user, first seed (4)." in html
+    # by_seed hits 1/3 of the users with seed 4 and all with seed 5; a point has both its values from seed 4
+    assert "<title>by_seed: coverage@2 0.5, recall@2 0.1667</title>" in html
+
+
+def test_one_seed_is_no_first_one(results):
+    assert "first seed" not in page.html(results)
+    assert "of groups of 10 users or more; of fewer, the mean alone" in page.html(results)
 
 
 @needs_chromium

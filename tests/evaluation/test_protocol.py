@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from recae.errors import ConfigError
+from recae.evaluation import evaluate
 from recae.evaluation.protocol import Protocol, load_protocol, sample_protocol_path
 from recae.evaluation.specs import MetricSpec
 from recae.models import registry
@@ -112,6 +113,31 @@ def test_searched_lists_multiply(write):
             '"movielens-small"\ncolumns = { a = "b" }',
             r"data: columns, duplicates and catalogue go with path",
         ),
+        (
+            'kind = "held_out_users"',
+            "",
+            r"split\.kind: missing; the kinds are held_out_users, leave_last_out,",
+        ),
+        (
+            '"movielens-small"',
+            '"ml-1n"',
+            r"data\.source: there is no 'ml-1n'; there are movielens-small, .*ml-1m-ncf",
+        ),
+        (
+            'label = "EASE"',
+            "space = { l2 = { high = 3 } }",
+            r"protocol\.toml: models 2\.space\.l2\.low: missing$",
+        ),
+        (
+            'label = "EASE"',
+            "space = { l2 = { low = 5, high = 3 } }",
+            r"protocol\.toml: models 2\.space\.l2: low is 5 and high 3; expected low and below high$",
+        ),
+        (
+            'label = "EASE"',
+            "space = { l2 = 5 }",
+            r"models 2\.space\.l2: expected values, \[1, 10\], or a range, \{ low = 1, high = 10 \}, with log",
+        ),
         ("seed = 3", "seeds = [4, -3]", r"seeds 2: .*greater than or equal to 0"),
         ("seed = 3", "seeds = [4, 5, 4]", r"seeds: \[4, 5, 4\] has a seed twice"),
         ("seed = 3", "seeds = []", r"seeds is empty; name at least one"),
@@ -127,6 +153,71 @@ def test_a_fault_is_named_with_file_and_key(write, right, wrong, complaint):
         load_protocol(write(GOOD.replace(right, wrong)))
     assert "protocol.toml" in str(caught.value)
     assert "\n" not in str(caught.value), "one line"
+
+
+@pytest.mark.parametrize(
+    ("split", "complaint"),
+    [
+        (
+            'kind = "temporal"\nvalidation_share = 0.5\ntest_share = 0.6',
+            r"split: validation_share 0\.5 and test_share 0\.6 leave nothing to learn from; together they must be below 1",
+        ),
+        (
+            'kind = "random_ratings"\nvalidation_share = 0.9',
+            r"split: validation_share 0\.9 and test_share 0\.1 leave nothing to learn from; .*",
+        ),
+        (
+            'kind = "temporal"\nvalidation_from = 30\ntest_from = 20',
+            r"split: validation_from 30 is after test_from 20; validation comes first",
+        ),
+        (
+            'kind = "temporal"\nvalidation_share = 0.1\ntest_from = 20',
+            r"split: validation_share would not count beside test_from; give shares or cuts",
+        ),
+    ],
+)
+def test_an_impossible_split_is_named_with_file_and_key(write, split, complaint):
+    text = GOOD.replace('kind = "held_out_users"\nvalidation_users = 50\ntest_users = 60', split)
+
+    with pytest.raises(ConfigError, match=rf"protocol\.toml: {complaint}$"):
+        load_protocol(write(text))
+
+
+def test_cuts_of_stored_results_have_the_default_shares_beside_them(write):
+    text = GOOD.replace(
+        'kind = "held_out_users"\nvalidation_users = 50\ntest_users = 60', 'kind = "temporal"\ntest_from = 20'
+    )
+    protocol = load_protocol(write(text))
+
+    assert Protocol.model_validate(protocol.model_dump()).split == protocol.split
+
+
+def test_an_empty_name_leaves_a_column_out(write):
+    text = GOOD.replace(
+        'source = "movielens-small"', 'path = "log.csv"\ncolumns = { user_id = "who", timestamp = "" }'
+    )
+    assert load_protocol(write(text)).data.mapping == {"user_id": "who", "timestamp": None}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ('name = "eas"', r"models 2\.name: no model is named 'eas'; there are popularity,"),
+        ('name = "ease"\nsettings = { l3 = 3 }', r"models 2\.settings: settings of ease: l3:"),
+        (
+            'name = "ease"\nsearch = { l2 = [1, -1] }',
+            r"models 2\.search: settings of ease: l2: .*greater than 0",
+        ),
+        (
+            'name = "ease"\nspace = { l9 = [1] }',
+            r"models 2\.space: ease has no setting l9; its settings are l2",
+        ),
+    ],
+)
+def test_a_wrong_name_or_setting_is_named_with_the_models_place(write, wrong, complaint):
+    head, _ = GOOD.split('name = "ease"')
+    with pytest.raises(ConfigError, match=rf"protocol\.toml: {complaint}"):
+        evaluate(write(head + wrong + "\n"), show_progress=False)
 
 
 def test_several_seeds_stand_in_place_of_one(write):

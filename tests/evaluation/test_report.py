@@ -4,14 +4,19 @@ import io
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from recae.errors import EvaluationError
 from recae.evaluation import Results, evaluate, report, runner
+from recae.evaluation.console import tables
 from recae.evaluation.protocol import Protocol
+from recae.evaluation.records import Comparison, Measured, ModelResult, Significance
+from recae.evaluation.results import significance_of
+from recae.evaluation.specs import MetricSpec
 
-from .evaluation_fakes import held_out_split
+from .evaluation_fakes import held_out_split, rating_protocol, rating_split
 
 FILES = ["per_user.parquet", "results.html", "results.json", "results.md"]
 
@@ -71,7 +76,7 @@ def test_several_seeds_are_shown_as_mean_and_deviation(seeded_results, tmp_path)
     )
     assert "Seeds 4, 5," in text
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(report.table(seeded_results), *report.legend(seeded_results))
+    console.print(*tables(seeded_results, width=80), *report.legend(seeded_results))
     shown = " ".join(console.export_text().split())  # lines break anywhere
     assert "± 0.4714" in shown
     assert "±: standard deviation over the seeds" in shown
@@ -82,7 +87,7 @@ def test_several_seeds_are_shown_as_mean_and_deviation(seeded_results, tmp_path)
 
 def test_the_console_shows_every_model_metric_and_definition(results):
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(report.table(results))
+    console.print(*tables(results, width=80))
     for line in report.legend(results):
         console.print(line)
     text = console.export_text()
@@ -98,6 +103,36 @@ def test_the_console_shows_every_model_metric_and_definition(results):
     ):
         assert shown in text
     assert "…" not in text, "80 columns are enough"
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_many_metrics_break_into_tables_that_all_name_the_models(results, width):
+    names = ["a model with a name of forty letters, so", "short"]
+    metrics = [
+        *(f"{name}@{k}" for name in ("recall", "ndcg", "hit_rate", "serendipity") for k in (1, 5, 10, 100)),
+        "average_popularity@10",
+    ]
+    measured = results.models[0].test["recall@2"]
+    models = tuple(
+        model.model_copy(update={"title": name, "test": dict.fromkeys(metrics, measured)})
+        for model, name in zip(results.models, names, strict=True)
+    )
+    section = results.protocol.metrics.model_copy(update={"report": metrics})
+    many = results.model_copy(
+        update={"models": models, "protocol": results.protocol.model_copy(update={"metrics": section})}
+    )
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(*tables(many, width=width))
+    text = console.export_text()
+
+    n_tables = text.count("further metrics") + 1
+    assert n_tables > 1
+    assert text.count("│ short") == text.count("│ a model with a name of") == n_tables, (
+        "names are there to read"
+    )
+    assert text.count("0.0000") == 2 * len(metrics), "every value stands there once"
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_written_results_are_read_back_equal(results, tmp_path):
@@ -159,6 +194,68 @@ def test_the_markdown_says_whether_the_difference_is_real(results):
     # the winner has 0, 0, 1/2 and the loser nothing: one user of three, whose sign may fall either way
     assert "| against winner | difference | 95% interval | p | users better / worse / equal |" in text
     assert "| loser | -0.1667 | -0.5000 to +0.0000 | 1.000 | 0 / 1 / 2 |" in text
+
+
+def model(title, values, *, mean):
+    """A row of one metric: the values of its users with the first seed, and the mean over seeds."""
+    return ModelResult(
+        title=title, name=title, settings={}, chosen={}, trials=(), seconds=1.0,
+        test={"recall@2": Measured(value=mean, standard_error=None)}, per_user={"recall@2": np.array(values)},
+    )  # fmt: skip
+
+
+def test_the_best_is_the_best_of_the_table_not_of_the_first_seed():
+    lucky, steady, third = (
+        model("lucky once", [0.9, 0.8], mean=0.4),
+        model("steady", [0.6, 0.5], mean=0.5),
+        model("third", [0.1, 0.1], mean=0.1),
+    )
+    found = significance_of([lucky, steady, third], [MetricSpec("recall", 2)], "recall@2")
+
+    assert found.best == "steady"
+    assert found.others[0].mean == pytest.approx(0.3), "over the users of the first seed"
+    assert found.corrected_for == 3
+    text = "\n".join(report.significance_lines(found, several_seeds=True))
+    assert "p corrected (Holm) for all 3 pairs, since the best is chosen on the same users." in text
+    assert "bootstrap interval of the mean difference, not corrected" in text
+
+
+def test_results_of_versions_that_corrected_for_less_say_so():
+    found = Significance(
+        metric="recall@2",
+        best="a",
+        others=[Comparison(title=t, mean=0, low=0, high=0, p=1, wins=0, losses=0, ties=2) for t in "bc"],
+    )
+    assert "p corrected (Holm) for 2 comparisons. " in "\n".join(
+        report.significance_lines(found, several_seeds=False)
+    )
+
+
+def test_a_bar_in_a_label_ends_no_cell(results):
+    first, second = results.models
+    first = first.model_copy(update={"title": "a|b"})
+    found = results.significance.others[0].model_copy(update={"title": "a|b"})
+    significance = results.significance.model_copy(update={"others": (found,)})
+    text = report.markdown(
+        results.model_copy(update={"models": (first, second), "significance": significance})
+    )
+
+    rows = [line for line in text.splitlines() if "a\\|b" in line and line.startswith("| ")]
+    assert len(rows) == 2, "the table, and the differences"
+    assert "| a|b" not in text
+
+
+def test_ratings_say_why_nothing_is_tested(on, fake_models):
+    protocol = rating_protocol(label="a").model_copy(
+        update={"models": [rating_protocol(label=label).models[0] for label in "ab"]}
+    )
+    results = on(rating_split(), protocol)
+
+    assert (
+        "Whether the differences are real was not tested: rmse and mae are of all held-out ratings together, not means"
+        in report.markdown(results)
+    )
+    assert "not tested" not in report.markdown(results.model_copy(update={"models": results.models[:1]}))
 
 
 def test_one_model_is_compared_with_nobody(monkeypatch, fake_models):

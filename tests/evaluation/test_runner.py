@@ -285,3 +285,38 @@ def test_with_a_random_split_every_model_meets_every_draw(monkeypatch):
         "targets 5, 5 and {4, 5} became 0, 0 and {5, 0}"
     )
     assert len({results.data.sha256, *results.data.more_sha256}) == 2
+
+
+@pytest.mark.parametrize(
+    ("here", "given", "shown"),
+    [
+        (".", "deep/p.toml", "deep/p.toml"),
+        ("deep", "p.toml", "p.toml"),
+        ("other", "../deep/p.toml", "../deep/p.toml"),
+        ("other", "{}/deep/p.toml", "../deep/p.toml"),
+        ("link/within", "../p.toml", "../p.toml"),
+    ],
+)
+def test_the_command_that_repeats_a_run_works_from_the_same_folder(
+    monkeypatch, fake_models, tmp_path, here, given, shown
+):
+    for folder in ("deep/within", "other"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep")
+    (tmp_path / "deep" / "p.toml").write_text(
+        'name = "p"\n[data]\nsource = "movielens-small"\n[metrics]\nreport = ["ndcg@2"]\nselect = "ndcg@2"\n'
+        '[[models]]\nname = "by_column"\n'
+    )
+    monkeypatch.chdir(tmp_path / here)
+    monkeypatch.setattr(runner, "load_split", lambda _protocol: held_out_split())
+
+    results = evaluate(given.format(tmp_path), show_progress=False)
+
+    assert results.command == f"recae evaluate {shown}"
+
+
+def test_a_way_over_the_root_is_as_good_as_absolute_and_is_not_shown(monkeypatch, tmp_path):
+    (tmp_path / "p.toml").touch()
+    monkeypatch.chdir("/usr")
+
+    assert runner._shown(tmp_path / "p.toml") == "p.toml"

@@ -8,8 +8,10 @@ from recae.data.holdout import Holdout
 from recae.data.idmap import IdMap
 from recae.errors import ConfigError, DataError
 from recae.evaluation.protocol import load_protocol
+from recae.evaluation.records import SegmentValue
 from recae.evaluation.sections import SegmentsSection
 from recae.evaluation.segments import columns_of, segments_of, user_groups
+from recae.evaluation.statistics import bootstrap_interval
 
 DAY = 86_400
 
@@ -89,6 +91,23 @@ def test_a_segment_has_the_mean_and_error_of_its_users():
     assert many.values["b"]["ndcg@5"].standard_error is None, "of a single user"
 
 
+def test_the_interval_of_a_segment_is_a_bootstrap_interval_and_few_users_have_none():
+    values = {"ndcg@5": np.array([1.0] + [0.0] * 8), "recall@5": np.full(9, 0.5)}
+    (few,) = segments_of({"by": {"nine": np.ones(9, dtype=bool)}}, {"a": values})
+    more = {metric: np.append(known, 0.25) for metric, known in values.items()}
+    (enough,) = segments_of({"by": {"ten": np.ones(10, dtype=bool)}}, {"a": more})
+
+    assert few.values["a"]["ndcg@5"].interval is None
+    low, high = enough.values["a"]["ndcg@5"].interval
+    assert (low, high) == pytest.approx(bootstrap_interval(more["ndcg@5"]))
+    assert 0 <= low < 0.125 < high <= 1, "a mean of values within 0 and 1"
+    assert enough.values["a"]["recall@5"].interval == pytest.approx(bootstrap_interval(more["recall@5"]))
+
+
+def test_segments_of_results_without_intervals_are_read():
+    assert SegmentValue.model_validate({"value": 0.5, "standard_error": 0.1}).interval is None
+
+
 def test_users_without_a_value_do_not_count_and_an_empty_group_is_left_out():
     groups = {"by": {"some": np.array([True, True]), "none": np.array([False, False])}}
 
@@ -107,6 +126,27 @@ def test_columns_of_users_come_from_a_file(tmp_path, suffix):
     section = SegmentsSection(users=path.name, columns=["country"])
 
     assert columns_of(section, tmp_path, ["8", "9", "7"]) == {"country": ["de", None, "fr"]}
+
+
+def test_ids_of_a_file_are_text_as_they_stand_there(tmp_path):
+    (tmp_path / "users.CSV").write_text("user_id,country\n0007,fr\n0008,de\n")
+    section = SegmentsSection(users="users.CSV", columns=["country"])
+
+    assert columns_of(section, tmp_path, ["0008", "9", "0007"]) == {"country": ["de", None, "fr"]}
+
+
+def test_a_file_of_other_users_is_refused_with_ids_of_both(tmp_path):
+    pq.write_table(pa.table({"user_id": [7, 8], "country": ["fr", "de"]}), tmp_path / "u.parquet")
+    complaint = r"u\.parquet holds none of the 2 test users: its user_id are '7', '8', theirs '0007', '0008'; write them"
+    with pytest.raises(DataError, match=complaint):
+        columns_of(SegmentsSection(users="u.parquet", columns=["country"]), tmp_path, ["0007", "0008"])
+
+
+@pytest.mark.parametrize("name", ["activity", "recency", "item popularity"])
+def test_a_column_called_like_a_group_of_every_report_is_refused(tmp_path, name):
+    (tmp_path / "users.csv").write_text(f"user_id,{name}\n1,fr\n")
+    with pytest.raises(ConfigError, match=f"segments.columns: '{name}' is what a group is called"):
+        columns_of(SegmentsSection(users="users.csv", columns=[name]), tmp_path, ["1"])
 
 
 @pytest.mark.parametrize(

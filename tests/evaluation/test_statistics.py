@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from recae.evaluation.statistics import against, bootstrap_interval, difference, holm, sign_flip_p
+from recae.evaluation.statistics import (
+    against,
+    bootstrap_interval,
+    bootstrap_intervals,
+    difference,
+    holm,
+    sign_flip_p,
+)
 
 RNG = np.random.default_rng(11)
 SKEWED = RNG.beta(0.4, 2.0, size=400)  # as a recall of users looks: many near 0, few high
@@ -27,6 +34,12 @@ def test_an_interval_holds_the_true_mean_as_often_as_it_says():
         low, high = bootstrap_interval(rng.beta(0.4, 2.0, size=200), n_resamples=400, seed=draw)
         held += low <= truth <= high
     assert 0.90 <= held / 300 <= 0.98
+
+
+def test_intervals_of_several_columns_are_those_of_each():
+    columns = RNG.beta(0.4, 2.0, size=(150, 3))
+    found = bootstrap_intervals(columns)
+    assert np.array(found) == pytest.approx(np.array([bootstrap_interval(column) for column in columns.T]))
 
 
 def test_few_users_are_flipped_in_every_way():
@@ -65,6 +78,32 @@ def test_holm_of_a_worked_example():
     assert holm([]) == []
 
 
+def test_holm_of_more_comparisons_than_there_are_p_values():
+    assert holm([0.01, 0.002], of=6) == pytest.approx([0.05, 0.012]), "x 6 and x 5"
+    with pytest.raises(ValueError, match="3 p values, and corrected for 2; expected at least as many"):
+        holm([0.1, 0.2, 0.3], of=2)
+
+
+def test_p_of_some_pairs_is_never_below_what_holm_over_all_pairs_gives():
+    rng = np.random.default_rng(2)
+    for _ in range(50):
+        every = rng.random(10) ** 3
+        some = rng.choice(10, size=4, replace=False)
+        assert (np.array(holm(every[some].tolist(), of=10)) >= np.array(holm(every.tolist()))[some]).all()
+
+
+def test_the_best_of_equal_models_is_rarely_called_better_than_another():
+    n_models, n_users, n_draws = 10, 12, 200
+    alarms = 0
+    for draw in range(n_draws):
+        rng = np.random.default_rng(draw)
+        likes = rng.normal(0, 0.2, (n_users, 1)) + rng.normal(0, 0.1, (n_users, n_models))
+        per_user = {str(model): likes[:, model] for model in range(n_models)}
+        best = max(per_user, key=lambda title: per_user[title].mean())
+        alarms += min(each.p for each in against(best, per_user).values()) < 0.05
+    assert alarms / n_draws <= 0.07
+
+
 def test_users_that_win_lose_and_tie_are_counted():
     found = difference(np.array([1.0, 0.5, 0.0, 0.25]), np.array([0.5, 0.5, 0.25, 0.0]))
     assert (found.wins, found.losses, found.ties) == (2, 1, 1)
@@ -74,11 +113,13 @@ def test_users_that_win_lose_and_tie_are_counted():
 
 def test_every_other_model_is_compared_with_the_reference_and_corrected_together():
     best = RNG.random(80)
-    same, worse = best.copy(), best - 0.1
-    found = against("best", {"same": same, "best": best, "worse": worse})
+    models = {"same": best.copy(), "best": best, "worse": best - 0.1}
+    found = against("best", models)
     assert list(found) == ["same", "worse"]
     assert found["same"].p == 1.0
-    assert found["worse"].p == 2 / 10_000, "the smallest of two, times two"
+    assert found["worse"].p == pytest.approx(3 / 10_000), "the smallest of three pairs, times three"
+    given = against("best", models, is_chosen_here=False)
+    assert given["worse"].p == 2 / 10_000, "of a reference named beforehand: two comparisons"
     assert found["worse"].mean == pytest.approx(-0.1)
 
 

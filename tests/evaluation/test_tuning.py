@@ -245,6 +245,11 @@ def test_the_written_protocol_fixes_what_was_chosen(protocol_file, tmp_path):
     assert written.split == protocol.split
     assert len((folder / "trials.csv").read_text().splitlines()) == 4
     assert f"**{tuned.best.value:.4f}**" in (folder / "tuning.md").read_text()
+    assert (
+        "Settings of ease (l2) were searched by `recae tune` on validation: the best ndcg@20,"
+        in written.about
+    )
+    assert "of 3 complete trials of 3." in written.about
     assert "polyline" in (folder / "best_so_far.svg").read_text()
 
 

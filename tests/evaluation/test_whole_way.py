@@ -105,11 +105,13 @@ def test_autoencoders_beat_popularity_on_the_sample_and_a_second_run_gives_the_s
     assert first.command == second.command == "recae evaluate protocol.toml"
 
 
-def test_results_name_no_folder_of_this_machine(write):
+def test_results_name_no_folder_of_this_machine(write, monkeypatch):
     path = write(SAMPLE.partition('[[models]]\nname = "ease"')[0])
+    (path.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(path.parent / "elsewhere")
     results = evaluate(path, show_progress=False)
 
-    assert results.command == "recae evaluate protocol.toml"
+    assert results.command == "recae evaluate ../protocol.toml"
     assert str(path.parent) not in results.model_dump_json()
 
 
