@@ -162,12 +162,24 @@ class Interactions:
         else:
             ordered = np.ones(order.size) if values is None else values[order]
             combine = np.maximum if duplicates == "max" else np.add  # a count is a sum of ones
-            data = combine.reduceat(ordered, np.flatnonzero(is_first)) if order.size else ordered
+            with np.errstate(over="ignore"):  # as below
+                data = combine.reduceat(ordered, np.flatnonzero(is_first)) if order.size else ordered
 
         indptr = np.zeros(shape[0] + 1, dtype=np.int32)
         np.cumsum(np.bincount(rows[last], minlength=shape[0]), out=indptr[1:])
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused by name
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinity
             values_ = data.astype(np.float32, copy=False)
+        too_large = np.flatnonzero(np.isinf(values_))
+        if too_large.size:
+            first = last[too_large[0]]
+            is_sum = duplicates == "sum"
+            raise DataError(
+                "values must be finite numbers of float32; those of user "
+                f"{users[int(rows[first])]!r} with item {items[int(columns[first])]!r} "
+                f"{'add up' if is_sum else 'come'} to {data[too_large[0]]:g}, and those of {too_large.size - 1:,} other pairs "
+                "are too large likewise; lower them or their weights"
+                + (', or choose "last", "max" or "count" for duplicates' if is_sum else "")
+            )
         matrix = csr_array((values_, columns[last], indptr), shape=shape)
         return cls(matrix, users, items, None if times is None else times[last])
 

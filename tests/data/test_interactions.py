@@ -1,5 +1,7 @@
 """Interactions: from events to one matrix with names."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -260,3 +262,18 @@ def test_each_kind_of_feedback_gets_the_values_it_learns_from():
     assert values_for("implicit", log).toarray().tolist() == [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
     assert values_for("ratings", log) is log.matrix
     assert values_for("sequences", log).toarray().tolist() == [[2.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("duplicates", "said"),
+    [("sum", "add up to 6e+38"), ("max", None)],
+)
+def test_sums_that_no_float32_can_hold_name_the_pair_and_what_to_do(duplicates, said):
+    events = pd.DataFrame({"user_id": ["u", "u"], "item_id": ["a", "a"], "value": [3e38, 3e38]})
+
+    if said is None:
+        assert len(Interactions.from_events(events, duplicates=duplicates)) == 1
+        return
+    with pytest.raises(DataError, match=re.escape(f"those of user 'u' with item 'a' {said}")) as raised:
+        Interactions.from_events(events, duplicates=duplicates)
+    assert 'choose "last"' in str(raised.value)
