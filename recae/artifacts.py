@@ -88,7 +88,7 @@ class ModelStore:
             users: the rows it was fitted on, to recommend by user id.
             catalogue: titles and categories to serve with it.
             metrics: what it reached on held-out data.
-            watermark: time of the newest event it learned from, in seconds since 1970 (UTC).
+            watermark: time of the newest event that its training read, in seconds since 1970 (UTC).
             history: how the rows it was fitted to were made of events.
         """
         self.root.mkdir(parents=True, exist_ok=True)

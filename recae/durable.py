@@ -93,15 +93,20 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+def locked(folder: Path, *, wait: bool = True, shared: bool = False) -> Iterator[None]:
     """Hold the folder against every other process that asks the same.
+
+    Args:
+        folder: a file will do too.
+        wait: until it is free.
+        shared: hold it beside others that share it; against those that do not.
 
     Raises:
         BlockingIOError: if another one holds it and ``wait`` is False.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(descriptor)

@@ -29,7 +29,8 @@ class HistoryRule(BaseModel):
     event_weights: dict[str, float] = {}
     """Weight of each type of event, which its value is multiplied by; 0 leaves it out. Empty: every event counts its value."""
     other_weight: float | None = None
-    """Weight of types that ``event_weights`` does not name; None: training refuses them, and serving leaves them out."""
+    """Weight of types that ``event_weights`` does not name; None: serving leaves them out, and training refuses more than a
+    few."""
     half_life_days: PositiveFloat | None = None
     """Days after which an event counts half; None for no decay."""
     duplicates: Duplicates = "last"

@@ -45,7 +45,7 @@ class Manifest(BaseModel):
     n_users: int
     n_items: int
     watermark: int | None = None
-    """Time of the newest event it learned from, in seconds since 1970 (UTC)."""
+    """Time of the newest event that its training read, in seconds since 1970 (UTC); what is newer is new to it."""
     metrics: dict[str, Any] = {}
     """What it reached on held-out data."""
     history: HistoryRule = NEWEST_COUNTS

@@ -1,6 +1,7 @@
 """What an operator sets for the nightly run: the table ``[retrain]`` of `recae.toml`."""
 
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
 
@@ -8,6 +9,8 @@ from recae.history_rule import HistoryRule
 
 Status = Literal["promoted", "refused", "unchanged", "failed"]
 """How a run can end."""
+Told = Literal["promoted", "refused", "unchanged", "failed", "interrupted"]
+"""What can be told of a run: its end, or that it was killed, which the next run finds."""
 
 
 class Section(BaseModel):
@@ -36,12 +39,20 @@ class GateSettings(Section):
     unknown_excess: float = Field(default=0.2, ge=0, le=1)
     """How far that share may lie above its median in the last runs."""
     max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
-    """Most of the rows ingested since the last run that may have been unreadable."""
+    """Most of the rows ingested since the last run that may have been unreadable, and most of the events that may be of types
+    which ``event_weights`` does not name: they are left out."""
     quarantined_excess: float = Field(default=0.02, ge=0, le=1)
     """How far that share may lie above its median in the last runs."""
     min_live_ratio: float = Field(default=0.5, ge=0, le=1)
     """How far the live model's own value may fall, as a share of its median in the last runs. A model that was right
     for weeks and is wrong overnight has met other events, not other tastes."""
+
+    @field_validator("coverage_ratio", "volume_ratio")
+    @classmethod
+    def _lowest_first(cls, ratio: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= ratio[0] <= ratio[1]:
+            raise ValueError("expected the lowest, 0 or more, and then the highest")
+        return ratio
 
 
 class NotifySettings(Section):
@@ -51,8 +62,8 @@ class NotifySettings(Section):
     """Program with its arguments, split as a shell would, run without one; it gets the run as JSON on standard input."""
     webhook: str | None = None
     """URL that the run is posted to as JSON."""
-    on: tuple[Status, ...] = ("promoted", "refused", "failed")
-    """Ends that are told."""
+    on: tuple[Told, ...] = ("promoted", "refused", "failed")
+    """Ends that are told; "interrupted" is told by the run that finds it."""
     timeout_s: PositiveFloat = 30.0
     """How long to wait for either."""
 
@@ -61,7 +72,17 @@ class NotifySettings(Section):
     def _is_http(cls, webhook: str | None) -> str | None:
         if webhook is not None and not webhook.startswith(("http://", "https://")):
             raise ValueError("expected a URL that starts with http:// or https://")
+        if webhook is not None and not _names_a_host(webhook):
+            raise ValueError("expected http:// or https://, a host, a port up to 65535 if any, and no spaces")
         return webhook
+
+
+def _names_a_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port or 1) > 0 and url.isprintable() and " " not in url
+    except ValueError:  # of the port
+        return False
 
 
 class RetrainSettings(HistoryRule):
@@ -95,11 +116,12 @@ class RetrainSettings(HistoryRule):
     """Settings that matrix factorisation, the yardstick, is tuned over; 0 leaves it out."""
 
     keep_versions: PositiveInt = 10
-    """Stored versions that stay, beside the live one and the one before it."""
+    """Stored versions that stay, beside the live one and the one before it; older ones go with every run."""
     keep_runs: PositiveInt = 400
     """Records of runs that stay."""
-    resume_hours: float = Field(default=24.0, ge=0)
-    """How long a run that was killed can be gone on with; after that the next one starts anew."""
+    resume_hours: float = Field(default=36.0, ge=0)
+    """How long a run that was killed can be gone on with; after that the next one starts anew. More than a day, so that the
+    next night still can."""
     retry_s: float = Field(default=600.0, ge=0)
     """How long to try again while the database cannot be reached, in seconds."""
 

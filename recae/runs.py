@@ -5,17 +5,19 @@
                          candidate.safetensors, *.epochs, *.final   what an interrupted run goes on from
 
 The process that runs holds a lock on the folder of runs. The kernel frees it with the process, so a record that says
-"running" while nobody holds the lock is of a run that was interrupted.
+"running" while nobody holds the lock is of a run that was interrupted. Whoever looks shares the lock for an instant:
+lookers do not take each other for a run, and a run that begins waits for them.
 """
 
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -23,7 +25,16 @@ from recae import durable
 from recae.errors import RetrainError
 
 RECORD: Final = "run.json"
+REPORT: Final = "report.html"
+TRACEBACK: Final = "traceback.txt"
+KEPT: Final = frozenset({RECORD, REPORT, TRACEBACK})
+"""What stays of a run that is over."""
 FORMAT_VERSION: Final = 1
+RUN_ID: Final = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}", re.ASCII)
+
+CLAIM_PATIENCE_S = 10.0
+CLAIM_PAUSE_S = 0.01
+"""Those who look hold the lock for less."""
 
 RunStatus = Literal["running", "promoted", "refused", "unchanged", "failed", "interrupted"]
 
@@ -69,8 +80,12 @@ class Run(BaseModel):
     """Whether `--force` was given."""
     interruptions: int = 0
     """How often it was killed and gone on with."""
+    gone_on: AwareDatetime | None = None
+    """When it was last gone on with."""
     plan: str = ""
     """Hash of the settings: an interrupted run is gone on with under the same ones only."""
+    learning: dict[str, Any] = {}
+    """The settings that its models follow from, by name: what a later night says has changed."""
     live_version: str | None = None
     """Version in service when it started."""
     version: str | None = None
@@ -84,10 +99,20 @@ class Run(BaseModel):
     drift: dict[str, float | int | None] = {}
     """How the new events differ from those before."""
 
+    @classmethod
+    def new(cls, started: datetime, **fields: Any) -> Self:
+        """A record with a name of its own; names sort by age."""
+        return cls(run_id=f"{started:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}", started=started, **fields)
+
     @property
     def is_over(self) -> bool:
         """Whether it has come to an end."""
         return self.status != "running"
+
+    @property
+    def last_begun(self) -> datetime:
+        """When it began, or was last gone on with."""
+        return self.gone_on or self.started
 
     @property
     def seconds(self) -> float:
@@ -111,33 +136,54 @@ class RunTable:
 
         Raises:
             RetrainError: if another process is.
+            OSError: if the folder cannot be made or opened.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        try:
-            with durable.locked(self.root, wait=False):
-                yield
-        except BlockingIOError:
-            current = next((run.run_id for run in self.newest_first() if not run.is_over), "another run")
-            raise RetrainError(
-                f"{current} is going on in {self.root}; wait for its end, or end its process"
-            ) from None
+        with ExitStack() as held:
+            self._claim(held)
+            yield
+
+    def _claim(self, held: ExitStack) -> None:
+        deadline = time.monotonic() + CLAIM_PATIENCE_S
+        while True:
+            try:
+                held.enter_context(durable.locked(self.root, wait=False))
+            except BlockingIOError:
+                if self.is_claimed or time.monotonic() > deadline:
+                    raise self._busy() from None
+                time.sleep(CLAIM_PAUSE_S)
+            else:
+                return
+
+    def _busy(self) -> RetrainError:
+        current = next((run.run_id for run in self.newest_first() if not run.is_over), "another run")
+        return RetrainError(f"{current} is going on in {self.root}; wait for its end, or end its process")
 
     @property
     def is_claimed(self) -> bool:
-        """Whether a process is running."""
+        """Whether a process is running. Asking disturbs neither it nor others that ask."""
         if not self.root.is_dir():
             return False
         try:
-            with durable.locked(self.root, wait=False):
+            with durable.locked(self.root, wait=False, shared=True):
                 return False
         except BlockingIOError:
             return True
 
     def begin(self, started: datetime, **fields: Any) -> Run:
-        """A new record, on the disk; names sort by age."""
-        run = Run(run_id=f"{started:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}", started=started, **fields)
-        self.folder(run.run_id).mkdir()
-        self.write(run)
+        """A new record, on the disk.
+
+        Raises:
+            OSError: if it cannot be written; then nothing of it is left.
+        """
+        run = Run.new(started, **fields)
+        folder = self.folder(run.run_id)
+        folder.mkdir()
+        try:
+            self.write(run)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return run
 
     def write(self, run: Run) -> None:
@@ -161,23 +207,27 @@ class RunTable:
             run.status, run.message = "interrupted", "its process was killed; the next run goes on with it"
         return run
 
-    def newest_first(self) -> Iterator[Run]:
-        """All records that can be read."""
+    def newest_first(self, *, until: datetime | None = None) -> Iterator[Run]:
+        """All records that can be read.
+
+        Args:
+            until: leave out runs that began later, by a clock that was ahead.
+        """
         for folder in sorted(self.root.glob(f"*/{RECORD}"), reverse=True):
             try:
-                yield self.read(folder.parent.name)
+                run = self.read(folder.parent.name)
             except RetrainError:
                 continue  # one damaged record must not hide the others
+            if until is None or run.started <= until:
+                yield run
 
-    def unfinished(self) -> Run | None:
-        """The record of the newest run if it was killed; for whoever holds the claim."""
+    def as_written(self) -> Iterator[Run]:
+        """As `newest_first`, for whoever holds the claim: what says "running" was killed."""
         for path in sorted(self.root.glob(f"*/{RECORD}"), reverse=True):
             try:
-                run = Run.model_validate_json(path.read_text(encoding="utf-8"))
+                yield Run.model_validate_json(path.read_text(encoding="utf-8"))
             except (OSError, ValidationError):
                 continue
-            return None if run.is_over else run
-        return None
 
     def folder(self, run_id: str) -> Path:
         """Where a run keeps its files."""
@@ -186,14 +236,19 @@ class RunTable:
     def clean(self, run: Run) -> None:
         """Remove what only an unfinished run needs: its weights and checkpoints."""
         for file in self.folder(run.run_id).iterdir():
-            if file.name not in {RECORD, "report.html"}:
+            if file.name not in KEPT:
                 if file.is_dir():
                     shutil.rmtree(file, ignore_errors=True)
                 else:
                     file.unlink(missing_ok=True)
 
     def prune(self, keep: int) -> None:
-        """Remove the oldest records beyond ``keep``."""
+        """Remove the oldest records beyond ``keep``, and folders of runs that could not write one; for the claim's holder."""
         folders = sorted(path.parent for path in self.root.glob(f"*/{RECORD}"))
-        for folder in folders[: max(0, len(folders) - keep)]:
+        empty = [
+            folder
+            for folder in self.root.iterdir()
+            if RUN_ID.fullmatch(folder.name) and folder.is_dir() and not (folder / RECORD).exists()
+        ]
+        for folder in [*folders[: max(0, len(folders) - keep)], *empty]:
             shutil.rmtree(folder, ignore_errors=True)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import islice
 
@@ -34,7 +35,10 @@ def begin_retrain() -> Begun:
     table = _table()
     if table.is_claimed:
         raise _busy()
-    before = {run.run_id: run.interruptions for run in table.newest_first()}
+    earlier = list(table.newest_first())
+    before = {run.run_id: run.interruptions for run in earlier}
+    now = datetime.now(UTC)
+    n_looked_at = 2 + sum(run.started > now for run in earlier)  # a clock that was ahead left newer names
     environment = os.environ | {"RECAE_HOME": str(state().settings.home.absolute())}
     command = [sys.executable, "-m", "recae", "retrain"]
     process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603 - recae itself
@@ -44,7 +48,7 @@ def begin_retrain() -> Begun:
     )  # later the connection would be cut without an answer
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
-        for run in islice(table.newest_first(), 2):
+        for run in islice(table.newest_first(), n_looked_at):
             if before.get(run.run_id) != run.interruptions:
                 return Begun(run_id=run.run_id)
         if process.poll() is not None:
@@ -84,7 +88,7 @@ def _table() -> RunTable:
 
 
 def _answer(run: Run) -> RunAnswer:
-    fields = run.model_dump(exclude={"format_version", "plan", "values"})
+    fields = run.model_dump(exclude={"format_version", "plan", "learning", "gone_on", "values"})
     return RunAnswer(**fields, seconds=run.seconds, metrics=run.values)
 
 

@@ -118,7 +118,7 @@ def _last_run(settings: "Settings") -> Finding:
 
 def _space(store: "ModelStore", home: Path) -> Finding:
     from recae.errors import ArtifactError
-    from recae.retrain.nightly import SPARE_BYTES
+    from recae.retrain.night import SPARE_BYTES
 
     wanted = SPARE_BYTES
     try:
@@ -131,7 +131,7 @@ def _space(store: "ModelStore", home: Path) -> Finding:
     says = f"{free / 2**20:,.0f} MB free, a nightly run may need {wanted / 2**20:,.0f} MB"
     if free >= wanted:
         return Finding("space", True, says)
-    return Finding("space", False, f"{says}: make room, or lower retrain.keep_versions")
+    return Finding("space", False, f"{says}: make room; `recae models prune --keep N` makes some")
 
 
 def _existing(folder: Path) -> Path:

@@ -7,6 +7,8 @@ import click
 from recae.cli.common import Context, as_json, pass_context, print_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from recae.runs import Run
 
 EXIT_STATUS = {"promoted": 0, "unchanged": 0, "failed": 1, "refused": 3}
@@ -25,7 +27,8 @@ def retrain(context: Context, force: bool, as_json: bool) -> None:
     """Learn from the event log, and serve the result if it is no worse than the live model.
 
     The table [retrain] of recae.toml says what is learned, from which events, and how it is judged. A run that was
-    killed is gone on with by the next one.
+    killed is gone on with by the next one, by force if that has --force. With --force the log is learned though no event is
+    new.
     """
     from recae.errors import RetrainError
     from recae.retrain import retrain as run_once
@@ -40,7 +43,7 @@ def retrain(context: Context, force: bool, as_json: bool) -> None:
         print_json(run.model_dump(mode="json"))
     else:
         _show(run)
-        click.echo(f"report: {context.settings.runs / run.run_id / 'report.html'}")
+        _name_report(context.settings.runs / run.run_id)
     raise click.exceptions.Exit(EXIT_STATUS[run.status])
 
 
@@ -128,7 +131,15 @@ def show_run(context: Context, run_id: str | None, as_json: bool) -> None:
         print_json(run.model_dump(mode="json"))
         return
     _show(run)
-    click.echo(f"report: {table.folder(run.run_id) / 'report.html'}")
+    _name_report(table.folder(run.run_id))
+
+
+def _name_report(folder: "Path") -> None:
+    """Where the page of a run is, if it has one."""
+    from recae.runs import REPORT
+
+    if (folder / REPORT).is_file():
+        click.echo(f"report: {folder / REPORT}")
 
 
 def _show(run: "Run") -> None:

@@ -170,7 +170,7 @@ class Interactions:
 
         indptr = np.zeros(shape[0] + 1, dtype=np.int32)
         np.cumsum(np.bincount(rows[last], minlength=shape[0]), out=indptr[1:])
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused by name
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinity
             values_ = data.astype(np.float32, copy=False)
         matrix = csr_array((values_, columns[last], indptr), shape=shape)
         if times is None:

@@ -40,6 +40,7 @@ def write_state(file: Source, state: Mapping[str, Any], **metadata: str) -> None
 
     Raises:
         TypeError: if the state holds anything else.
+        ArtifactError: if the file cannot be written.
     """
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     tree = json.dumps(_flatten(state, "", arrays), allow_nan=True)
@@ -57,6 +58,8 @@ def write_state(file: Source, state: Mapping[str, Any], **metadata: str) -> None
         safetensors.numpy.save_file(arrays, temporary, metadata=header)
         temporary.chmod(mode)
         temporary.replace(path)
+    except safetensors.SafetensorError as error:
+        raise ArtifactError(f"{path} cannot be written: {error}; is there room on the disk?") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,19 +1,37 @@
-"""The night's own models: the candidate, and the one refitted to everything; taken up again where a run was killed."""
+"""The night's own models: the candidate, and the one refitted to everything; taken up again where a run was killed.
 
+    <run>/candidate.data          fingerprint of what the candidate is fitted to
+          candidate.safetensors   the fitted candidate
+          candidate.*             checkpoints of its fit
+          refit.*                 the same of the refitted model
+
+A user who is deleted, or events that expire, after a run was killed change which item a column stands for. So what is kept
+is taken up only for the very rows, columns and values that it was fitted to.
+"""
+
+import hashlib
+import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from recae import durable
 from recae.artifacts import StoredModel
 from recae.data.interactions import Interactions
-from recae.errors import WarmStartError
+from recae.errors import ArtifactError, WarmStartError
 from recae.models import create, load_model
 from recae.models.base import Model
 from recae.models.fitting import fit_to_everything
 from recae.models.warm import Earlier
 from recae.retrain_settings import RetrainSettings
 
-CANDIDATE = "candidate.safetensors"
+CANDIDATE = "candidate"
+REFIT = "refit"
+MODEL = ".safetensors"
+FINGERPRINT = ".data"
 
 
 @dataclass(frozen=True)
@@ -29,20 +47,43 @@ class Candidates:
 
     def candidate(self, train: Interactions, figures: dict[str, Any]) -> Model:
         """Fitted to what happened before the cut; the one that an interrupted run has fitted, if there is one."""
-        kept = self.folder / CANDIDATE
+        self._prepare(CANDIDATE, train, figures)
+        kept = self.folder / f"{CANDIDATE}{MODEL}"
         if kept.is_file():
-            figures["taken_up"] = True
-            return load_model(kept)
+            try:
+                model = load_model(kept)
+            except ArtifactError as error:
+                figures["fitted_anew"] = f"what was kept is damaged: {error}"
+            else:
+                figures["taken_up"] = True
+                return model
         model = create(self.settings.model, **self.settings.settings)
-        fitted = self._fitted(model, train, self.settings.validation_share, "candidate", figures)
-        half = self.folder / "candidate.half"
+        fitted = self._fitted(model, train, self.settings.validation_share, CANDIDATE, figures)
+        half = self.folder / f"{CANDIDATE}.half"
         fitted.save(half)
+        durable.sync(half)
         half.replace(kept)
         return fitted
 
     def refitted(self, candidate: Model, everything: Interactions, figures: dict[str, Any]) -> Model:
         """The candidate's settings, with the epochs that were best for it, fitted to everything."""
-        return self._fitted(type(candidate)(candidate.settled_config()), everything, 0.0, "refit", figures)
+        self._prepare(REFIT, everything, figures)
+        return self._fitted(type(candidate)(candidate.settled_config()), everything, 0.0, REFIT, figures)
+
+    def _prepare(self, name: str, interactions: Interactions, figures: dict[str, Any]) -> None:
+        """Remove what was kept of this name if it was fitted to something else, and note what is fitted to now."""
+        noted, now = self.folder / f"{name}{FINGERPRINT}", fingerprint(interactions)
+        before = noted.read_text(encoding="utf-8") if noted.is_file() else None
+        if before == now:
+            return
+        for file in self.folder.glob(f"*{name}.*"):  # half-written checkpoints begin with a dot
+            if file.is_dir():
+                shutil.rmtree(file)
+            else:
+                file.unlink()
+        if before is not None:
+            figures["fitted_anew"] = "the events have changed since the run was killed"
+        durable.write_file(noted, now)
 
     def _fitted(
         self, model: Model, train: Interactions, validation_share: float, name: str, figures: dict[str, Any]
@@ -69,3 +110,15 @@ class Candidates:
             fitted = fit(None)
         figures["settings"] = fitted.config.model_dump(mode="json")
         return fitted
+
+
+def fingerprint(interactions: Interactions) -> str:
+    """Names the users, the items, every value and its time: what is the same where a fitted model is still right."""
+    digest = hashlib.sha256()
+    for ids in (interactions.users, interactions.items):
+        digest.update(json.dumps(list(ids)).encode())
+    matrix, times = interactions.matrix, interactions.times
+    parts = [matrix.indptr, matrix.indices, matrix.data, *([] if times is None else [times])]
+    for part in parts:
+        digest.update(np.ascontiguousarray(part).data)
+    return digest.hexdigest()

@@ -17,7 +17,7 @@ def drift_of(data: NightData) -> dict[str, float | int | None]:
         "popularity_shift": total_variation(data.shares_before, data.shares_new) if data.n_new else None,
         "new_users": data.n_new_users,
         "new_items": data.n_new_items,
-        "events_per_day": data.n_new / data.days_new,
+        "events_per_day": data.events_per_day,
         "unknown_share": data.n_new_of_unknown_items / max(data.n_new, 1),
     }
 

@@ -45,8 +45,17 @@ class Evidence:
     coverage: str
     """Text of the coverage metric."""
     quarantined_share: float | None
-    """Of the rows ingested since the last run; None if there were none."""
+    """Of the rows ingested since the last run that ended by itself; None if there were none."""
     past: Past
+    live_problem: str = ""
+    """Why the live model cannot be read, if there is one that cannot."""
+
+    @property
+    def no_live(self) -> str:
+        """Why there is no live model to compare with."""
+        if self.live_problem:
+            return f"the model in service cannot be read, so nothing is compared with it: {self.live_problem}"
+        return "no model is in service that could be better"
 
 
 def verdicts(evidence: Evidence, settings: GateSettings, seed: int = 0) -> list[Verdict]:
@@ -155,7 +164,13 @@ def _enough_users(evidence: Evidence, settings: GateSettings, _seed: int) -> Ver
 
 
 def _volume(evidence: Evidence, settings: GateSettings, _seed: int) -> Verdict:
-    now = evidence.data.n_new / evidence.data.days_new
+    now = evidence.data.events_per_day
+    if now is None:
+        return Verdict(
+            rule="volume",
+            passed=True,
+            message="all events lie within an hour: their times say nothing of how many come in a day",
+        )
     usual = median(evidence.past.events_per_day) if evidence.past.events_per_day else None
     low, high = (None, None) if usual is None else (ratio * usual for ratio in settings.volume_ratio)
     message = f"{now:,.0f} new events a day; no earlier run says what is usual"
@@ -229,7 +244,7 @@ def _usual(evidence: Evidence, settings: GateSettings, _seed: int) -> Verdict:
 def _not_worse(evidence: Evidence, settings: GateSettings, seed: int) -> Verdict:
     live, candidate = evidence.judged.get("live"), evidence.judged["candidate"]
     if live is None:
-        return Verdict(rule="not_worse", passed=True, message="no model is in service that could be better")
+        return Verdict(rule="not_worse", passed=True, message=evidence.no_live)
     differences = candidate.per_user - live.per_user
     # one-sided: the interval of twice the level, so that its lower end is the bound wanted
     low, high = bootstrap_interval(differences, level=2 * settings.confidence - 1, seed=seed)

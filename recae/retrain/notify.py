@@ -4,7 +4,6 @@ import os
 import shlex
 import subprocess
 import time
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from recae.retrain_settings import NotifySettings
@@ -46,23 +45,26 @@ def _call(command: str, run: Run, told: str, timeout_s: float) -> str:
             env=environment,
             timeout=timeout_s,
             text=True,
-            capture_output=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             check=False,
         )
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run has ended as it has
         return f"the command to notify failed: {error}"
     return f"the command to notify ended with {done.returncode}" if done.returncode else ""
 
 
 def _post(url: str, told: str, timeout_s: float) -> str:
-    request = Request(url, told.encode(), {"Content-Type": "application/json"}, method="POST")  # noqa: S310 - settings allow http only
     problem = ""
     for attempt in range(TRIES):
         try:
+            request = Request(  # noqa: S310 - settings allow http only
+                url, told.encode(), {"Content-Type": "application/json"}, method="POST"
+            )
             with urlopen(request, timeout=timeout_s):  # noqa: S310
                 return ""
-        except (URLError, TimeoutError, OSError) as error:
-            problem = f"the webhook failed: {error}"
+        except Exception as error:  # noqa: BLE001 - what answers need not speak HTTP
+            problem = f"the webhook failed: {' '.join(str(error).split()) or type(error).__name__}"
         if attempt < TRIES - 1:
             time.sleep(PAUSE_S)
     return problem

@@ -1,7 +1,8 @@
 """Writes a run's record at every step and at its end, whatever happens in between."""
 
 import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,10 @@ from recae.evaluation.specs import MetricSpec
 from recae.retrain import report
 from recae.retrain.notify import notify
 from recae.retrain_settings import NotifySettings, Status
-from recae.runs import Run, RunTable, Step
+from recae.runs import RECORD, TRACEBACK, Run, RunTable, Step
+
+EXPECTED = (RecaeError, OSError, MemoryError)
+"""What says all in a sentence; anything else is a mistake, whose place in the code helps whoever mends it."""
 
 
 class Recorder:
@@ -41,6 +45,25 @@ class Recorder:
         self._say = say
         self._between = between
         self._clock = clock
+        self._remarks: list[str] = []
+
+    def remark(self, text: str) -> None:
+        """Something to be said beside how the run ends; it stands in its message."""
+        if text and text not in self._remarks:
+            self._remarks.append(text)
+            self._say(f"warning: {text}")
+
+    def reason(self, error: Exception) -> str:
+        """An error in a sentence; where a mistake in the code lies is kept beside the record."""
+        said = in_a_line(error)
+        if isinstance(error, EXPECTED):
+            return said
+        path = self._table.folder(self.run.run_id) / TRACEBACK
+        try:
+            path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        except OSError:
+            return said
+        return f"{said}, see {path}"
 
     @contextmanager
     def step(self, name: str) -> Iterator[dict[str, Any]]:
@@ -61,21 +84,47 @@ class Recorder:
         self._table.write(self.run)
 
     def end(self, status: Status, message: str, told: NotifySettings) -> None:
-        """Write how the run ended, remove what only an unfinished run needs, make the page, and tell who wants to know."""
+        """Write how the run ended, remove what only an unfinished run needs, make the page, and tell who wants to know.
+
+        What goes wrong with any of that is a remark: how the run ended stands already.
+        """
         run = self.run
-        run.status, run.message, run.finished = status, message, self._now()
-        self._table.write(run)
+        run.status, run.finished = status, self._now()
+        self._write(message)
         try:
             self._table.clean(run)
             report.write(run, list(self._table.newest_first()), self._table.folder(run.run_id), self._metric)
-        except (OSError, RecaeError) as error:
-            run.message += f" (no report: {error})"
-        self._table.write(run)
-        self._say(f"{status}: {message}")
+        except Exception as error:  # noqa: BLE001
+            self.remark(f"no report: {in_a_line(error)}")
+        self._write(message)
+        self._say(f"{status}: {run.message}")
         problem = notify(run, told)
         if problem:
-            run.message += f" ({problem})"
-            self._table.write(run)
+            self.remark(problem)
+            self._write(message)
+
+    def _write(self, message: str) -> None:
+        """The record with all remarks."""
+        try:
+            self.run.message = with_remarks(message, self._remarks)
+            self._table.write(self.run)
+        except OSError as error:
+            path = self._table.folder(self.run.run_id) / RECORD
+            self.remark(
+                f"the record {path} cannot be written, and the next run takes this one for killed: {error}"
+            )
+            self.run.message = with_remarks(message, self._remarks)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
+
+
+def in_a_line(error: BaseException) -> str:
+    """What went wrong, without line breaks."""
+    said = str(error) if isinstance(error, RecaeError) else f"{type(error).__name__}: {error}"
+    return " ".join(said.split())
+
+
+def with_remarks(message: str, remarks: Sequence[str]) -> str:
+    """How a run ended, and what else is to be said."""
+    return "".join([message, *(f" ({remark})" for remark in remarks)])

@@ -10,7 +10,7 @@ from recae.evaluation import charts
 from recae.evaluation.charts import Series
 from recae.evaluation.pages import Plot, rendered
 from recae.evaluation.specs import MetricSpec
-from recae.runs import Run
+from recae.runs import REPORT, Run
 
 MOST_RUNS = 90
 """Runs that the plots go back."""
@@ -27,7 +27,7 @@ def write(run: Run, runs: Sequence[Run], folder: Path, metric: MetricSpec) -> Pa
         folder: of this run.
         metric: what the gate compared.
     """
-    path = folder / "report.html"
+    path = folder / REPORT
     durable.write_file(path, html(run, runs, metric))
     return path
 

@@ -11,12 +11,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from types import FrameType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from apscheduler.schedulers.blocking import BlockingScheduler
-from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.base import BaseTrigger
 
 from recae.errors import ConfigError
 from recae.runs import RunTable
@@ -25,24 +25,39 @@ logger = logging.getLogger(__name__)
 
 LATE_S = 12 * 3600
 """A run that could not start on time (the machine slept) still starts within so many seconds."""
+A_DAY = timedelta(days=1)
+INSTANT = timedelta(microseconds=1)
 
 
-TWICE = timedelta(hours=2)
-"""After the second of two equal times, no clock is between them any more: they lie an hour apart at most."""
+class OncePerDay(BaseTrigger):  # type: ignore[misc] # apscheduler has no types
+    """A time of day of the clock on the wall, once on each day.
 
+    Python's own rule for ``fold=0`` is the one wanted: a time that the clocks skip is counted from before they go forward,
+    so it comes as much later; of one that they show twice the first is meant.
 
-class OncePerDay(CronTrigger):  # type: ignore[misc] # apscheduler has no types
-    """A time of day that comes once, also on the day on which the clocks show it twice."""
+    Args:
+        at: time of day.
+        zone: whose clock.
+    """
 
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        """As the base class, without the second of two equal times."""
-        found: datetime | None = super().get_next_fire_time(previous_fire_time, now)
-        while found is not None and found.fold:
-            found = super().get_next_fire_time(None, found.astimezone(UTC) + TWICE)
+    def __init__(self, at: time, zone: ZoneInfo) -> None:
+        self._at = at
+        self._zone = zone
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """The first time from ``now`` on, or after the previous one if that is earlier."""
+        earliest = now.astimezone(UTC)
+        if previous_fire_time is not None:
+            earliest = min(earliest, previous_fire_time.astimezone(UTC) + INSTANT)
+        day = (
+            earliest.astimezone(self._zone).date() - A_DAY
+        )  # a skipped time belongs to the day before, after midnight
+        while (found := datetime.combine(day, self._at, self._zone)).astimezone(UTC) < earliest:
+            day += A_DAY
         return found
 
 
-def trigger(at: str, timezone: str) -> CronTrigger:
+def trigger(at: str, timezone: str) -> OncePerDay:
     """Every day at a time of the clock on the wall there.
 
     Where clocks go forward over that time, the run comes as much later as they go forward; where they go back over it,
@@ -56,28 +71,33 @@ def trigger(at: str, timezone: str) -> CronTrigger:
         ConfigError: for a time or a zone that does not exist.
     """
     try:
-        time = datetime.strptime(at, "%H:%M")  # noqa: DTZ007 - a time of day, its zone comes below
+        time_of_day = datetime.strptime(at, "%H:%M").time()  # noqa: DTZ007 - its zone comes below
     except ValueError:
         raise ConfigError(f"--at is {at!r}; expected a time of day such as 03:00") from None
     try:
         zone = ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as Europe
         raise ConfigError(
             f"there is no time zone {timezone!r}; expected a name such as Europe/Paris"
         ) from None
-    return OncePerDay(hour=time.hour, minute=time.minute, second=0, timezone=zone)
+    return OncePerDay(time_of_day, zone)
 
 
-def is_missed(table: RunTable, when: CronTrigger, now: datetime) -> bool:
-    """Whether a run was due since the last one began; not so before the first run of all."""
-    last = next(table.newest_first(), None)
+def is_missed(table: RunTable, when: BaseTrigger, now: datetime) -> bool:
+    """Whether a run was due since one last began or was gone on with; not so before the first run of all.
+
+    A run that began in the future did so by a clock that was ahead, and says nothing.
+    """
+    last = max(
+        (run.last_begun for run in table.newest_first(until=now) if run.last_begun <= now), default=None
+    )
     if last is None:
         return False
-    due = when.get_next_fire_time(None, last.started + timedelta(seconds=1))
+    due = when.get_next_fire_time(None, last + timedelta(seconds=1))
     return due is not None and due <= now
 
 
-def next_times(when: CronTrigger, start: datetime, n: int) -> list[datetime]:
+def next_times(when: BaseTrigger, start: datetime, n: int) -> list[datetime]:
     """The next n times, for whoever wants to see them."""
     times: list[datetime] = []
     previous: datetime | None = None
@@ -92,7 +112,7 @@ def next_times(when: CronTrigger, start: datetime, n: int) -> list[datetime]:
     return times
 
 
-def run_forever(when: CronTrigger, table: RunTable, command: Sequence[str] | None = None) -> None:
+def run_forever(when: BaseTrigger, table: RunTable, command: Sequence[str] | None = None) -> None:
     """Wait, and start a run each time; ends on SIGTERM and Ctrl-C, after the run that goes on has been told to end.
 
     Args:

@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -103,6 +105,24 @@ def test_a_run_that_is_slow_to_begin_is_told_of_before_the_connection_is_cut(
     assert time.monotonic() - began < 30, "not the minute that the run takes"
     assert response.status_code == 503
     assert "within 0.95 s; it goes on" in response.json["error"]["message"]
+
+
+def test_a_run_is_found_below_those_of_a_clock_that_was_ahead(client, home, monkeypatch):
+    table, begun = RunTable(home / "runs"), []
+    table.root.mkdir(parents=True)
+    for year in (2999, 3000, 3001):
+        table.begin(datetime(year, 1, 1, tzinfo=UTC))
+
+    def begin(*_args, **_more):
+        begun.append(table.begin(datetime.now(UTC)).run_id)
+        return SimpleNamespace(poll=lambda: None, wait=lambda: 0)
+
+    monkeypatch.setattr(subprocess, "Popen", begin)
+
+    response = client.post("/v1/admin/retrain")
+
+    assert response.status_code == 202
+    assert response.json == {"run_id": begun[0]}
 
 
 def test_a_run_that_is_not_there_is_404_and_none_is_an_empty_list(client):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from scipy.sparse import csr_array
 
 from recae.data.holdout import Holdout
@@ -18,7 +19,7 @@ DAY = 86_400
 SETTINGS = GateSettings(min_users=4)
 
 
-def night(*, n_new=100, days=1.0, unknown=0):
+def night(*, n_new=100, days=1.0, unknown=0, is_drawn=False):
     interactions = Interactions(LIKES, USERS, ITEMS, np.zeros(LIKES.nnz, dtype=np.int64))
     holdout = Holdout(LIKES, csr_array(LIKES.shape, dtype=np.float32), USERS, LIKES)
     return NightData(
@@ -34,6 +35,7 @@ def night(*, n_new=100, days=1.0, unknown=0):
         n_new_items=0,
         shares_before=np.ones(6) / 6,
         shares_new=np.ones(6) / 6,
+        is_drawn=is_drawn,
     )
 
 
@@ -69,6 +71,29 @@ def test_an_equal_candidate_passes_every_rule():
 def test_without_a_live_model_popularity_alone_is_to_be_beaten():
     assert refused(evidence(live=None)) == []
     assert refused(evidence(live=None, popularity=(0.5,) * 8)) == ["beats_popularity"]
+
+
+def test_a_live_model_that_cannot_be_read_is_named_in_the_verdict():
+    found = verdicts(evidence(live=None, live_problem="weights.safetensors is not what was saved"), SETTINGS)
+
+    (verdict,) = [each for each in found if each.rule == "not_worse"]
+    assert verdict.message == (
+        "the model in service cannot be read, so nothing is compared with it: weights.safetensors is not what was saved"
+    )
+    assert "no model is in service" in verdicts(evidence(live=None), SETTINGS)[7].message
+
+
+def test_events_whose_times_say_nothing_have_no_usual_number_a_day():
+    found = evidence(data=night(n_new=1_000, is_drawn=True), past=Past((100.0,)))
+
+    assert refused(found) == []
+
+
+@pytest.mark.parametrize("name", ["volume_ratio", "coverage_ratio"])
+@pytest.mark.parametrize("ratio", [(5, 0.2), (-1, 2), (float("nan"), 2)])
+def test_bounds_come_lowest_first(name, ratio):
+    with pytest.raises(ValidationError, match=r"expected the lowest|greater than 0"):
+        GateSettings(**{name: ratio})
 
 
 def test_a_candidate_that_loses_more_than_the_margin_is_refused_with_the_numbers():

@@ -5,7 +5,8 @@ import pytest
 
 from recae.data.eventlog import Event, EventLog
 from recae.errors import DataError
-from recae.retrain.nightdata import read_night
+from recae.retrain.nightdata import cut_night, read_night
+from recae.retrain.reading import read_log
 from recae.retrain_settings import RetrainSettings
 
 DAY = 86_400
@@ -135,9 +136,63 @@ def test_a_window_forgets_what_is_older(log):
 def test_no_events_and_no_past_are_clear_errors(log):
     with pytest.raises(DataError, match="holds no events"):
         read(log)
-    log.append([event("u0", "a", 0), event("u0", "b", 0)])
+    log.append([event("u0", "a", 0)])
     with pytest.raises(DataError, match="no events lie before"):
         read(log)
+
+
+def test_where_times_say_nothing_what_is_asked_is_drawn_by_lot(log):
+    # as of a file without times, whose rows are sorted by user: the last of them would be users that nobody knows
+    log.append([event(f"u{n:02}", f"i{place}", 1) for n in range(20) for place in range(5)])
+
+    data, again = read(log, holdout_share=0.1, seed=3), read(log, holdout_share=0.1, seed=3)
+
+    assert data.is_drawn
+    assert (data.n_new, len(data.train)) == (10, 90)
+    assert len({user for user, _ in asked(data)}) > 3
+    assert asked(data) == asked(again)
+    assert data.events_per_day is None  # the next night's count has nothing to be compared with
+
+
+def test_events_of_a_day_are_parted_by_time(log):
+    log.append([Event(f"u{n % 3}", f"i{n}", timestamp=n * 3_600) for n in range(24)])
+
+    assert not read(log).is_drawn
+    assert not read(log, live_until=22 * 3_600).is_drawn
+
+
+def test_a_few_events_of_types_without_a_weight_are_left_out_and_counted(log):
+    log.append([event(f"u{n}", "a", n, event_type="view") for n in range(99)])
+    log.append([event("u0", "b", 100, event_type="veiw")])
+
+    reading = read_log(log, log.watermark(), RetrainSettings(event_weights={"view": 1}))
+
+    assert reading.unnamed == {"veiw": 1}
+    assert len(reading.times) == 99
+    assert reading.n_read == 100
+
+
+def test_types_that_all_of_the_new_events_have_are_refused_in_a_long_log_too(log):
+    log.append([event(f"u{n}", "a", n, event_type="view") for n in range(999)])
+    known_until = log.watermark()
+    log.append([event(f"u{n}", "b", 1_000, event_type="click") for n in range(10)])
+    weights = RetrainSettings(event_weights={"view": 1})
+
+    with pytest.raises(DataError, match="type 'click', 10 of 1,009, 10 of them among 10 new ones"):
+        read_log(log, log.watermark(), weights, known_until=known_until)
+    assert read_log(log, log.watermark(), weights).unnamed == {"click": 10}
+
+
+def test_an_event_in_the_future_is_learned_once_and_never_asked_again(log):
+    ten_days(log)
+    log.append([event("u2", "i0", 400)])  # accepted while the clock was ahead
+    known_until = log.watermark()
+    log.append([event("u1", "i0", 10)])
+
+    reading = read_log(log, log.watermark(), RetrainSettings(), known_until=known_until, now=11 * DAY)
+
+    assert (reading.newest, reading.newest_known) == (10 * DAY, 9 * DAY)
+    assert asked(cut_night(reading, RetrainSettings(), live_until=9 * DAY)) == {("u1", "i0")}
 
 
 def test_many_users_are_drawn_from_by_the_seed(log):

@@ -137,7 +137,12 @@ def test_without_refit_the_judged_model_itself_is_served(where):
     run = night(settings(where.home, refit=False), 7)
 
     assert "refit" not in [step.name for step in run.steps]
-    assert ModelStore(where.models).load().manifest.watermark < run.figures_of("data")["cut"]
+    data = run.figures_of("data")
+    stored = ModelStore(where.models).load()
+    assert stored.manifest.n_users <= data["users"]
+    assert (
+        stored.manifest.watermark == data["newest"] >= data["cut"]
+    )  # what was asked is not new the next night
 
 
 def test_the_catalogue_of_the_log_is_stored_with_the_model(where):
@@ -229,19 +234,6 @@ def test_what_breaks_a_fit_is_written_down(live, monkeypatch, error, said):
     assert said in run.message
     assert run.steps[-1].status == "failed"
     assert run.finished is not None
-
-
-def test_a_mistake_in_the_code_is_written_down_and_raised(live, monkeypatch):
-    def broken(*_):
-        raise ZeroDivisionError("a bug")
-
-    monkeypatch.setattr(EASE, "_fit", broken)
-    append(live, day(8))
-
-    with pytest.raises(ZeroDivisionError):
-        night(live, 8)
-
-    assert next(RunTable(live.runs).newest_first()).status == "failed"
 
 
 def test_weights_that_are_no_numbers_never_come_into_service(live, monkeypatch):

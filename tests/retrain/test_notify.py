@@ -1,12 +1,14 @@
 """Who is told: a real command, a real server, and what happens when they fail."""
 
 import json
+import socket
 import sys
 import threading
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from pydantic import ValidationError
 
 from recae.retrain import Run
 from recae.retrain import notify as notifying
@@ -84,6 +86,42 @@ def test_what_goes_wrong_is_said_and_never_raised(settings, said, monkeypatch):
     monkeypatch.setattr(notifying, "PAUSE_S", 0.01)
 
     assert said in notify(RUN, NotifySettings(**settings))
+
+
+def test_what_answers_a_webhook_need_not_speak_http(monkeypatch):
+    monkeypatch.setattr(notifying, "PAUSE_S", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet():
+            for _ in range(notifying.TRIES):
+                connection, _ = server.accept()
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+                connection.close()
+
+        threading.Thread(target=greet, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+
+        assert "the webhook failed" in notify(RUN, NotifySettings(webhook=url))
+
+
+def test_a_url_that_no_settings_would_let_through_is_a_remark_too(monkeypatch):
+    monkeypatch.setattr(notifying, "PAUSE_S", 0.0)
+
+    assert "the webhook failed" in notify(RUN, NotifySettings.model_construct(webhook="no url"))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http://exa mple.org/x", "http://host:99999/", "https:///x", "ftp://host"]
+)
+def test_a_webhook_that_names_no_host_is_refused(url):
+    with pytest.raises(ValidationError, match="expected"):
+        NotifySettings(webhook=url)
+
+
+def test_a_command_may_say_what_is_no_text():
+    command = f"{sys.executable} -c 'import os; os.write(1, bytes([255]))'"
+
+    assert notify(RUN, NotifySettings(command=command)) == ""
 
 
 def test_an_end_that_nobody_wants_to_hear_of_is_not_told(hook):

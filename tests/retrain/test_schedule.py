@@ -42,6 +42,38 @@ def test_a_time_that_the_clocks_skip_comes_later_that_day():
     ]
 
 
+@pytest.mark.parametrize(
+    ("at", "timezone", "start", "expected"),
+    [
+        (
+            "00:00",
+            "America/Havana",
+            datetime(2027, 3, 13, 12, tzinfo=UTC),
+            ["2027-03-14T05:00:00+00:00", "2027-03-15T04:00:00+00:00"],  # at 01:00 there, then at midnight
+        ),
+        (
+            "00:30",
+            "Asia/Beirut",
+            datetime(2027, 3, 27, 12, tzinfo=UTC),
+            ["2027-03-27T22:30:00+00:00", "2027-03-28T21:30:00+00:00"],  # at 01:30 there, then at 00:30
+        ),
+    ],
+    ids=["Havana", "Beirut"],
+)
+def test_a_night_is_not_left_out_where_the_clocks_go_forward_at_midnight(at, timezone, start, expected):
+    found = next_times(trigger(at, timezone), start, 2)
+
+    assert [time.astimezone(UTC).isoformat() for time in found] == expected
+
+
+def test_a_day_that_a_zone_left_out_has_no_run():
+    assert times("03:00", "Pacific/Apia", datetime(2011, 12, 28, 12, tzinfo=UTC)) == [
+        "2011-12-28T03:00:00-10:00",
+        "2011-12-29T03:00:00-10:00",
+        "2011-12-30T03:00:00-10:00",  # the same instant as 03:00 of the 31st, when the day was left out
+    ]
+
+
 def test_a_time_that_the_clocks_show_twice_comes_once():
     assert times("02:30", "Europe/Paris", datetime(2026, 10, 24, 12, tzinfo=UTC)) == [
         "2026-10-25T02:30:00+02:00",
@@ -56,6 +88,8 @@ def test_a_time_that_the_clocks_show_twice_comes_once():
         ("25:00", "UTC", "expected a time of day"),
         ("3am", "UTC", "time of day"),
         ("03:00", "Mars/Base", "no time zone"),
+        ("03:00", "Europe", "no time zone 'Europe'; expected a name such as Europe/Paris"),
+        ("03:00", "", "no time zone"),
     ],
 )
 def test_times_and_zones_that_do_not_exist_are_refused(at, timezone, said):
@@ -72,6 +106,26 @@ def test_a_run_that_was_due_while_nobody_watched_is_missed(tmp_path):
         table.write(run)
 
     assert not is_missed(table, when, datetime(2026, 1, 6, 2, 59, tzinfo=UTC))
+    assert is_missed(table, when, datetime(2026, 1, 6, 3, 1, tzinfo=UTC))
+
+
+def test_a_run_that_was_gone_on_with_last_night_is_not_missed_this_morning(tmp_path):
+    table, when = RunTable(tmp_path / "runs"), trigger("03:00", "UTC")
+    with table.claimed():
+        run = table.begin(datetime(2026, 1, 5, 3, tzinfo=UTC))
+        run.status, run.gone_on = "promoted", datetime(2026, 1, 6, 3, tzinfo=UTC)
+        table.write(run)
+
+    assert not is_missed(table, when, datetime(2026, 1, 6, 10, tzinfo=UTC))
+    assert is_missed(table, when, datetime(2026, 1, 7, 3, 1, tzinfo=UTC))
+
+
+def test_a_run_of_a_clock_that_was_ahead_does_not_hide_a_missed_one(tmp_path):
+    table, when = RunTable(tmp_path / "runs"), trigger("03:00", "UTC")
+    with table.claimed():
+        table.begin(datetime(2026, 1, 5, 3, tzinfo=UTC))
+        table.begin(datetime(2026, 3, 1, 3, tzinfo=UTC))
+
     assert is_missed(table, when, datetime(2026, 1, 6, 3, 1, tzinfo=UTC))
 
 

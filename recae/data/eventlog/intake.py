@@ -33,10 +33,12 @@ def record_intake(
     database.write(lambda connection: connection.execute(insert(schema.intakes).values(**row)))
 
 
-def unreadable_share(database: Database, since: float) -> float | None:
-    """Share of bad rows among those ingested from ``since`` on; None if there were none."""
+def unreadable_share(database: Database, since: float, until: float | None = None) -> float | None:
+    """Share of bad rows among those ingested from ``since`` on, to ``until``; None if there were none."""
     table = schema.intakes.c
     query = select(func.sum(table.rows_read), func.sum(table.rows_bad)).where(table.at >= int(since))
+    if until is not None:
+        query = query.where(table.at <= until)
     with database.read() as connection:
         n_read, n_bad = connection.execute(query).one()
     return float(n_bad) / float(n_read) if n_read else None

@@ -1,0 +1,47 @@
+"""What every night ends with, whether it promoted a model or not: old versions, records and events go."""
+
+from collections.abc import Callable
+from typing import Any
+
+from recae.artifacts import ModelStore
+from recae.config import Settings
+from recae.retrain.patient_log import PatientLog
+from recae.retrain.recorder import in_a_line
+from recae.runs import RunTable
+
+
+def tidy_up(
+    settings: Settings, store: ModelStore, table: RunTable, log: PatientLog, figures: dict[str, Any]
+) -> list[str]:
+    """Remove what is beyond ``keep_versions`` and ``keep_runs``; expire and archive events by their age.
+
+    Each is tried, whatever becomes of the others.
+
+    Returns:
+        What could not be done.
+    """
+
+    def versions() -> None:
+        figures["removed"] = store.prune(settings.retrain.keep_versions, settings.named_versions)
+
+    def records() -> None:
+        table.prune(settings.retrain.keep_runs)
+
+    def events() -> None:
+        tidied = log.ask(
+            lambda log: log.tidy(
+                compact_after_days=settings.compact_after_days, retention_days=settings.retention_days
+            ),
+            figures,
+        )
+        figures.update(events_archived=tidied.archived, events_expired=tidied.expired)
+
+    return [problem for work in (versions, records, events) if (problem := _problem_of(work))]
+
+
+def _problem_of(work: Callable[[], None]) -> str:
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001 - how the night ended stands already
+        return f"old {work.__name__} could not be removed: {in_a_line(error)}"
+    return ""
