@@ -118,15 +118,13 @@ def _last_run(settings: "Settings") -> Finding:
 
 def _space(store: "ModelStore", home: Path) -> Finding:
     from recae.errors import ArtifactError
-    from recae.retrain.night import SPARE_BYTES
+    from recae.retrain.upkeep import room_wanted
 
-    wanted = SPARE_BYTES
     try:
         live = store.current()
     except ArtifactError:  # said above
         live = None
-    if live is not None:
-        wanted += 3 * sum(file.stat().st_size for file in (store.root / live).glob("*"))
+    wanted = room_wanted(store, live)
     free = shutil.disk_usage(_existing(home)).free
     says = f"{free / 2**20:,.0f} MB free, a nightly run may need {wanted / 2**20:,.0f} MB"
     if free >= wanted:

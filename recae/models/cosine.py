@@ -36,10 +36,9 @@ class CosineDAE(MultinomialModel):
     """One vector for each item: a user's code is the sum of the history's, and a score the cosine of code and item.
 
     ``score = cos(x D A, a_i) / temperature + b_i``, with the items' vectors as rows of A, the damping of popular items on
-    the diagonal of D, and a bias b for what everybody takes. It is the simplest deep model here, and learns in few steps
-    what the multinomial ones need many for: since only directions count, popular items cannot win by length, and the
-    softmax at a low temperature looks at the items that are hard to tell apart. What it finds differs from what linear
-    models find: it is at its best in a blend with one. Needs non-negative values.
+    the diagonal of D, and a bias b for what everybody takes. Only directions count, so popular items cannot win by length,
+    and the softmax at a low temperature looks at the items that are hard to tell apart. It errs in other ways than linear
+    models do, and is at its best in a blend with one. Needs non-negative values.
 
     Source: the loss of Wu et al., "On the effectiveness of sampled softmax loss for item recommendation", TOIS 2024; a user
     as the items chosen, and cosines, as Mao et al., "SimpleX", CIKM 2021; the weights of items in a code as LightGCN's,
@@ -127,7 +126,7 @@ class CosineNetwork(MultinomialNetwork):
         return nn.functional.normalize(summed, dim=1)
 
     @property
-    def output(self) -> nn.Linear:  # type: ignore[override]
+    def output(self) -> nn.Linear:  # type: ignore[override] # a layer elsewhere; here made of the vectors
         """The layer from codes to scores: made at first use, since the weights that serve do not change."""
         kept: nn.Linear | None = vars(self).get("_kept_output")
         if kept is None:

@@ -27,12 +27,10 @@ from recae.retrain.nightdata import NightData, cut_night, rule_of
 from recae.retrain.patient_log import PatientLog
 from recae.retrain.reading import Reading, read_log
 from recae.retrain.recorder import Recorder, in_a_line
-from recae.retrain.upkeep import tidy_up
+from recae.retrain.upkeep import room_wanted, tidy_up
 from recae.retrain_settings import Status
 from recae.runs import RunTable
 
-SPARE_BYTES = 200 * 2**20
-"""Free space a run wants beside three times the live model's."""
 LATEST = 2.0**53
 """No clock shows a later second, however far off the settings let it be."""
 
@@ -267,10 +265,7 @@ class Night:
             return False
 
     def _check_space(self) -> None:
-        wanted = SPARE_BYTES
-        if self.run.live_version is not None:
-            folder = self.store.root / self.run.live_version
-            wanted += 3 * sum(file.stat().st_size for file in folder.glob("*"))
+        wanted = room_wanted(self.store, self.run.live_version)
         free = shutil.disk_usage(self.settings.home).free
         if free < wanted:
             raise RetrainError(

@@ -94,7 +94,7 @@ class Recorder:
         try:
             self._table.clean(run)
             report.write(run, list(self._table.newest_first()), self._table.folder(run.run_id), self._metric)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - how the run ended stands already
             self.remark(f"no report: {in_a_line(error)}")
         self._write(message)
         self._say(f"{status}: {run.message}")

@@ -1,4 +1,4 @@
-"""What every night ends with, whether it promoted a model or not: old versions, records and events go."""
+"""The room that a night needs, and what it ends with, whether it promoted a model or not: old versions, records and events go."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +8,20 @@ from recae.config import Settings
 from recae.retrain.patient_log import PatientLog
 from recae.retrain.recorder import in_a_line
 from recae.runs import RunTable
+
+SPARE_BYTES = 200 * 2**20
+"""Free space a run wants beside three times the live model's."""
+
+
+def room_wanted(store: ModelStore, live: str | None) -> int:
+    """Bytes that have to be free before a run begins.
+
+    Args:
+        store: where the versions are.
+        live: the one in service; None if there is none.
+    """
+    files = [] if live is None else (store.root / live).glob("*")
+    return SPARE_BYTES + 3 * sum(file.stat().st_size for file in files)
 
 
 def tidy_up(

@@ -15,7 +15,7 @@ from pathlib import Path
 from recae.artifacts import ModelStore
 from recae.data.eventlog import EventLog
 from recae.retrain import RunTable, retrain
-from tests.retrain.nights import append, day, evening, settings
+from tests.retrain.nights import append, day, eight_days, evening, settings
 
 STEPS = ("watermark", "data", "fit", "judge", "gate", "refit", "store", "promote", "prune")
 
@@ -64,9 +64,7 @@ def look(where):
 
 def begun(home):
     """A home with eight days and a model in service."""
-    where = settings(home)
-    for number in range(8):
-        append(where, day(number))
+    where = eight_days(settings(home))
     assert ended(forked(run_here(where, 7))) == 0
     assert look(where)[0] is not None
     return where

@@ -4,6 +4,7 @@ import numpy as np
 
 from recae.config import Settings
 from recae.data.eventlog import Event, EventLog
+from recae.retrain import retrain
 
 DAY = 86_400
 START = 1_700_000_000
@@ -66,3 +67,20 @@ def append(where, events):
 def evening(number):
     """The clock of a run after day ``number``."""
     return lambda: START + (number + 1) * DAY
+
+
+def night(where, number, **options):
+    """The run after day ``number``."""
+    return retrain(where, show_progress=False, clock=evening(number), **options)
+
+
+def eight_days(where):
+    for number in range(8):
+        append(where, day(number))
+    return where
+
+
+def begun(where):
+    """Eight days, and a model in service."""
+    assert night(eight_days(where), 7).status == "promoted"
+    return where

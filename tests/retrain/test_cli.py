@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from recae.artifacts import ModelStore
 from recae.cli import cli
 from recae.retrain import RunTable
-from tests.retrain.nights import CONFIG, append, day, settings
+from tests.retrain.nights import CONFIG, append, day, eight_days, settings
 
 
 @pytest.fixture
@@ -18,8 +18,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("RECAE_THREADS", "1")
     monkeypatch.setenv("COLUMNS", "200")
     (tmp_path / "recae.toml").write_text(CONFIG)
-    for number in range(8):
-        append(settings(tmp_path / ".recae"), day(number))
+    eight_days(settings(tmp_path / ".recae"))
     return tmp_path / ".recae"
 
 

@@ -15,22 +15,11 @@ from recae.cli import cli
 from recae.data.eventlog import EventLog
 from recae.data.eventlog.intake import record_intake
 from recae.models.linear import EASE
-from recae.retrain import RunTable, night, recorder, retrain
+from recae.retrain import RunTable, recorder, upkeep
 from recae.runs import RECORD
-from tests.retrain.nights import CONFIG, DAY, START, append, day, evening, settings
+from tests.retrain.nights import CONFIG, DAY, START, append, begun, day, night, settings
 
 LOSER = {"model": "popularity", "settings": {}}
-
-
-def one_night(where, number, **options):
-    return retrain(where, show_progress=False, clock=evening(number), **options)
-
-
-def begun(where):
-    for number in range(8):
-        append(where, day(number))
-    assert one_night(where, 7).status == "promoted"
-    return where
 
 
 def telling(home, tmp_path, **changed):
@@ -66,7 +55,7 @@ def test_what_is_old_goes_at_the_end_of_every_night_that_read_the_log(tmp_path, 
     for number in (1, 2):
         RunTable(where.runs).begin(datetime(2020, 1, number, tzinfo=UTC))
 
-    run = one_night(how, 8)
+    run = night(how, 8)
 
     assert run.status == status, run.message
     assert run.steps[-1].name == "prune"
@@ -84,7 +73,7 @@ def test_what_cannot_be_tidied_up_after_a_promotion_is_a_remark(tmp_path, monkey
     monkeypatch.setattr(ModelStore, "prune", full)
     said = []
 
-    run = one_night(where, 7, say=said.append)
+    run = night(where, 7, say=said.append)
 
     assert run.status == "promoted"
     assert "old versions could not be removed: OSError: [Errno 28] No space left" in run.message
@@ -104,7 +93,7 @@ def test_an_error_after_the_promotion_leaves_the_run_promoted(tmp_path, monkeypa
 
     monkeypatch.setattr(ModelStore, "promote_over", breaks_afterwards)
 
-    run = one_night(where, 8)
+    run = night(where, 8)
 
     assert (run.status, run.version) == ("promoted", ModelStore(where.models).current())
     assert "Input/output error" in run.message
@@ -135,7 +124,7 @@ def test_a_mistake_in_the_code_is_a_failed_run_whose_place_is_kept(tmp_path, mon
 
     monkeypatch.setattr(EASE, "_fit", broken)
 
-    run = one_night(where, 8)
+    run = night(where, 8)
 
     kept = where.runs / run.run_id / "traceback.txt"
     assert run.status == "failed"
@@ -149,7 +138,7 @@ def test_a_night_whose_record_cannot_be_begun_is_told_with_the_path(tmp_path):
     (home / "runs").write_text("a file where a folder should be")
     where = telling(home, tmp_path)
 
-    run = one_night(where, 7)
+    run = night(where, 7)
 
     assert run.status == "failed"
     assert str(home / "runs") in run.message
@@ -162,7 +151,7 @@ def test_a_disk_that_is_full_for_the_first_record_leaves_no_folder_and_is_told(t
     before = set(where.runs.iterdir())
     monkeypatch.setattr(durable, "write_file", full)
 
-    run = one_night(where, 8)
+    run = night(where, 8)
 
     assert run.status == "failed"
     assert "No space left on device" in run.message
@@ -179,7 +168,7 @@ def test_a_disk_that_fills_up_meanwhile_is_told_with_the_path_of_the_record(tmp_
         if step == "judge":
             monkeypatch.setattr(durable, "write_file", full)
 
-    run = one_night(where, 8, between=fill)
+    run = night(where, 8, between=fill)
 
     assert run.status == "failed"
     assert f"the record {where.runs / run.run_id / RECORD} cannot be written" in run.message
@@ -191,7 +180,7 @@ def test_a_model_store_that_does_not_say_what_is_in_service_fails_the_night_and_
     begun(settings(where.home))
     (where.models / "current").write_text("")
 
-    run = one_night(where, 8)
+    run = night(where, 8)
 
     assert run.status == "failed"
     assert str(where.models / "current") in run.message
@@ -204,7 +193,7 @@ def test_a_notification_that_breaks_changes_nothing(tmp_path):
     for number in range(8):
         append(where, day(number))
 
-    run = one_night(where, 7)
+    run = night(where, 7)
 
     assert run.status == "promoted"
     assert "the command to notify failed" in RunTable(where.runs).read(run.run_id).message
@@ -216,7 +205,7 @@ def test_a_damaged_live_model_is_named_wherever_somebody_looks(tmp_path):
     (where.models / store.current() / "weights.safetensors").write_bytes(b"nothing")
     append(where, day(8))
 
-    run = one_night(where, 8)
+    run = night(where, 8)
 
     assert run.status == "promoted"
     assert "the model in service cannot be read" in run.message
@@ -226,9 +215,9 @@ def test_a_damaged_live_model_is_named_wherever_somebody_looks(tmp_path):
 
 def test_no_room_names_what_makes_some(tmp_path, monkeypatch):
     where = begun(settings(tmp_path))
-    monkeypatch.setattr(night, "SPARE_BYTES", 2**60)
+    monkeypatch.setattr(upkeep, "SPARE_BYTES", 2**60)
 
-    run = one_night(where, 8)
+    run = night(where, 8)
 
     assert run.status == "failed"
     assert "recae models prune --keep" in run.message
@@ -249,9 +238,9 @@ def test_one_bad_ingest_closes_one_night(tmp_path):
     append(where, day(8))
     bad_rows(where, START + 9 * DAY - 1)
 
-    bad = one_night(where, 8)
+    bad = night(where, 8)
     append(where, day(9))
-    good = one_night(where, 9)
+    good = night(where, 9)
 
     assert (bad.status, good.status) == ("refused", "promoted"), good.message
     assert not quarantined(bad).passed
@@ -261,11 +250,11 @@ def test_one_bad_ingest_closes_one_night(tmp_path):
 def test_a_night_whose_clock_was_ahead_hides_no_bad_rows(tmp_path):
     where = begun(settings(tmp_path))
     append(where, day(8))
-    assert one_night(where, 48, forced=True).status == "promoted"
+    assert night(where, 48, forced=True).status == "promoted"
     append(where, day(9))
     bad_rows(where, START + 10 * DAY - 1)
 
-    run = one_night(where, 9)
+    run = night(where, 9)
 
     assert not quarantined(run).passed
     assert "the clock was ahead: 1 run that began in the future" in run.message
@@ -278,7 +267,7 @@ def test_rows_ingested_by_a_clock_that_was_ahead_wait_for_their_time(tmp_path):
     append(where, day(8))
     bad_rows(where, START + 40 * DAY)
 
-    assert quarantined(one_night(where, 8)).passed
+    assert quarantined(night(where, 8)).passed
 
 
 @pytest.mark.parametrize("name", ["volume_ratio", "coverage_ratio"])

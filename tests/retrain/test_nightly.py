@@ -12,29 +12,9 @@ from recae.data.eventlog import EventLog
 from recae.data.eventlog.items import StoredItem, StoredItems
 from recae.errors import ConfigError, EventLogError, RetrainError
 from recae.models.linear import EASE
-from recae.retrain import RunTable, patient_log, recorder, retrain
+from recae.retrain import RunTable, patient_log, recorder
 from recae.retrain.baselines import ALS_SETTINGS
-from tests.retrain.nights import append, day, evening, garbage, settings
-
-
-def night(where, number, **options):
-    return retrain(where, show_progress=False, clock=evening(number), **options)
-
-
-@pytest.fixture
-def where(tmp_path):
-    """A home with eight days of events and no model."""
-    found = settings(tmp_path)
-    for number in range(8):
-        append(found, day(number))
-    return found
-
-
-@pytest.fixture
-def live(where):
-    """The same with a model in service."""
-    assert night(where, 7).status == "promoted"
-    return where
+from tests.retrain.nights import append, day, garbage, night, settings
 
 
 def closed(run):

@@ -4,22 +4,9 @@ import re
 
 from recae.artifacts import ModelStore
 from recae.data.eventlog import Event, EventLog
-from recae.retrain import retrain
 from recae.retrain.novelty import LEARNING, learning_of
 from recae.retrain_settings import RetrainSettings
-from tests.retrain.nights import DAY, START, append, day, evening, settings
-
-
-def night(where, number, **options):
-    return retrain(where, show_progress=False, clock=evening(number), **options)
-
-
-def begun(where):
-    """Eight days, and a model in service."""
-    for number in range(8):
-        append(where, day(number))
-    assert night(where, 7).status == "promoted"
-    return where
+from tests.retrain.nights import DAY, START, append, begun, day, night, settings
 
 
 def sane(home, **retrain_settings):

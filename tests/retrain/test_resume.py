@@ -9,19 +9,15 @@ import pytest
 from recae.artifacts import ModelStore
 from recae.data.eventlog import EventLog
 from recae.models.linear import EASE
-from recae.retrain import RunTable, retrain
+from recae.retrain import RunTable
 from recae.retrain import candidates as fits
-from tests.retrain.nights import DAY, START, append, day, evening, settings
+from tests.retrain.nights import DAY, START, append, day, night, settings
 
 LOSER = {"model": "popularity", "settings": {}}
 
 
 class Kill(BaseException):
     """What no handler of a run catches, as no handler sees a kill -9."""
-
-
-def night(where, number, **options):
-    return retrain(where, show_progress=False, clock=evening(number), **options)
 
 
 def killed(where, number, step, **options):
@@ -34,18 +30,9 @@ def killed(where, number, step, **options):
 
 
 @pytest.fixture
-def where(tmp_path):
-    found = settings(tmp_path)
-    for number in range(8):
-        append(found, day(number))
-    return found
-
-
-@pytest.fixture
-def live(where):
-    assert night(where, 7).status == "promoted"
-    append(where, day(8))
-    return where
+def live(live):
+    append(live, day(8))
+    return live
 
 
 def test_a_plain_night_that_goes_on_with_a_forced_run_promotes_no_loser(live):
