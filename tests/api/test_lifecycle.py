@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from recae import in_service
 from recae.artifacts import WEIGHTS, ModelStore
 from recae.data.idmap import IdMap
+from recae.in_service import InService
 from tests.raw import connected, read_all, statuses
 from tests.servers import PATIENCE_S, free_port, get, running, until
 from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
@@ -119,8 +121,8 @@ def test_a_damaged_version_is_refused_and_told_of_and_the_old_one_serves_on(home
     port, answers = free_port(), []
     with running(SERVE, home, port, RECAE_LOG_FORMAT="off") as process:
         with kept_busy(port, answers, n_threads=2):
-            store._set_current(
-                type(store._current())(version=bad, before=[good])
+            in_service.write(
+                store.root, InService(version=bad, before=[good])
             )  # promote would have refused it
             until(lambda: get(port, "/health/ready")[2]["problem"] is not None, process)
         status, _, body = get(port, "/health/ready")
