@@ -83,7 +83,7 @@ def evaluated(
     started = time.perf_counter() + shelf.spared_s
     if section.refit == "only":
         running.advance()
-        return _only_refitted(task, section, contenders[0].unfitted, running)
+        return _only_refitted(task, section, contenders[0].model(), running)
     trials: list[Trial] = []
     best: tuple[Contender, Model, float | None] | None = None  # its model is unfitted if it will be refitted
     learning: Learning | None = None

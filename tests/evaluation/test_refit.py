@@ -1,5 +1,7 @@
 """What was chosen learns from train and validation together before it meets the test."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -98,6 +100,32 @@ def test_further_seeds_are_refitted_for_the_epochs_that_the_first_found_best(on)
     on(given_split(), ranking_protocol({"name": "by_epochs", "refit": True}, seeds=[1, 2]))
 
     assert [validation is None for _, _, validation in ByColumn.fits] == [False, True, True]
+
+
+@pytest.mark.parametrize("refit", [False, True, "only"])
+def test_a_model_that_was_tested_is_out_of_memory_before_the_next_is_fitted(monkeypatch, on, refit):
+    tested, held, real_fit, real_score = [], [], ByColumn._fit, ByColumn._score
+
+    def watched(self, histories, how):
+        gc.collect()
+        held.append([reference for reference in tested if reference() is not None])
+        real_fit(self, histories, how)
+
+    def noted(self, *arguments):
+        if not any(reference() is self for reference in tested):
+            tested.append(weakref.ref(self))
+        return real_score(self, *arguments)
+
+    monkeypatch.setattr(ByColumn, "_fit", watched)
+    monkeypatch.setattr(ByColumn, "_score", noted)
+
+    models = [{"name": "by_column", "label": label, "refit": refit} for label in ("one", "two")]
+    on(given_split(), ranking_protocol(*models, seeds=[1, 2]))
+
+    assert len(tested) == (6 if refit is True else 4), (
+        "where it is refitted, the trials are models of their own"
+    )
+    assert not any(held)
 
 
 def test_refit_needs_users_that_are_in_train(on):
