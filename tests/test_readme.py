@@ -142,6 +142,43 @@ def test_the_table_of_the_readme_is_that_of_the_results():
         assert rows[model["title"]] == values[: len(rows[model["title"]])]
 
 
+METRICS = {"Recall@": "recall@", "NDCG@": "ndcg@", "HR@": "hit_rate@", "RMSE": "rmse"}
+"""How the table of benchmarks and the results call a metric."""
+
+
+def test_the_table_of_benchmarks_is_what_their_results_hold():
+    rows, models = benchmarks_of(README), []
+    assert len(rows) >= 10
+    for claim, link in rows:
+        found = json.loads((ROOT / link).with_name("results.json").read_text())["models"]
+        claimed = dict(re.findall(r"([A-Z]\w+(?:@\d+)?) (\.\d{4})", claim))
+        assert claimed, claim
+        for shown, called in METRICS.items():
+            claimed = {name.replace(shown, called): value for name, value in claimed.items()}
+        models += [
+            (claim, model)
+            for model in found
+            if claimed.items()
+            <= {name: f"{of['value']:.4f}".lstrip("0") for name, of in model["test"].items()}.items()
+        ]
+    assert [claim for claim, _ in models] == [claim for claim, _ in rows], "one model of its results each"
+    for claim, model in models:
+        n_seeds = re.search(r"\((\d) (?:seeds|splits)\)", claim)
+        assert int(n_seeds[1] if n_seeds else 1) == (len(model["seeds"]) or 1), claim
+
+
+def benchmarks_of(markdown):
+    """What the table of benchmarks claims, and the results that a row names, or the one before it."""
+    rows, link = [], None
+    lines = markdown.split("| made by |\n")[1].splitlines()[1:]
+    for line in lines[: lines.index("")]:
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[4] != "the same":
+            [link] = re.findall(r"\((evaluation/results/.+?)\)", cells[4])
+        rows.append((cells[2], link))
+    return rows
+
+
 def test_both_autoencoders_beat_popularity_by_a_quarter():
     ndcg = {model["name"]: model["test"]["ndcg@100"]["value"] for model in RESULTS["models"]}
     assert min(ndcg["ease"], ndcg["mult_vae"]) >= 1.25 * ndcg["popularity"]

@@ -72,7 +72,8 @@ def _ml_1m_bars_m1(root: Path) -> Split:
 def _ml_1m_diffrec(root: Path) -> Split:
     """MovieLens 1M, ratings of 4 and 5, by time as in DiffRec. Its tables remove validation events too.
 
-    The files hold no times, but each user's events in their order, which serves as times here.
+    The files hold no times, but each user's events one after the other: in the order of time, as far as one can tell from
+    them (it is not that of the ids, and its authors do not say). That order serves as times here.
     """
     with np.load(root / "ml-1m-diffrec" / "ml-1m_clean.npz", allow_pickle=False) as parts:
         train, validation, test = (parts[part].astype(np.int32) for part in ("train", "valid", "test"))
