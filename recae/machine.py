@@ -27,7 +27,7 @@ def has_fast_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 by instructions of its own, and torch uses them."""
     import torch
 
-    uses_them: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    uses_them: bool = torch.backends.mkldnn.is_available()
     return uses_them and not BFLOAT16.isdisjoint(processor_flags())
 
 

@@ -23,6 +23,8 @@ COMMANDS = [line for line in LINES if line.startswith("recae ")]
 RESULTS = json.loads((ROOT / "evaluation/results/movielens-small/results.json").read_text())
 CHANGING = {"recommendation_id", "model_version", "took_ms"}
 """Fields of an answer that differ from one request, or one training, to the next."""
+METRICS = {"Recall@": "recall@", "NDCG@": "ndcg@", "HR@": "hit_rate@", "RMSE": "rmse"}
+"""How the table of benchmarks and the results call a metric."""
 
 SERVE, EVALUATE = "recae serve", "recae evaluate evaluation/movielens-small.toml --output results"
 
@@ -140,10 +142,6 @@ def test_the_table_of_the_readme_is_that_of_the_results():
     for model in RESULTS["models"]:
         values = [f"{measured['value']:.4f}" for measured in model["test"].values()]
         assert rows[model["title"]] == values[: len(rows[model["title"]])]
-
-
-METRICS = {"Recall@": "recall@", "NDCG@": "ndcg@", "HR@": "hit_rate@", "RMSE": "rmse"}
-"""How the table of benchmarks and the results call a metric."""
 
 
 def test_the_table_of_benchmarks_is_what_their_results_hold():

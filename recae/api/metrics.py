@@ -101,7 +101,7 @@ class Metrics:
         registry = self.registry
         if FOLDER_VARIABLE in os.environ:
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            MultiProcessCollector(registry)
         return generate_latest(registry) + generate_latest(lag), CONTENT_TYPE_LATEST
 
 

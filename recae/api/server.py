@@ -141,7 +141,7 @@ def _announce(worker: Any) -> None:
     def wait_and_tell() -> None:
         served.loaded.wait()
         print(f"serving {served.version} on {url}; Ctrl-C ends it", file=sys.stderr)  # noqa: T201 - for who started it
-        print(f"  curl '{url}/v1/users/42/recommendations?n=5'", file=sys.stderr)  # noqa: T201
+        print(f"  curl '{url}/v1/users/42/recommendations?n=5'", file=sys.stderr)  # noqa: T201 - as above
 
     threading.Thread(target=wait_and_tell, name="recae-announce", daemon=True).start()
 

@@ -37,7 +37,7 @@ def forget_process(pid: int) -> None:
     """Take a process that has ended out of the values that count living ones."""
     from prometheus_client.multiprocess import mark_process_dead
 
-    mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    mark_process_dead(pid)
 
 
 def sweep() -> None:

@@ -59,7 +59,7 @@ def _value(hint: Any, found: Any, place: str) -> Any:
             raise _unfit(place, "an object", found)
         return found
     if is_dataclass(hint):
-        return read(hint, found, place)  # type: ignore[arg-type]
+        return read(hint, found, place)  # type: ignore[arg-type] # is_dataclass says it is a class
     if hint is float and isinstance(found, int) and not isinstance(found, bool):
         return float(found)
     if not isinstance(found, hint) or (isinstance(found, bool) and hint is not bool):

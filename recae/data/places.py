@@ -62,7 +62,7 @@ class LocalFile(BinaryPlace):
         return self.path.name
 
     @property
-    def size(self) -> int:  # type: ignore[override] # read when asked for # what is fixed elsewhere is looked up here
+    def size(self) -> int:  # type: ignore[override] # no field: read when asked for
         return self.path.stat().st_size
 
     @property
@@ -90,7 +90,7 @@ class RemoteFile(BinaryPlace):
         return PurePosixPath(self.path).name
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:  # type: ignore[override] # as of LocalFile
         return int(self.system.info(self.path).get("size") or 0)
 
     @property

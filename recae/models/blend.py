@@ -253,7 +253,7 @@ class Blend(Model):
         return self._weighted([member._item_similarity(wanted) for member in self.members_])  # noqa: SLF001 - own parts
 
     def _user_similarity(self, wanted: Positions) -> Scores:
-        return self._weighted([member._user_similarity(wanted) for member in self.members_])  # noqa: SLF001
+        return self._weighted([member._user_similarity(wanted) for member in self.members_])  # noqa: SLF001 - own parts
 
     def _weighted(self, similarities: Sequence[Scores]) -> Scores:
         total = sum(weight * each for weight, each in zip(self.weights_, similarities, strict=True))
@@ -278,7 +278,7 @@ class Blend(Model):
         state = super()._state()
         if "members_" in state:  # what all were fitted to is stored once
             state["members_"] = [
-                {field: value for field, value in member._state().items() if field != "histories_"}  # noqa: SLF001
+                {field: value for field, value in member._state().items() if field != "histories_"}  # noqa: SLF001 - own parts
                 for member in self.members_
             ]
         return state
@@ -290,7 +290,7 @@ class Blend(Model):
             members = self.config.unfitted()
             for member, learned in zip(members, stored, strict=True):
                 histories = self._as_seen_by(member, self.histories_)
-                member._restore({"histories_": histories} | learned)  # noqa: SLF001
+                member._restore({"histories_": histories} | learned)  # noqa: SLF001 - own parts
             self.members_ = members
 
 

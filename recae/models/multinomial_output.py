@@ -46,9 +46,7 @@ def multinomial_output_nll(
     Source: the loss of Liang et al., WWW 2018, equation 2. Probabilities are kept relative to a running maximum
     and corrected when it rises, after Milakov & Gimelshein, "Online normalizer calculation for softmax", 2018.
     """
-    nll: Tensor = _MultinomialOutput.apply(  # type: ignore[no-untyped-call]
-        hidden, weight, bias, _Observed(rows, columns, counts), products
-    )
+    nll: Tensor = _MultinomialOutput.apply(hidden, weight, bias, _Observed(rows, columns, counts), products)  # type: ignore[no-untyped-call] # torch gives it no types
     return nll
 
 

@@ -301,12 +301,12 @@ class _Session:
         n_passes, place = divmod(self._n_updates, self._n_batches)
         number = n_passes % model.passes
         if place == 0:
-            model._begin_pass(number)  # noqa: SLF001
-        optimiser = self._optimisers[model._optimiser_of(number)]  # noqa: SLF001
+            model._begin_pass(number)  # noqa: SLF001 - as above
+        optimiser = self._optimisers[model._optimiser_of(number)]  # noqa: SLF001 - as above
         epoch = self._n_updates / (self._n_batches * model.passes)
-        loss = model._loss(model._batch(self._rows[rows]), epoch)  # noqa: SLF001
+        loss = model._loss(model._batch(self._rows[rows]), epoch)  # noqa: SLF001 - as above
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         self._n_updates += 1
         return float(loss.detach())

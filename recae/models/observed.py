@@ -77,7 +77,7 @@ class Entries:
 
 def sparse_times(entries: Entries, weights: Tensor) -> Tensor:
     """``X W`` for the sparse matrix X and weights (n_columns, d), shape (n_rows, d); X gets no gradient."""
-    product: Tensor = _SparseTimes.apply(weights, entries)  # type: ignore[no-untyped-call]
+    product: Tensor = _SparseTimes.apply(weights, entries)  # type: ignore[no-untyped-call] # torch gives it no types
     return product
 
 
@@ -89,7 +89,7 @@ def products_at(entries: Entries, left: Tensor, right: Tensor) -> Tensor:
         left: shape (n_rows, d).
         right: shape (n_columns, d).
     """
-    products: Tensor = _ProductsAt.apply(left, right, entries)  # type: ignore[no-untyped-call]
+    products: Tensor = _ProductsAt.apply(left, right, entries)  # type: ignore[no-untyped-call] # as above
     return products
 
 

@@ -235,10 +235,10 @@ class _Session:
             objective = self._network.objective(
                 self._ratings, self._wanted, self._config.l2, self._config.sparsity
             )
-            objective.backward()  # type: ignore[no-untyped-call]
+            objective.backward()
             return objective.detach()
 
-        objective = optimiser.step(evaluate)  # type: ignore[no-untyped-call]
+        objective = optimiser.step(evaluate)
         return float(objective) / len(self._wanted)
 
     @torch.no_grad()

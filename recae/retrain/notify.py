@@ -61,7 +61,7 @@ def _post(url: str, told: str, timeout_s: float) -> str:
             request = Request(  # noqa: S310 - settings allow http only
                 url, told.encode(), {"Content-Type": "application/json"}, method="POST"
             )
-            with urlopen(request, timeout=timeout_s):  # noqa: S310
+            with urlopen(request, timeout=timeout_s):  # noqa: S310 - as above
                 return ""
         except Exception as error:  # noqa: BLE001 - what answers need not speak HTTP
             problem = f"the webhook failed: {' '.join(str(error).split()) or type(error).__name__}"

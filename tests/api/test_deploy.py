@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from recae.api import create_app
 from recae.api.access import OPEN, role_of
@@ -25,7 +26,6 @@ def text(name):
 
 
 def documents(name):
-    yaml = pytest.importorskip("yaml")
     return list(yaml.safe_load_all(text(name)))
 
 

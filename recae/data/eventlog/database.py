@@ -116,7 +116,7 @@ class Database(ABC):
     def begin_load(self) -> None:  # noqa: B027 - not every database has something to do
         """Get ready for many events at once; `end_load` follows, or the next opening makes up for it."""
 
-    def end_load(self) -> None:  # noqa: B027
+    def end_load(self) -> None:  # noqa: B027 - as above
         """Be as before `begin_load`."""
 
     def close(self) -> None:

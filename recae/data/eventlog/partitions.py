@@ -180,8 +180,8 @@ class PartitionReader:
             while self._fill():
                 sequences = self._rest.column("sequence")  # type: ignore[union-attr] # _fill saw to it
                 n = pc.sum(pc.less_equal(sequences, up_to)).as_py() or 0
-                taken.append(self._rest.slice(0, n))  # type: ignore[union-attr]
-                self._rest = self._rest.slice(n)  # type: ignore[union-attr]
+                taken.append(self._rest.slice(0, n))  # type: ignore[union-attr] # the same
+                self._rest = self._rest.slice(n)  # type: ignore[union-attr] # the same
                 if self._rest.num_rows:
                     self.next = self._rest.column("sequence")[0].as_py()
                     break
