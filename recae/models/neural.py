@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from recae.data.splits import Holdout
 from recae.memory import reused_memory
 from recae.models.base import Fit, Model, ModelConfig
-from recae.models.devices import Device, device_of
+from recae.models.devices import Device, device_of, serving_device
 from recae.models.matrices import cosine
 from recae.models.precision import Precision, product_type
 from recae.models.ranking import Positions, Scores, hits, ndcg, rank
@@ -271,10 +271,12 @@ class NeuralModel(Model):
         weights = state.pop("network_", None)
         super()._restore(state)
         if weights is not None:
-            self.network_ = self._build(self.histories_)
+            # an outline without memory, and without random weights: those would draw from the caller's generator
+            with torch.device("meta"):
+                self.network_ = self._build(self.histories_)
             # assign: the stored arrays themselves, which processes share, and no copies of them
             self.network_.load_state_dict(_as_tensors(weights), assign=True)
-            self.network_.to(device_of(self.config.device)).eval()
+            self.network_.to(serving_device(self.config.device)).eval()
 
 
 class _Session:

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from numpy.testing import assert_array_equal
 
 from recae.errors import ConfigError
-from recae.models import create, names
-from recae.models.devices import device_of
+from recae.models import create, load_model, names
+from recae.models.devices import device_of, serving_device
 from tests.models.cases import two_tastes, two_tastes_rated
 
 WITH_DEVICE = [name for name in names() if hasattr(create(name).config, "device")]
@@ -79,3 +80,55 @@ def test_a_blend_asks_for_its_members_devices_before_the_first_is_fitted(
     monkeypatch.setattr(type(model), "_fit", lambda *_: pytest.fail("fitted all the same"))
     with pytest.raises(ConfigError, match="is not on this host"):
         model.fit(data(), show_progress=False)
+
+
+# -------------------------------------------------------------------- stored on one host, loaded on another
+
+
+@pytest.mark.parametrize("named", ["cuda", "cuda:3"])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("mult_vae", {"n_hidden": 4, "n_latent": 2, "epochs": 1}),
+        ("cosine_dae", {"n_latent": 2, "epochs": 1}),
+        ("sparsefc", {"n_hidden": 2, "epochs": 1}),
+    ],
+)
+def test_a_model_fitted_on_a_gpu_serves_on_the_cpu_of_a_host_without(gpus, tmp_path, name, settings, named):
+    data = two_tastes()
+    model = create(name, device="cpu", **settings).fit(data, show_progress=False)
+    wanted = model.score(data)
+    model.config = create(name, device=named, **settings).config  # as it is where there was such a GPU
+    model.save(tmp_path / "model")
+
+    gpus(0)
+    loaded = load_model(tmp_path / "model")
+    assert loaded.config.device == named, "the settings stay as they were"
+    assert_array_equal(loaded.score(data), wanted)
+    assert loaded.recommend(0, data[0], N=3)[0].shape == (3,)
+    with pytest.raises(ConfigError, match="is not on this host"):
+        loaded.fit(data, show_progress=False)
+
+
+def test_a_blend_of_models_fitted_on_a_gpu_serves_on_a_host_without(gpus, tmp_path):
+    def settings(device):
+        network = {"device": device, "n_hidden": 4, "n_latent": 2, "epochs": 1}
+        return {"members": [{"name": "popularity"}, {"name": "mult_dae", "settings": network}]}
+
+    data = two_tastes()
+    model = create("blend", **settings("cpu")).fit(data, show_progress=False)
+    wanted = model.score(data)
+    model.config = create("blend", **settings("cuda")).config
+    model.save(tmp_path / "model")
+
+    gpus(0)
+    assert_array_equal(load_model(tmp_path / "model").score(data), wanted)
+
+
+def test_a_stored_model_serves_on_its_own_gpu_or_on_the_first_that_there_is(gpus):
+    gpus(2)
+    assert serving_device("cuda:1") == torch.device("cuda:1")
+    assert serving_device("cuda:2") == torch.device("cuda")
+    assert serving_device("cpu") == torch.device("cpu")
+    gpus(0)
+    assert serving_device("cuda:1") == torch.device("cpu")
