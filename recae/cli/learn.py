@@ -97,7 +97,8 @@ def train(
 
     context.limit_threads()
     chosen = assignments(settings, "--set")
-    registry.create(name, **chosen)  # a wrong name or setting shows now, not after a long log has been read
+    # a wrong name or setting shows now, not after a long log has been read
+    registry.create(name, **chosen).check_device()
     catalogue = None
     if source is None:
         interactions, catalogue, sample_min_value = load_sample_log()

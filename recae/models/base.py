@@ -16,6 +16,7 @@ from recae.data.holdout import Feedback
 from recae.data.splits import Holdout
 from recae.errors import ArtifactError, ConfigError, DataError, FitError
 from recae.models.attribution import Attribution
+from recae.models.devices import device_of
 from recae.models.matrices import (
     as_batch,
     as_rows,
@@ -142,7 +143,9 @@ class Model(Attribution):
             DataError: if the matrix is empty or holds NaN or infinite values, or values the model cannot take.
             WarmStartError: if the model cannot start from any, or the earlier one is of another kind or size.
             FitError: if training ended in NaN or infinite weights.
+            ConfigError: if this host lacks the device that the settings name.
         """
+        self.check_device()
         histories = training_matrix(user_items, keep_zeros=self.feedback != "implicit")
         if warm_start is not None:
             warm_start.check(self, histories.shape)
@@ -166,6 +169,14 @@ class Model(Attribution):
         if n_calls == 0:
             counted(0, time.perf_counter() - started, None)
         return self
+
+    def check_device(self) -> None:
+        """Refuse settings that name a device which this host lacks, before any work.
+
+        Raises:
+            ConfigError: that says what there is.
+        """
+        device_of(getattr(self.config, "device", "cpu"))
 
     def retuned(self, config: ModelConfig) -> Self | None:
         """This fitted model under other settings, without fitting again; what was learned is shared, not copied.

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from recae.models.base import Fit, ModelConfig
+from recae.models.devices import Device, device_of
 from recae.models.matrices import cosine
 from recae.models.observed import Entries, products_at, sparse_times
 from recae.models.ranking import Positions, Scores
@@ -47,8 +48,8 @@ class SparseFCConfig(ModelConfig):
     """Ridge penalty when a user's output weights are found from their ratings."""
     seed: int = Field(default=0, ge=0)
     """Same seed, same threads: same model."""
-    device: str = "auto"
-    """``auto`` takes a GPU where there is one; else a torch device, such as ``cpu`` or ``cuda:1``."""
+    device: Device = "auto"
+    """``auto`` takes a GPU where there is one, else the CPU; or ``cpu``, ``cuda``, ``cuda:1``."""
 
 
 class SparseFC(RatingModel):
@@ -206,10 +207,7 @@ class _Session:
     """One network under training, as the trainer sees it."""
 
     def __init__(self, config: SparseFCConfig, histories: csr_array, means: RatingMeans) -> None:
-        name = config.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        device = torch.device(name)
+        device = device_of(config.device)
         self._config = config
         self._ratings = Entries.of(csr_array(histories.T.tocsr()), device)
         residuals = csr_array(means.residuals(histories).T.tocsr())
