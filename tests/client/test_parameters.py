@@ -51,10 +51,13 @@ IN_FULL = {
     "live": calls.live(),
     "ready": calls.ready(),
 }
+TEXTS = {"metrics", "openapi", "docs", "latest_report"}
+"""For people, generators and Prometheus."""
 OPERATIONS = {
     operation["operationId"]: (method.upper(), path, operation)
     for path, operations in SPEC["paths"].items()
     for method, operation in operations.items()
+    if operation["operationId"] not in TEXTS
 }
 CARRIED_WHOLE = {"requests", "items", "events", "extra"}
 """Fields whose parts are the caller's own objects, sent as they come."""
