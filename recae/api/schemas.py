@@ -37,6 +37,8 @@ def read_id(value: Any) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise ValueError("an id is valid Unicode; this one holds half a surrogate pair") from None
+    if "\0" in value:  # PostgreSQL cannot even look for it
+        raise ValueError("an id holds no zero byte; this one does")
     return value
 
 
