@@ -37,6 +37,8 @@ def read_id(value: Any) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise ValueError("an id is valid Unicode; this one holds half a surrogate pair") from None
+    if "\0" in value:  # PostgreSQL cannot even look for it
+        raise ValueError("an id holds no zero byte; this one does")
     return value
 
 
@@ -291,7 +293,7 @@ class ErrorDetail(Answer):
     """For programs; does not change. 400: `bad_request`, `malformed_json`. 414, 431: `bad_request`. 401: `unauthorized`. 403: `forbidden`. 404: `not_found`,
     `unknown_user`, `unknown_item`, `unknown_model`, `unknown_run`, `no_evaluation`. 405: `method_not_allowed`. 409: `busy`,
     `not_promoted`. 413: `body_too_large`. 415: `unsupported_media_type`. 422: `invalid_field`. 429: `rate_limited`. 500:
-    `internal_error`. 503: `not_ready`, `not_begun`, `event_log_unavailable`."""
+    `internal_error`. 503: `not_ready`, `not_begun`, `event_log_unavailable`, `store_damaged`."""
     message: str
     """For people: what was found, what was expected, what to do."""
     field: str | None = None
