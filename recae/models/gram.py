@@ -195,7 +195,8 @@ class SparseRows:
     @classmethod
     def of(cls, matrix: csr_array, device: torch.device) -> Self:
         """The whole of ``matrix``, whose arrays are this process's own."""
-        columns = matrix.indices.astype(matrix.indptr.dtype, copy=False)  # torch wants the types of both alike
+        # torch wants the types of both alike
+        columns = matrix.indices.astype(matrix.indptr.dtype, copy=False)
         return cls(
             columns=torch.from_numpy(columns).to(device),
             values=torch.from_numpy(matrix.data).to(device),
