@@ -49,7 +49,10 @@ def invert(matrix: Tensor, running: Bar | None = None) -> None:
 def _invert_leaf(matrix: Tensor) -> None:
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if failed:
-        raise FitError(f"X'X + l2 I is not positive definite in float32 (minor {int(failed)}); raise l2")
+        raise FitError(
+            f"X'X + l2 I is not positive definite in float32 (minor {int(failed)}); raise l2, or give values that lie "
+            "closer together"
+        )
     matrix.copy_(torch.cholesky_inverse(factor))
 
 
