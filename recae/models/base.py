@@ -140,13 +140,14 @@ class Model(Attribution):
             watch: called after each epoch with its validation value, where the model watches one.
 
         Raises:
-            DataError: if the matrix is empty or holds NaN or infinite values, or values the model cannot take.
+            DataError: if the matrix is empty or holds NaN, infinite values or some above 1e15, or values the model cannot
+                take.
             WarmStartError: if the model cannot start from any, or the earlier one is of another kind or size.
             FitError: if training ended in NaN or infinite weights.
             ConfigError: if this host lacks the device that the settings name.
         """
         self.check_device()
-        histories = training_matrix(user_items, keep_zeros=self.feedback != "implicit")
+        histories = training_matrix(user_items, self.feedback)
         if warm_start is not None:
             warm_start.check(self, histories.shape)
             warm_start = replace(
@@ -236,7 +237,7 @@ class Model(Attribution):
 
         Raises:
             NotFittedError: before ``fit``.
-            DataError: if the number of columns differs from the training data, or a value is not finite.
+            DataError: if the number of columns differs from the training data, or a value is not finite or above 1e15.
         """
         self._fitted()
         return self._score(self._checked(histories))
@@ -383,7 +384,7 @@ class Model(Attribution):
     # ---------------------------------------------------------------- checks
 
     def _checked(self, histories: Any) -> csr_array:
-        matrix = canonical(histories, keep_zeros=self.feedback != "implicit")
+        matrix = canonical(histories, self.feedback)
         if matrix.shape[1] != self.n_items_:
             raise DataError(
                 f"histories have {matrix.shape[1]:,} columns, the model knows {self.n_items_:,} items; "

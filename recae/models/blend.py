@@ -177,7 +177,7 @@ class Blend(Model):
         blend = cls(config)
         blend._weigh(members, validation)
         blend._check_finite()
-        blend.histories_ = training_matrix(user_items, keep_zeros=blend.feedback != "implicit")
+        blend.histories_ = training_matrix(user_items, blend.feedback)
         return blend
 
     def _fit(self, histories: csr_array, how: Fit) -> None:

@@ -28,7 +28,7 @@ def test_a_log_becomes_a_model_in_service(store, log):
 
     assert store.current() in shown
     assert answer["items"][0]["item_id"] == "c"
-    assert store.manifest(store.current()).config == {"l2": 1.0}
+    assert store.manifest(store.current()).config["l2"] == 1.0
 
 
 def test_training_need_not_promote(store, log, version):
