@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from recae.models.base import Fit, ModelConfig
 from recae.models.matrices import cosine
+from recae.models.neural import values_at
 from recae.models.observed import Entries, products_at, sparse_times
 from recae.models.ranking import Positions, Scores
 from recae.models.rating_model import RatingModel
@@ -173,7 +174,7 @@ class SparseFCNetwork(nn.Module):
             layer.weight * kernel for layer, kernel in zip(layers, kernels, strict=True)
         )
         codes = self.encode(ratings, entrance, hidden)
-        predicted = products_at(ratings, codes, output) + self.exit_bias[ratings.columns]
+        predicted = products_at(ratings, codes, output) + values_at(self.exit_bias, ratings.columns)
         penalty = sum(
             (
                 l2 * layer.weight.square().sum() + sparsity * kernel.square().sum()
