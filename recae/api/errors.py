@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from recae.api.schemas import ErrorBody, ErrorDetail
-from recae.errors import DataError, EventLogError, RecaeError, UnknownIdError
+from recae.errors import ArtifactError, DataError, EventLogError, RecaeError, UnknownIdError
 
 CODES = {
     HTTPStatus.BAD_REQUEST: "bad_request",
@@ -113,6 +113,9 @@ def _of_recae_error(error: RecaeError) -> Response:
         current_app.logger.error("request %s failed: %s", g.request_id, error)
         message = "the event log cannot be reached now; the server's log tells more under this request_id"
         return _of_api_error(ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "event_log_unavailable", message))
+    if isinstance(error, ArtifactError):
+        current_app.logger.error("request %s failed: %s", g.request_id, error)
+        return _of_api_error(ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "store_damaged", str(error)))
     if isinstance(error, DataError):
         return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_field", str(error), "items")
     return _of_bug(error)

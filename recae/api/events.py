@@ -53,7 +53,7 @@ def send_events(json: EventList) -> EventsAccepted:
 @documented("user_events", tag="events", ok=UserEvents, errors=(404, 503))
 def user_events(user_id: str, query: EventsQuery) -> UserEvents:
     """A user's events, newest first, page by page; none for a user whom the log does not know."""
-    user_id = _logged_id(user_id)
+    user_id = path_id(user_id, "user_id")
     limit = state().settings.max_n
     if query.n > limit and "n" in query.model_fields_set:
         raise invalid("n", f"{query.n} is over this server's limit of {limit} events")
@@ -73,13 +73,6 @@ def delete_user(user_id: str) -> UserDeleted:
     What models learned from the events stays in their weights until the next training. A user whom nobody knows is
     no error: there is nothing left of them either.
     """
-    user_id = _logged_id(user_id)
+    user_id = path_id(user_id, "user_id")
     deleted = state().storage.log.delete_user(user_id)
     return UserDeleted(user_id=user_id, deleted_events=deleted, remains=REMAINS)
-
-
-def _logged_id(user_id: str) -> str:
-    user_id = path_id(user_id, "user_id")
-    if "\0" in user_id:
-        raise invalid("user_id", "no user of the event log has a zero byte in their id")
-    return user_id

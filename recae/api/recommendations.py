@@ -114,8 +114,9 @@ def recommend_batch(json: BatchRequest) -> dict[str, Any]:
 def rank(json: RankRequest) -> dict[str, Any]:
     """Put a list of items in order for a user or a history, best first.
 
-    What the user has seen and what is unavailable is ranked too: the caller has chosen it. `unknown_items` names what
-    the model does not know, and what is hidden is left out; `short` counts both.
+    What the user has seen and what is unavailable is ranked too: the caller has chosen it. A candidate that is named
+    twice is ranked once. `unknown_items` names what the model does not know, and what is hidden is left out; `short`
+    counts both.
     """
     check_length(json.items, "items")
     check_length(json.candidates, "candidates")

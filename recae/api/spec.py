@@ -36,7 +36,9 @@ ERRORS = {
     422: "A part of the request, named by `field`, cannot be used",
     429: "The key asks more often than it may; try again after `Retry-After` seconds",
     500: "The server made a mistake; its log tells more under the `request_id`",
-    503: "No model is loaded yet, or the event log cannot be reached; try again after `Retry-After` seconds",
+    503: "No model is loaded yet, the event log cannot be reached or the model store is damaged; try again after "
+    "`Retry-After` seconds. With the code `not_begun` a retraining may go on all the same: look at "
+    "`GET /v1/admin/runs` before",
 }
 """In the document's words, not Python's phrases, which change between its versions."""
 

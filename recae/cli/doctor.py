@@ -21,7 +21,7 @@ def doctor(context: Context, as_json: bool) -> None:
     """
     from recae import machine
     from recae.cli.checks import findings, state_of
-    from recae.models.neural import device_of
+    from recae.models.devices import device_of
     from recae.models.precision import product_type
     from recae.threads import limit_threads
 

@@ -115,6 +115,8 @@ class ALS(Model):
             iterations=self.config.epochs,
             random_state=self.config.seed,
             calculate_training_loss=True,
+            # implicit's default is the GPU where it finds one: its factors are no arrays there, and it folds in otherwise
+            use_gpu=False,
         )
 
 

@@ -86,6 +86,11 @@ class RatingBlend(RatingModel):
         """Whether held-out data decide something: here the weights, and the members' epochs."""
         return True
 
+    def check_device(self) -> None:
+        """As the base class does it, for every member."""
+        for member in self.config.members:
+            made(member, self.config.seed).check_device()
+
     def _fit(self, histories: csr_array, how: Fit) -> None:
         members: list[Model] = []
         for place, member in enumerate(self.config.members):

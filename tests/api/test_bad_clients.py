@@ -5,17 +5,21 @@ Whatever they do: no 500, no HTML, no worker that is stuck, and others go on bei
 
 import contextlib
 import json
+import logging
 import os
 import re
 import socket
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from gunicorn.http.errors import InvalidHeader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from recae.api.worker import RequestWorker
 from recae.artifacts import ModelStore
 from tests.raw import connected, exchange, read_all, statuses
 from tests.servers import free_port, get, running
@@ -63,6 +67,8 @@ def port(server):
         (b"GET / HTTP/9.9\r\n\r\n", 400),
         (b"\xff\xfe\xfd\r\n\r\n", 400),
         (GET + b"bad header\r\n\r\n", 400),
+        (GET + b"X-API-Key secret\r\n\r\n", 400),
+        (GET + b"X-API-Key : secret\r\n\r\n", 400),
         (GET + b"X-API-Key: a\x00b\r\n\r\n", 400),
         (GET + b"A b: c\r\n\r\n", 400),
         (GET + b"X: " + b"y" * 9_000 + b"\r\n\r\n", 431),
@@ -83,6 +89,23 @@ def test_what_is_no_http_is_refused_as_json(port, sent, status):
     error = json.loads(body)
     assert error["error"]["code"] == "bad_request"
     assert f"X-Request-ID: {error['request_id']}".encode() in head
+    assert re.search(rb"X-Model-Version: \S+-ease-", head)
+    assert b"secret" not in received
+
+
+def test_what_is_no_http_leaves_its_kind_in_the_log_and_none_of_its_text(caplog):
+    ours, theirs = socket.socketpair()
+    worker = SimpleNamespace(
+        log=logging.getLogger("test"), _state=SimpleNamespace(served=SimpleNamespace(version="v1"))
+    )
+    with ours, theirs:
+        error = InvalidHeader("X-API-Key secret")
+        RequestWorker.handle_error(worker, None, ours, ("127.0.0.1", 1), error)
+        received = theirs.recv(10_000)
+
+    assert statuses(received) == [400]
+    assert "invalid header" in caplog.text
+    assert "secret" not in caplog.text + received.decode()
 
 
 @pytest.mark.parametrize(

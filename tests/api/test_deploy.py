@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import recae
 from recae.api import create_app
 from recae.api.access import OPEN, role_of
 from recae.api.server import gunicorn_options
@@ -129,6 +130,23 @@ def test_kubernetes_runs_existing_commands_as_the_images_user_on_the_claimed_vol
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
         assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim
         assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/var/lib/recae", "/tmp"}
+
+
+def test_a_service_of_the_same_name_puts_nothing_into_the_environment_of_the_pods():
+    assert kinds()["Service"]["metadata"]["name"] == "recae"
+    assert [pod["enableServiceLinks"] for pod in pods()] == [False, False]
+
+
+def test_all_files_call_the_image_by_the_version_that_is_built():
+    named = [container["image"] for pod in pods() for container in pod["containers"]]
+    composed = documents("compose.yaml")[0]["services"]
+    named += [composed[name]["image"] for name in ("api", "scheduler")]
+    named += re.findall(r"^# docker build .* -t (\S+) \.$", text("Dockerfile"), flags=re.MULTILINE)
+    named += re.findall(
+        r"`docker build .* -t (\S+) \.`", (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    )
+
+    assert named == [f"recae:{recae.__version__}"] * 6
 
 
 def test_whoever_stops_the_server_waits_longer_than_it_takes_to_finish():

@@ -226,6 +226,12 @@ def test_a_wrong_model_name_shows_before_the_log_is_read(tmp_path):
     )
 
 
+def test_a_gpu_that_is_not_there_shows_before_the_log_is_read(tmp_path):
+    assert "'cuda:99' is not on this host" in one_line(
+        run("train", tmp_path / "absent.csv", "--model", "elsa", "--set", "device=cuda:99", code=1)
+    )
+
+
 def test_a_setting_without_a_value_is_wrong_usage(log):
     assert "write KEY=VALUE" in run("train", log, "--set", "l2", code=2)
 

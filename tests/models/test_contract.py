@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from implicit.utils import ParameterWarning
 from numpy.testing import assert_array_equal
 from scipy.sparse import coo_matrix, csr_array, csr_matrix
@@ -202,7 +203,10 @@ def test_an_unknown_model_is_an_error_that_lists_the_known_ones():
 
 def test_a_stored_model_gives_the_same_answers(case, fitted, tmp_path):
     fitted.save(tmp_path / "model")
+    torch_before, numpy_before = torch.get_rng_state(), str(np.random.get_state())  # noqa: NPY002 - the global state is what this asks about
     for loaded in (load_model(tmp_path / "model"), model_class(case.name).load(str(tmp_path / "model"))):
+        assert torch.equal(torch.get_rng_state(), torch_before)
+        assert str(np.random.get_state()) == numpy_before  # noqa: NPY002 - as above
         assert loaded.config == fitted.config
         assert_array_equal(loaded.score(case.data), fitted.score(case.data))
         assert_array_equal(loaded.similar_items(3)[0], fitted.similar_items(3)[0])

@@ -6,8 +6,10 @@ import warnings
 import numpy as np
 import pytest
 from implicit.als import AlternatingLeastSquares
+from implicit.bpr import BayesianPersonalizedRanking
 from implicit.cpu.matrix_factorization_base import MatrixFactorizationBase
 from implicit.evaluation import precision_at_k
+from implicit.lmf import LogisticMatrixFactorization
 from implicit.nearest_neighbours import CosineRecommender
 from implicit.recommender_base import RecommenderBase
 from implicit.utils import ParameterWarning
@@ -200,12 +202,27 @@ def test_neighbours_are_there_as_a_matrix_as_rectools_wrappers_read_them(fitted)
 
 def test_als_folds_a_history_in_as_implicit_recalculates_a_user(data):
     model = create("als", n_factors=6, alpha=3.0, l2=0.1, epochs=4, seed=5).fit(data, show_progress=False)
-    peer = AlternatingLeastSquares(factors=6, alpha=3.0, regularization=0.1, iterations=4, random_state=5)
+    peer = AlternatingLeastSquares(
+        factors=6, alpha=3.0, regularization=0.1, iterations=4, random_state=5, use_gpu=False
+    )
     peer.fit(data, show_progress=False)
     ids, scores = peer.recommend(np.arange(30), data, N=5, recalculate_user=True)
     our_ids, our_scores = model.recommend(np.arange(30), data, N=5)
     assert_allclose(our_scores, scores, rtol=1e-4, atol=1e-5)
     assert_array_equal(our_ids, ids)
+
+
+@pytest.mark.parametrize("name", ["als", "bpr", "lmf"])
+def test_what_implicit_fits_is_fitted_on_the_cpu_where_implicit_finds_a_gpu_too(monkeypatch, name):
+    factory = {
+        "als": AlternatingLeastSquares,
+        "bpr": BayesianPersonalizedRanking,
+        "lmf": LogisticMatrixFactorization,
+    }
+    parameters = inspect.signature(factory[name]).parameters.values()
+    there_is_one = tuple(True if each.name == "use_gpu" else each.default for each in parameters)
+    monkeypatch.setattr(factory[name], "__defaults__", there_is_one)
+    assert type(create(name)._solver()).__module__.startswith("implicit.cpu.")
 
 
 def test_item_knn_scores_as_implicits_cosine_recommender(data):
