@@ -91,7 +91,9 @@ class Task:
         measured = fitted.measured if isinstance(fitted, Model) else {}
         if self.metrics.of_ratings and isinstance(fitted, Model):
             scores = self._scores(fitted, test, self.metrics.reported)
-            return Tested(scores, predicted=predicted_for(fitted, test, self.examples.rows), measured=measured)
+            return Tested(
+                scores, predicted=predicted_for(fitted, test, self.examples.rows), measured=measured
+            )
         curve = self._curve_specs()
         specs = list(dict.fromkeys([*self.metrics.reported, *curve]))
         scores = score_rankings(
