@@ -198,7 +198,7 @@ from recae.data.idmap import IdMap
 
 class Stub:
     name, n_users_, n_items_ = "stub", 2, 3
-    config = SimpleNamespace(model_dump=lambda mode: {})
+    config, measured = SimpleNamespace(model_dump=lambda mode: {}), {}
     def save(self, path):
         path.write_bytes(b"weights")
 

@@ -145,6 +145,8 @@ def train(
         )
         return
     click.echo(f"saved {version}")
+    for measure, value in context.store.manifest(version).measured.items():
+        click.echo(f"{measure}: {value:.4g}")
     if promote:
         click.echo(f"promoted {version}" + (f" (was {replaced})" if replaced else ""))
 

@@ -218,6 +218,14 @@ class Model(Attribution):
         """Whether ``fit`` chooses something, such as the number of epochs, where it is given a validation."""
         return "patience" in type(self.config).model_fields
 
+    @property
+    def measured(self) -> dict[str, float]:
+        """Name -> what the fit measured of the model beside how well it ranks, such as how sparse it came out; mostly nothing.
+
+        `recae train` says it, and it is kept in a stored model's manifest and in the results of an evaluation.
+        """
+        return {}
+
     def settled_config(self) -> ModelConfig:
         """The settings of this fitted model with what its validation chose, for a fit without a validation."""
         log = getattr(self, "training_log_", None)

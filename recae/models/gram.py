@@ -9,7 +9,6 @@ Products go through torch, whose threads share a core with others; OpenBLAS's ow
 busy process on 2 cores, 5,240 items: 3 s with torch, 17 s with OpenBLAS).
 """
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from recae.errors import MemoryBudgetError
+from recae.machine import memory_budget
 from recae.models.devices import CPU, device_with_room
 from recae.models.inversion import invert, operations
 from recae.progress import bar
@@ -63,7 +63,8 @@ def inverse_gram(
         ``(P, diagonal of L)``: symmetric, C-ordered, shape (n_items, n_items); and shape (n_items,).
 
     Raises:
-        MemoryBudgetError: if that would not fit into this machine's memory, or into that of a GPU that was asked for by name.
+        MemoryBudgetError: if that would not fit into what this process can take (see `recae doctor`), or into the memory of a
+            GPU that was asked for by name.
         FitError: if the matrix is not positive definite in float32.
     """
     check_memory(histories.shape[1])
@@ -244,9 +245,10 @@ def check_memory(n_items: int, n_matrices: float = PEAK) -> None:
         MemoryBudgetError: with the need, the budget and what to do.
     """
     needed = n_matrices * 4 * n_items**2
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > available:
+    budget = memory_budget()
+    if budget is not None and needed > budget.size:
         raise MemoryBudgetError(
-            f"a linear autoencoder on {n_items:,} items needs {needed / 2**30:,.0f} GiB, this machine has "
-            f"{available / 2**30:,.0f}; keep the most popular items (a k-core filter), or use elsa or als"
+            f"a linear autoencoder on {n_items:,} items needs {needed / 2**30:,.1f} GiB, and this process can take "
+            f"{budget.size / 2**30:,.1f} more, by {budget.bound_by}; keep the most popular items (a k-core filter), or "
+            "use elsa or als"
         )

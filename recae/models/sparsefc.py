@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from recae.models.base import Fit, ModelConfig
 from recae.models.devices import Device, device_of
 from recae.models.matrices import cosine
+from recae.models.neural import values_at
 from recae.models.observed import Entries, products_at, sparse_times
 from recae.models.ranking import Positions, Scores
 from recae.models.rating_model import RatingModel
@@ -116,6 +117,12 @@ class SparseFC(RatingModel):
         self.connected_ = session.connected()
         self.training_log_ = log.as_dict()
 
+    @property
+    def measured(self) -> dict[str, float]:
+        """The shares of ``connected_``, by layer."""
+        names = ("connected, entrance", "connected, hidden", "connected, exit")
+        return dict(zip(names, self.connected_, strict=True))
+
     def encode(self, histories: csr_array) -> Values:
         """What is known of each user, shape (n_rows, n_hidden + 1): regression weights on the items' codes, then
         the user's own offset in rating units.
@@ -174,7 +181,7 @@ class SparseFCNetwork(nn.Module):
             layer.weight * kernel for layer, kernel in zip(layers, kernels, strict=True)
         )
         codes = self.encode(ratings, entrance, hidden)
-        predicted = products_at(ratings, codes, output) + self.exit_bias[ratings.columns]
+        predicted = products_at(ratings, codes, output) + values_at(self.exit_bias, ratings.columns)
         penalty = sum(
             (
                 l2 * layer.weight.square().sum() + sparsity * kernel.square().sum()

@@ -31,6 +31,16 @@ def test_a_log_becomes_a_model_in_service(store, log):
     assert store.manifest(store.current()).config["l2"] == 1.0
 
 
+def test_what_a_model_measured_of_itself_is_said_and_stands_in_the_manifest(store, log):
+    settings = ("n_hidden=8", "n_active=2", "epochs=1")
+    shown = run(
+        "train", log, "--model", "sparse_ae", *(part for each in settings for part in ("--set", each))
+    )
+
+    assert "activity: 0.25\n" in shown
+    assert store.manifest(store.current()).measured == {"activity": 0.25}
+
+
 def test_training_need_not_promote(store, log, version):
     trained = json.loads(run("train", log, "--no-promote", "--json"))
 

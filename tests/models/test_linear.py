@@ -5,6 +5,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, csr_matrix
 
 from recae.errors import FitError, MemoryBudgetError
+from recae.machine import MemoryBudget
 from recae.models import create, devices, gram, inversion, load_model
 from recae.models.gram import gram_matrix, inverse_gram
 from recae.models.storage import write_state
@@ -84,8 +85,21 @@ def test_the_users_side_gives_the_same_inverse_as_the_items_side(data, monkeypat
 def test_what_cannot_fit_into_memory_is_refused_with_numbers_before_it_starts(monkeypatch):
     monkeypatch.setattr(gram, "gram_matrix", lambda *_: pytest.fail("started all the same"))
     huge = csr_array((1, 500_000), dtype=np.float32)
-    with pytest.raises(MemoryBudgetError, match=r"500,000 items needs 1,304 GiB, this machine has \d+; keep"):
+    with pytest.raises(
+        MemoryBudgetError,
+        match=r"500,000 items needs 1,303.9 GiB, .* \d+\.\d more, by .*; keep the most popular",
+    ):
         inverse_gram(huge, l2=1.0)
+
+
+def test_what_the_processs_limit_does_not_allow_is_refused_however_much_the_machine_has(monkeypatch):
+    limit = MemoryBudget(5_000, "the limit of its control group")
+    monkeypatch.setattr(gram, "memory_budget", lambda: limit)
+    histories = csr_array(np.eye(30, dtype=np.float32))  # 1.4 x 4 x 30 x 30 = 5,040 bytes
+
+    with pytest.raises(MemoryBudgetError, match=r"0\.0 more, by the limit of its control group"):
+        inverse_gram(histories, l2=1.0)
+    inverse_gram(csr_array(histories[:, :29]), l2=1.0)  # 4,710 bytes
 
 
 def test_a_matrix_that_float32_cannot_factor_is_a_fit_error():
