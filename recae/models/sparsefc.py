@@ -64,7 +64,8 @@ class SparseFC(RatingModel):
     full-batch L-BFGS. Loss and gradient touch observed entries only, at the entrance and at the exit.
 
     The output weights of a user, one of the training data too, are then a ridge regression of their ratings on
-    the items' codes c, so that any history is folded in. An item nobody rated is predicted by the means.
+    the items' codes c, so that any history is folded in. An item nobody rated has no code, and is predicted by the
+    overall mean and the user's offset, which the regression finds anew; a user without ratings by the means.
 
     Source: Muller, Martel & Indiveri, "Kernelized synaptic weight matrices", ICML 2018. Ours differs in the means,
     and in the regression in place of the users' own output weights.
