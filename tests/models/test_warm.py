@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
 from recae.errors import NotFittedError, WarmStartError
-from recae.models import create, load_model, model_class
+from recae.models import create, load_model, model_class, sparsefc
 from recae.models.fitting import fit_to_everything
 from recae.models.neural import NeuralModel
 from recae.models.warm import Earlier, WarmStart, growing_axes
@@ -19,7 +19,7 @@ from tests.models.cases import CASES, N, named
 
 WARM = [case for case in CASES if model_class(case.name).supports_warm_start]
 NEURAL = [case for case in WARM if issubclass(model_class(case.name), NeuralModel)]
-BY_STEPS = NEURAL + [case for case in WARM if case.name in {"bpr", "lmf"}]
+BY_STEPS = NEURAL + [case for case in WARM if case.name in {"bpr", "lmf", "sparsefc"}]
 COLD = [case for case in CASES if case not in WARM]
 STILL = 1e-30  # a learning rate that moves no weight: what training starts from is what it ends with
 
@@ -44,12 +44,17 @@ def warm(case, model, **settings):
 def weights_of(model):
     if isinstance(model, NeuralModel):
         return {name: weight.numpy() for name, weight in model.network_.state_dict().items()}
+    if model.name == "sparsefc":
+        return model.weights_
     return {"items": model.item_factors_, "users": model.user_factors_}
 
 
 def axes_of(model):
     if isinstance(model, NeuralModel):
         return growing_axes(model._build, model.histories_.shape)
+    if model.name == "sparsefc":
+        of_users = {"entrance.weight", "entrance.of_rows", "exit.weight", "exit.of_rows", "exit_bias"}
+        return {name: {0: "user"} if name in of_users else {} for name in model.weights_}
     return {"items": {0: "item"}, "users": {0: "user"}}
 
 
@@ -57,10 +62,14 @@ def axes_of(model):
 
 
 @pytest.mark.parametrize("case", named(BY_STEPS))
-def test_surviving_items_and_users_keep_their_rows_and_new_ones_start_afresh(case):
+def test_surviving_items_and_users_keep_their_rows_and_new_ones_start_afresh(case, monkeypatch):
     earlier = case.make(epochs=2).fit(case.data, show_progress=False)
-    still = warm(case, earlier, epochs=1, learning_rate=STILL)
-    fresh = case.make(epochs=1, learning_rate=STILL).fit(moved(case), show_progress=False)
+    no_steps = {"epochs": 1, "learning_rate": STILL}
+    if case.name == "sparsefc":  # L-BFGS finds the size of its steps itself
+        no_steps = {"epochs": 1}
+        monkeypatch.setattr(sparsefc._Session, "update", lambda *_: 0.0)
+    still = warm(case, earlier, **no_steps)
+    fresh = case.make(**no_steps).fit(moved(case), show_progress=False)
     before, after, start = weights_of(earlier), weights_of(still), weights_of(fresh)
     n_item_rows = 0
     for name, axes in axes_of(still).items():
@@ -76,7 +85,8 @@ def test_surviving_items_and_users_keep_their_rows_and_new_ones_start_afresh(cas
         assert_array_equal(new[positions >= 0], old[positions[positions >= 0]], err_msg=name)
         assert_allclose(new[positions < 0], random[positions < 0], rtol=0, atol=1e-25, err_msg=name)
         n_item_rows += kind == "item"
-    assert n_item_rows or case.settings.get("by") == "item", "something must belong to the items"
+    by_item = case.name == "sparsefc" or case.settings.get("by") == "item"
+    assert n_item_rows or by_item, "something must belong to the items"
 
 
 @pytest.mark.parametrize("case", named(NEURAL))
@@ -199,6 +209,7 @@ def test_a_model_of_another_kind_is_refused_by_name():
         ("als", {"n_factors": 5}, "item factors is 24 x 5, these settings need 24 x 3"),
         ("bpr", {"n_factors": 5}, "item factors is 24 x 6, these settings need 24 x 5"),
         ("biased_mf", {"n_factors": 5}, "item factors is 24 x 5, these settings need 24 x 2"),
+        ("sparsefc", {"n_hidden": 5}, "entrance_bias is 5, these settings need 8"),
     ],
 )
 def test_other_sizes_of_layers_are_refused_with_both(name, other, words):
@@ -214,6 +225,17 @@ def test_positions_that_do_not_fit_are_refused(items):
     case = next(case for case in CASES if case.name == "elsa")
     with pytest.raises(ValueError, match="expected an earlier position from -1 to 23 for each of 24 items"):
         case.make().fit(case.data, False, warm_start=WarmStart(case.fitted(), items))
+
+
+def test_a_sparsefc_stored_without_its_networks_weights_serves_and_is_no_start(tmp_path):
+    case = next(case for case in CASES if case.name == "sparsefc")
+    model = case.make(epochs=1).fit(case.data, show_progress=False)
+    del model.weights_  # as versions that knew no warm start of it stored it
+    model.save(tmp_path / "model")
+    stored = load_model(tmp_path / "model")
+    assert_array_equal(stored.score(case.data), model.score(case.data))
+    with pytest.raises(WarmStartError, match=r"kept no weights of its network.*without a warm start once"):
+        case.make(epochs=1).fit(case.data, False, warm_start=WarmStart(stored, np.arange(N), np.arange(N)))
 
 
 def test_an_unfitted_model_is_no_start():
