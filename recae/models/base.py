@@ -231,6 +231,20 @@ class Model(Attribution):
         log = getattr(self, "training_log_", None)
         return self.config if log is None else self.config.model_copy(update={"epochs": log["best_epoch"]})
 
+    def continuing(self, earlier: "Model") -> Self:
+        """An unfitted model for a training on from ``earlier`` that no validation is to judge.
+
+        Args:
+            earlier: fitted; of any kind.
+
+        Returns:
+            With these settings, but no more epochs than the earlier one's.
+        """
+        mine, before = (getattr(model.config, "epochs", None) for model in (self, earlier))
+        if mine is None or before is None or mine <= before:
+            return self
+        return type(self)(self.config.model_copy(update={"epochs": before}))
+
     # ---------------------------------------------------------------- scoring
 
     def score(self, histories: Any) -> Scores:
