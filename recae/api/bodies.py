@@ -39,7 +39,9 @@ def read_json() -> Any:
             f"the body is over this server's limit of {limit:,} bytes",
         )
     try:
-        return json.loads(body.decode("utf-8-sig"), object_pairs_hook=_object)  # bytes might be UTF-16 to json
+        return json.loads(
+            body.decode("utf-8-sig"), object_pairs_hook=_object
+        )  # bytes might be UTF-16 to json
     except (ValueError, RecursionError) as error:
         raise ApiError(HTTPStatus.BAD_REQUEST, "malformed_json", _fault(body, error)) from error
 

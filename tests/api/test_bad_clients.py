@@ -28,8 +28,8 @@ from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 REQUEST_TIMEOUT_S = "2"
 THREADS = 32
 N_CONNECTIONS = 1_000
-POST = b"POST /v1/recommendations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-GET = b"GET /v1/users/1/recommendations?n=1 HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST /v1/recommendations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+GET = b"GET /v1/users/1/recommendations?n=1 HTTP/1.1\r\nHost: localhost\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
 
 
@@ -195,7 +195,7 @@ HEADER = st.binary(max_size=60).filter(lambda value: not re.search(rb"[\r\n]", v
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TARGET, HEADER, st.sampled_from([b"GET", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"HEAD", b"BREW"]))
 def test_whatever_target_method_and_headers_arrive_nothing_is_a_bug(server, target, value, method):
-    head = method + b" /v1/users/" + target + b" HTTP/1.1\r\nHost: x\r\n"
+    head = method + b" /v1/users/" + target + b" HTTP/1.1\r\nHost: localhost\r\n"
     received = exchange(
         server, head + b"X-Request-ID: " + value + b"\r\nX-API-Key: " + value + b"\r\n" + CLOSE
     )
@@ -247,7 +247,7 @@ def test_events_of_many_connections_are_all_stored(port):
                 body = json.dumps(
                     [{"user_id": "many", "item_id": "x", "event_id": f"{number}-{turn}"}]
                 ).encode()
-                head = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                head = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 sock.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
             for sock in socks:
                 answer = sock.recv(65_536)
