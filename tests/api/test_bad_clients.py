@@ -186,6 +186,23 @@ def test_whatever_bytes_arrive_nothing_is_a_bug(server, data, in_body):
     assert b"<html" not in received
 
 
+def test_slashes_that_are_encoded_belong_to_the_id(port):
+    def status(method, path, body=b""):
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        if body:
+            head += "Content-Type: application/json\r\n"
+        return statuses(exchange(port, head.encode() + CLOSE + body))
+
+    for path in ("/v1/items/%2Fa", "/v1/items/b%2fevents", "/v1/items/c%2Fsimilar"):
+        assert status("PUT", path, b'{"title": "It"}') == [200]
+        assert status("GET", path) == [200]
+        assert status("DELETE", path) == [200]
+        assert status("GET", path) == [404]
+    assert status("DELETE", "/v1/users/u%2Fevents") == [200]
+    assert status("DELETE", "/v1/users/u/events") == [405], "these are the events of u"
+    assert status("GET", "/v1/users/u%2Frecommendations/recommendations") == [200], "in the loop, too"
+
+
 TARGET = st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=60).map(
     lambda t: t.encode("latin-1")
 )
