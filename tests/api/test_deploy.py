@@ -187,6 +187,7 @@ def test_units_run_existing_commands_as_a_user_of_their_own(name):
     assert service["User"] == "recae"
     assert "RECAE_HOME=/var/lib/recae" in service["Environment"]
     assert service["WorkingDirectory"] == f"/var/lib/{service['StateDirectory']}"
+    assert service["StateDirectoryMode"] == "0750", "each start of a unit sets it, and it is one folder"
 
 
 def test_all_ways_to_train_at_night_do_so_at_the_same_time():
