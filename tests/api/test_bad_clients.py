@@ -28,8 +28,8 @@ from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 REQUEST_TIMEOUT_S = "2"
 THREADS = 32
 N_CONNECTIONS = 1_000
-POST = b"POST /v1/recommendations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-GET = b"GET /v1/users/1/recommendations?n=1 HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST /v1/recommendations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+GET = b"GET /v1/users/1/recommendations?n=1 HTTP/1.1\r\nHost: localhost\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
 
 
@@ -199,13 +199,30 @@ ROUTES = [
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_on_every_route_no_body_however_broken_is_a_bug(port, method, path):
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
     for body in (b"", b"\xff\xfe", b"{", b"null", b'["\\ud800"]', b'{"n": 1e999}', b"[" * 5_000):
         received = exchange(port, head + b"Content-Length: %d\r\n" % len(body) + CLOSE + body)
         (status,) = statuses(received)
         assert status < 500, received
     for broken in (b"Content-Length: 100\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"):
         assert all(status < 500 for status in statuses(exchange(port, head + broken)))
+
+
+def test_slashes_that_are_encoded_belong_to_the_id(port):
+    def status(method, path, body=b""):
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        if body:
+            head += "Content-Type: application/json\r\n"
+        return statuses(exchange(port, head.encode() + CLOSE + body))
+
+    for path in ("/v1/items/%2Fa", "/v1/items/b%2fevents", "/v1/items/c%2Fsimilar"):
+        assert status("PUT", path, b'{"title": "It"}') == [200]
+        assert status("GET", path) == [200]
+        assert status("DELETE", path) == [200]
+        assert status("GET", path) == [404]
+    assert status("DELETE", "/v1/users/u%2Fevents") == [200]
+    assert status("DELETE", "/v1/users/u/events") == [405], "these are the events of u"
+    assert status("GET", "/v1/users/u%2Frecommendations/recommendations") == [200], "in the loop, too"
 
 
 TARGET = st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=60).map(
@@ -217,7 +234,7 @@ HEADER = st.binary(max_size=60).filter(lambda value: not re.search(rb"[\r\n]", v
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TARGET, HEADER, st.sampled_from([b"GET", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"HEAD", b"BREW"]))
 def test_whatever_target_method_and_headers_arrive_nothing_is_a_bug(server, target, value, method):
-    head = method + b" /v1/users/" + target + b" HTTP/1.1\r\nHost: x\r\n"
+    head = method + b" /v1/users/" + target + b" HTTP/1.1\r\nHost: localhost\r\n"
     received = exchange(
         server, head + b"X-Request-ID: " + value + b"\r\nX-API-Key: " + value + b"\r\n" + CLOSE
     )
@@ -269,7 +286,7 @@ def test_events_of_many_connections_are_all_stored(port):
                 body = json.dumps(
                     [{"user_id": "many", "item_id": "x", "event_id": f"{number}-{turn}"}]
                 ).encode()
-                head = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                head = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 sock.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
             for sock in socks:
                 answer = sock.recv(65_536)
