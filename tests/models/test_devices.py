@@ -3,10 +3,12 @@
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
 
 from recae.errors import ConfigError
 from recae.models import create, load_model, names
 from recae.models.devices import device_of, serving_device
+from recae.models.gram import add_product, gram_matrix
 from tests.models.cases import two_tastes, two_tastes_rated
 
 WITH_DEVICE = [name for name in names() if hasattr(create(name).config, "device")]
@@ -80,6 +82,33 @@ def test_a_blend_asks_for_its_members_devices_before_the_first_is_fitted(
     monkeypatch.setattr(type(model), "_fit", lambda *_: pytest.fail("fitted all the same"))
     with pytest.raises(ConfigError, match="is not on this host"):
         model.fit(data(), show_progress=False)
+
+
+# -------------------------------------------------------------------- nothing is left behind on the CPU
+
+ON_META = ["dae", "sparse_ae", "mult_dae", "mult_vae", "cosine_dae", "recvae", "hvamp_vae"]
+"""Networks whose step looks at no value, so that it can be taken on a device that has shapes and no values. Such a device
+mixes with the CPU no more than a GPU does."""
+
+
+@pytest.mark.parametrize("name", ON_META)
+def test_a_training_step_makes_all_its_tensors_where_the_network_is(name):
+    model, histories = create(name), csr_array(two_tastes())
+    with torch.device("meta"):
+        model.network_ = model._build(histories)
+    model.network_.to("meta").train()
+    model._begin_pass(0)
+    loss = model._loss(model._batch(histories), 0.5)
+    loss.backward()
+    assert loss.is_meta
+
+
+def test_the_products_of_the_linear_family_make_all_their_tensors_where_the_matrix_is():
+    histories = csr_array(two_tastes())
+    matrix = gram_matrix(histories, torch.device("meta"))
+    add_product(histories, histories, into=matrix, weight=0.5)
+    assert matrix.is_meta
+    assert matrix.shape == (24, 24)
 
 
 # -------------------------------------------------------------------- stored on one host, loaded on another
