@@ -36,7 +36,7 @@ def ease(histories: csr_array) -> Callable[[], object]:
 
 def lapack(histories: csr_array) -> Callable[[], object]:
     """potrf and potri of both halves, and the products between them; only lower triangles are made."""
-    whole = gram.gram_matrix(histories)
+    whole = gram.gram_matrix(histories).numpy()
     whole[np.diag_indices(len(whole))] += L2
     half = len(whole) // 2
     a11, a21, a22 = (

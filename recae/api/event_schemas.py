@@ -81,6 +81,8 @@ class EventOut(Answer):
     """An event of the log."""
 
     item_id: str
+    title: str | None
+    """With its year, if the catalogue has one."""
     event_type: str
     value: float
     timestamp: Annotated[int, INT64]

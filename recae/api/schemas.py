@@ -290,10 +290,11 @@ class ErrorDetail(Answer):
     """What went wrong."""
 
     code: str
-    """For programs; does not change. 400: `bad_request`, `malformed_json`. 414, 431: `bad_request`. 401: `unauthorized`. 403: `forbidden`. 404: `not_found`,
-    `unknown_user`, `unknown_item`, `unknown_model`, `unknown_run`, `no_evaluation`. 405: `method_not_allowed`. 409: `busy`,
-    `not_promoted`. 413: `body_too_large`. 415: `unsupported_media_type`. 422: `invalid_field`. 429: `rate_limited`. 500:
-    `internal_error`. 503: `not_ready`, `not_begun`, `event_log_unavailable`, `store_damaged`."""
+    """For programs; does not change. 400: `bad_request`, `malformed_json`. 401: `unauthorized`. 403: `forbidden`,
+    `foreign_host`, `foreign_origin`. 404: `not_found`, `unknown_user`, `unknown_item`, `unknown_model`, `unknown_run`,
+    `no_evaluation`. 405: `method_not_allowed`. 409: `busy`, `not_promoted`. 413: `body_too_large`. 414, 431: `bad_request`.
+    415: `unsupported_media_type`. 422: `invalid_field`. 429: `rate_limited`. 500: `internal_error`. 503: `not_ready`,
+    `not_begun`, `event_log_unavailable`, `store_damaged`."""
     message: str
     """For people: what was found, what was expected, what to do."""
     field: str | None = None

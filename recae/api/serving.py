@@ -66,6 +66,7 @@ class ServedModel:
         self._changing = threading.RLock()  # whoever exchanges recommenders
         self._loading = threading.Lock()  # whoever reads another model, which may take seconds
         self._failed: tuple[str | None, float] = (None, -math.inf)  # version, monotonic time
+        self._failed_others: dict[str, tuple[str, float]] = {}  # version -> reason, monotonic time
         self._closed = threading.Event()
         self.problem: str | None = None if recommender else "the model is being loaded; ask again in a moment"
         """Why the newest promoted model is not the one served."""
@@ -217,10 +218,15 @@ class ServedModel:
             found = self._others.get(version)  # another request may have loaded it meanwhile
             if found is not None:
                 return found
+            reason, when = self._failed_others.get(version, ("", -math.inf))
+            if time.monotonic() - when < RETRY_S:
+                raise not_ready(reason)
             try:
                 fresh = _loaded(self._store, version)
             except ArtifactError as error:
+                self._failed_others[version] = str(error), time.monotonic()
                 raise not_ready(str(error)) from error
+            self._failed_others.pop(version, None)
             with self._changing:
                 found = self._others[version] = self._live.over(fresh) if self._live else fresh
                 while len(self._others) > self._max_others:

@@ -28,7 +28,7 @@ from recae.api.schemas import ErrorBody
 ERRORS = {
     400: "The body is no JSON",
     401: "The server asks for a key and knows none of what was sent",
-    403: "The key's role does not include this",
+    403: "The key's role does not include this; or the server has no keys, and the request comes from elsewhere",
     404: "There is nothing that the path names, or the model named does not exist",
     409: "The state of the server does not allow it; the message tells why",
     413: "The body is larger than this server takes",

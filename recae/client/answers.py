@@ -127,6 +127,8 @@ class UserEvent:
     value: float
     timestamp: int | str
     """Seconds since 1970, or ISO 8601, as the server writes it."""
+    title: str | None = None
+    """Of the item, with its year, if the catalogue has one."""
     event_id: str | None = None
     recommendation_id: str | None = None
 

@@ -14,7 +14,7 @@ from recae.models.base import Fit
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear, values_at
 from recae.models.observed import Entries, products_at
 from recae.models.ranking import Scores
-from recae.models.rating_model import RatingModel
+from recae.models.rating_model import RatingModel, is_rated
 from recae.models.ratings import RatingMeans, ridge_rows
 from recae.models.search_spaces import SearchSpace, span, whole
 
@@ -42,7 +42,7 @@ class AutoRec(RatingModel, NeuralModel):
     """One sigmoid hidden layer, squared error over observed ratings, predictions clipped to the scale.
 
     The network sees what overall, item and user means leave unexplained, so that a missing rating enters as
-    "as expected" and an unseen user or item gets a sensible mean.
+    "as expected". A user without ratings and an item that nobody rated are predicted by the means alone.
 
     ``by="user"`` encodes a user's ratings. ``by="item"`` encodes each item's ratings by the training users;
     the output weights of a user are then a linear regression of their ratings on the items' codes, which
@@ -69,6 +69,7 @@ class AutoRec(RatingModel, NeuralModel):
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
         self.means_ = RatingMeans.of(histories, self.config.shrinkage).as_dict()
+        self._is_rated = is_rated(histories)
         self._rows = self._training_rows(histories)
         super()._fit(histories, how)
         self._encode_items()
@@ -103,16 +104,20 @@ class AutoRec(RatingModel, NeuralModel):
     @torch.no_grad()
     def _encode_items(self) -> None:
         if self.config.by == "item":
-            self.item_codes_ = self._hidden(self._batch(self._rows)).cpu().numpy()
+            codes = self._hidden(self._batch(self._rows)).cpu().numpy()
+            codes[~self._is_rated] = 0.0  # nothing is known of them
+            self.item_codes_ = codes
 
     @torch.no_grad()
     def encode(self, histories: csr_array) -> NDArray[np.float32]:
         """What is known of each user, shape (n_rows, n_hidden + 1): hidden units or regression weights on the
-        items' codes, then the user's own offset in rating units.
+        items' codes, then the user's own offset in rating units. Without ratings of known items the units are 0.
         """
         residuals = self._means.residuals(histories)
         if self.config.by == "user":
-            codes = self._hidden(self._batch(residuals)).cpu().numpy()
+            rated = self._rated_part(residuals)
+            codes = self._hidden(self._batch(rated)).cpu().numpy()
+            codes[np.diff(rated.indptr) == 0] = 0.0
         else:
             codes = ridge_rows(residuals, self.item_codes_, self.config.fold_in_l2)
         return np.column_stack([codes, self._means.user_offsets(histories)])
@@ -124,9 +129,10 @@ class AutoRec(RatingModel, NeuralModel):
         if self.config.by == "user":
             device = self.network_.output.weight.device
             residuals = self.network_.decode(torch.as_tensor(hidden, device=device)).cpu().numpy()
+            residuals[~hidden.any(axis=1)] = 0.0  # a sigmoid is above 0: these are users without ratings
         else:
             residuals = hidden @ self.item_codes_.T
-        return self._means.add_to(residuals, offsets)
+        return self._added_to_means(residuals, offsets)
 
     def _item_vectors(self) -> Tensor:
         return self.network_.output.weight if self.config.by == "user" else torch.from_numpy(self.item_codes_)

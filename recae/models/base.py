@@ -140,13 +140,14 @@ class Model(Attribution):
             watch: called after each epoch with its validation value, where the model watches one.
 
         Raises:
-            DataError: if the matrix is empty or holds NaN or infinite values, or values the model cannot take.
+            DataError: if the matrix is empty or holds NaN, infinite values or some above 1e15, or values the model cannot
+                take.
             WarmStartError: if the model cannot start from any, or the earlier one is of another kind or size.
             FitError: if training ended in NaN or infinite weights.
             ConfigError: if this host lacks the device that the settings name.
         """
         self.check_device()
-        histories = training_matrix(user_items, keep_zeros=self.feedback != "implicit")
+        histories = training_matrix(user_items, self.feedback)
         if warm_start is not None:
             warm_start.check(self, histories.shape)
             warm_start = replace(
@@ -235,6 +236,20 @@ class Model(Attribution):
         log = getattr(self, "training_log_", None)
         return self.config if log is None else self.config.model_copy(update={"epochs": log["best_epoch"]})
 
+    def continuing(self, earlier: "Model") -> Self:
+        """An unfitted model for a training on from ``earlier`` that no validation is to judge.
+
+        Args:
+            earlier: fitted; of any kind.
+
+        Returns:
+            With these settings, but no more epochs than the earlier one's.
+        """
+        mine, before = (getattr(model.config, "epochs", None) for model in (self, earlier))
+        if mine is None or before is None or mine <= before:
+            return self
+        return type(self)(self.config.model_copy(update={"epochs": before}))
+
     # ---------------------------------------------------------------- scoring
 
     def score(self, histories: Any) -> Scores:
@@ -249,7 +264,7 @@ class Model(Attribution):
 
         Raises:
             NotFittedError: before ``fit``.
-            DataError: if the number of columns differs from the training data, or a value is not finite.
+            DataError: if the number of columns differs from the training data, or a value is not finite or above 1e15.
         """
         self._fitted()
         return self._score(self._checked(histories))
@@ -396,7 +411,7 @@ class Model(Attribution):
     # ---------------------------------------------------------------- checks
 
     def _checked(self, histories: Any) -> csr_array:
-        matrix = canonical(histories, keep_zeros=self.feedback != "implicit")
+        matrix = canonical(histories, self.feedback)
         if matrix.shape[1] != self.n_items_:
             raise DataError(
                 f"histories have {matrix.shape[1]:,} columns, the model knows {self.n_items_:,} items; "

@@ -13,6 +13,7 @@ from recae.errors import ConfigError
 from recae.models import registry
 from recae.models.base import Fit, Model, ModelConfig
 from recae.models.matrices import training_matrix
+from recae.models.members import Member, continuing, fit_member, starts_of
 from recae.models.ranking import SCORE_BYTES, Positions, Scores, hits, ndcg, top_n
 
 SHARES = np.linspace(0.0, 1.0, 21)
@@ -20,15 +21,6 @@ SHARES = np.linspace(0.0, 1.0, 21)
 
 ROUNDS = 2
 """Times that every share is chosen anew, where there are more than two members; the second changes little."""
-
-
-class Member(ModelConfig):
-    """One model of a blend."""
-
-    name: str
-    """Its name in the registry."""
-    settings: dict[str, JsonValue] = Field(default_factory=dict)
-    """Its settings; the others keep their defaults."""
 
 
 class BlendConfig(ModelConfig):
@@ -77,6 +69,9 @@ class Blend(Model):
     share of one member at a time, of ``SHARES``, the others keeping their proportions. With two members that is one
     exhaustive search. Choosing costs one scoring of the validation by all members for each share that is chosen.
 
+    A warm start is one for each member whose kind allows it, from the earlier blend's of that kind; the others, and those
+    that are new, are fitted afresh.
+
     A blend with a member of sequences is of sequences; members that do not go by order see 1 for each place.
 
     Source: linear combination of standardised scores, after Shaw & Fox, "Combination of multiple searches",
@@ -102,6 +97,11 @@ class Blend(Model):
     def supports_fold_in(self) -> bool:  # type: ignore[override]  # as above
         """Whether every member can score a history that was not in the training data."""
         return all(member.supports_fold_in for member in self._models())
+
+    @property
+    def supports_warm_start(self) -> bool:  # type: ignore[override]  # as above
+        """Whether a member does."""
+        return any(member.supports_warm_start for member in self._models())
 
     @property
     def reads_all_weights(self) -> bool:  # type: ignore[override]  # as above
@@ -152,6 +152,17 @@ class Blend(Model):
         update = {"members": tuple(members), "weights": tuple(map(float, self.weights_))}
         return self.config.model_copy(update=update)
 
+    def continuing(self, earlier: Model) -> Self:
+        """With no more epochs for a member than its earlier one's, and the earlier weights, if the members are the same."""
+        if not isinstance(earlier, Blend):
+            return self
+        unfitted = self.config.unfitted()
+        update: dict[str, Any] = {"members": continuing(self.config.members, unfitted, earlier.members_)}
+        same = [member.name for member in unfitted] == [member.name for member in earlier.members_]
+        if self.config.weights is None and same:
+            update["weights"] = tuple(map(float, earlier.weights_))
+        return type(self)(self.config.model_copy(update=update))
+
     # ---------------------------------------------------------------- learning
 
     @classmethod
@@ -182,18 +193,17 @@ class Blend(Model):
         blend = cls(config)
         blend._weigh(members, validation)
         blend._check_finite()
-        blend.histories_ = training_matrix(user_items, keep_zeros=blend.feedback != "implicit")
+        blend.histories_ = training_matrix(user_items, blend.feedback)
         return blend
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
         members = self.config.unfitted()
-        for place, member in enumerate(members):
-            member.fit(
-                self._as_seen_by(member, histories),
-                how.show_progress,
-                validation=None if how.validation is None else self._asked_of(member, how.validation),
-                checkpoint=None if how.checkpoint is None else f"{how.checkpoint}.{place}",
-            )
+        for place, (member, start) in enumerate(
+            zip(members, starts_of(members, how.warm_start), strict=True)
+        ):
+            validation = None if how.validation is None else self._asked_of(member, how.validation)
+            seen = self._as_seen_by(member, histories)
+            fit_member(member, place, seen, how, validation=validation, warm_start=start)
         self._weigh(members, how.validation)
 
     def _weigh(self, members: Sequence[Model], validation: Holdout | None) -> None:

@@ -21,7 +21,7 @@ from recae.models.neural import (
 )
 from recae.models.observed import Entries, products_at
 from recae.models.ranking import Scores
-from recae.models.rating_model import RatingModel
+from recae.models.rating_model import RatingModel, is_rated
 from recae.models.ratings import RatingMeans
 from recae.models.search_spaces import SearchSpace, span, whole
 
@@ -48,7 +48,8 @@ class DeepAutoRec(RatingModel, NeuralModel):
 
     The network sees what overall, item and user means leave unexplained. Dense re-feeding: its output f(x) is a
     complete row, on which it should do nothing, so each step also minimises the squared distance of f(f(x)) and
-    f(x) over all items. That pass alone is dense, one batch of rows at a time.
+    f(x) over all items. That pass alone is dense, one batch of rows at a time. A user without ratings and an item that
+    nobody rated are predicted by the means alone.
 
     Source: Kuchaiev & Ginsburg, "Training deep autoencoders for collaborative filtering", 2017. Ours differs in the
     means, in outputs without an activation, in Adam, and in one step on the sum of both losses in place of two.
@@ -69,6 +70,7 @@ class DeepAutoRec(RatingModel, NeuralModel):
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
         self.means_ = RatingMeans.of(histories, self.config.shrinkage).as_dict()
+        self._is_rated = is_rated(histories)
         super()._fit(histories, how)
 
     def _training_rows(self, histories: csr_array) -> csr_array:
@@ -100,8 +102,13 @@ class DeepAutoRec(RatingModel, NeuralModel):
 
     @torch.no_grad()
     def encode(self, histories: csr_array) -> NDArray[np.float32]:
-        """The code of each user, then their own offset in rating units, shape (n_rows, n_code + 1)."""
-        codes = self.network_.encode(self._batch(self._means.residuals(histories))).cpu().numpy()
+        """The code of each user, then their own offset in rating units, shape (n_rows, n_code + 1).
+
+        Without ratings of known items the code is 0.
+        """
+        rated = self._rated_part(self._means.residuals(histories))
+        codes = self.network_.encode(self._batch(rated)).cpu().numpy()
+        codes[np.diff(rated.indptr) == 0] = 0.0
         return np.column_stack([codes, self._means.user_offsets(histories)])
 
     @torch.no_grad()
@@ -109,7 +116,9 @@ class DeepAutoRec(RatingModel, NeuralModel):
         """Ratings of all items, shape (n_rows, n_items_), clipped to the scale."""
         network, offsets = self.network_, codes[:, -1]
         code = torch.as_tensor(codes[:, :-1], device=network.offsets.device)
-        return self._means.add_to(network.decode(network.hidden(code)).cpu().numpy(), offsets)
+        residuals = network.decode(network.hidden(code)).cpu().numpy()
+        residuals[~codes[:, :-1].any(axis=1)] = 0.0  # users without ratings
+        return self._added_to_means(residuals, offsets)
 
     def _item_vectors(self) -> Tensor:
         return self.network_.output.weight

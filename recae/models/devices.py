@@ -6,8 +6,9 @@ from typing import Annotated, Final
 import torch
 from pydantic import AfterValidator
 
-from recae.errors import ConfigError
+from recae.errors import ConfigError, MemoryBudgetError
 
+CPU: Final = torch.device("cpu")
 EXPECTED: Final = "'auto', 'cpu', 'cuda' or 'cuda:NUMBER'"
 
 
@@ -48,6 +49,38 @@ def device_of(name: str) -> torch.device:
             "set device to 'auto' or 'cpu', or see to the driver and to torch's build (`recae doctor` shows both)"
         )
     return torch.device(name)
+
+
+def device_with_room(name: str, n_bytes: float) -> torch.device:
+    """The device to do a piece of work on whose memory is known beforehand.
+
+    Args:
+        name: as a setting has it; ``auto`` is the CPU where the GPU has too little memory left.
+        n_bytes: what the work takes on a GPU. What it takes on a CPU is not looked at here.
+
+    Raises:
+        ConfigError: as :func:`device_of`.
+        MemoryBudgetError: if a GPU is asked for by name that has less memory left.
+    """
+    device = device_of(name)
+    if device.type == "cpu":
+        return device
+    free = free_memory(device)
+    if n_bytes <= free:
+        return device
+    if name == "auto":
+        return CPU
+    raise MemoryBudgetError(
+        f"this fit needs {n_bytes / 2**30:,.1f} GiB on {name}, which has {free / 2**30:,.1f} left; "
+        "set device to 'auto' or 'cpu', or keep fewer items or users"
+    )
+
+
+def free_memory(gpu: torch.device) -> int:
+    """Bytes of a GPU that this process may take."""
+    torch.cuda.empty_cache()  # what torch keeps for itself counts as taken
+    free, _ = torch.cuda.mem_get_info(gpu)
+    return int(free)
 
 
 def serving_device(name: str) -> torch.device:

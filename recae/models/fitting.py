@@ -44,7 +44,7 @@ def fit_to_everything(
             goes on from those it finds there.
         warm_start_from: a model fitted earlier, to train on from. It knows the answers of the users it learned from,
             so only users new since then are held out. Where these are too few, and for ratings, the training takes
-            all its ``epochs``, but no more than the earlier model's did.
+            all its ``epochs``, but no more than the earlier model's did, and a blend keeps its weights.
 
     Returns:
         A fitted model of the same class, whose ``epochs`` say how long it was trained.
@@ -69,7 +69,7 @@ def fit_to_everything(
         )
         model = with_best_epochs(model)
     elif warm_start_from is not None:
-        model = _no_longer_than(warm_start_from.model, model)
+        model = model.continuing(warm_start_from.model)
     matrix = values_for(model.feedback, interactions)
     return model.fit(matrix, show_progress, checkpoint=file("final"), warm_start=start(interactions))
 
@@ -77,14 +77,6 @@ def fit_to_everything(
 def with_best_epochs(fitted: M) -> M:
     """An unfitted model with the settings of ``fitted``, and what its validation chose: the best number of epochs."""
     return type(fitted)(fitted.settled_config())
-
-
-def _no_longer_than(earlier: Model, model: M) -> M:
-    """The unfitted model with at most the epochs of the earlier one."""
-    mine, before = (getattr(each.config, "epochs", None) for each in (model, earlier))
-    if mine is None or before is None or mine <= before:
-        return model
-    return type(model)(model.config.model_copy(update={"epochs": before}))
 
 
 def _split_off(

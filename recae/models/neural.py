@@ -217,7 +217,7 @@ class NeuralModel(Model):
         if how.warm_start is not None:
             earlier: Any = how.warm_start.model  # of this class: fit has checked it
             how.warm_start.carry_weights(
-                self.network_, earlier.network_, growing_axes(self._build, histories.shape)
+                self.network_, earlier.network_.state_dict(), growing_axes(self._build, histories.shape)
             )
         validation = how.validation
         schedule = Schedule(

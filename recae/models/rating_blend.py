@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from recae.errors import ConfigError
 from recae.models.base import Fit, Model, ModelConfig
-from recae.models.blend import Member
+from recae.models.members import Member, continuing, fit_member, starts_of
 from recae.models.ranking import Positions, Scores
 from recae.models.rating_model import RatingModel
 from recae.models.ratings import Values, predicted_at
@@ -62,7 +62,8 @@ class RatingBlend(RatingModel):
 
     Weights and offset minimise the squared error over held-out ratings plus ``l2 ||w - 1/n||^2``, with no weight
     below 0. The members are fitted to the same data one after the other, each with its own early stopping on the
-    same held-out ratings. With ``weights`` given, or without validation, nothing is chosen.
+    same held-out ratings. With ``weights`` given, or without validation, nothing is chosen. A warm start is one for each
+    member whose kind allows it, from the earlier blend's of that kind; the others are fitted afresh.
 
     Source: Breiman, "Stacked regressions", Machine Learning 1996, whose weights are not negative either; ours
     differs in one held-out part in place of cross-validation, and in the pull towards the mean of the members.
@@ -93,16 +94,20 @@ class RatingBlend(RatingModel):
 
     def check_device(self) -> None:
         """As the base class does it, for every member."""
-        for member in self.config.members:
-            made(member, self.config.seed).check_device()
+        for member in self._unfitted():
+            member.check_device()
+
+    @property
+    def supports_warm_start(self) -> bool:  # type: ignore[override]  # of other models the class knows, here the config
+        """Whether a member does."""
+        return any(member.supports_warm_start for member in self._unfitted())
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
-        members: list[Model] = []
-        for place, member in enumerate(self.config.members):
-            model = made(member, self.config.seed)
-            checkpoint = None if how.checkpoint is None else f"{how.checkpoint}.{place}"
-            model.fit(histories, how.show_progress, validation=how.validation, checkpoint=checkpoint)
-            members.append(model)
+        members = self._unfitted()
+        for place, (member, start) in enumerate(
+            zip(members, starts_of(members, how.warm_start), strict=True)
+        ):
+            fit_member(member, place, histories, how, validation=how.validation, warm_start=start)
         self.members_ = members
         self.scale_ = [float(histories.data.min()), float(histories.data.max())]
         if self.config.weights is not None:
@@ -123,6 +128,23 @@ class RatingBlend(RatingModel):
         )
         update = {"members": members, "weights": tuple(self.weights_.tolist()), "offset": self.offset_}
         return self.config.model_copy(update=update)
+
+    def continuing(self, earlier: Model) -> Self:
+        """With no more epochs for a member than its earlier one's, and the earlier weights and offset, if the members are
+        the same.
+        """
+        if not isinstance(earlier, RatingBlend):
+            return self
+        unfitted = self._unfitted()
+        update: dict[str, Any] = {"members": continuing(self.config.members, unfitted, earlier.members_)}
+        same = [member.name for member in unfitted] == [member.name for member in earlier.members_]
+        if self.config.weights is None and same:
+            update |= {"weights": tuple(map(float, earlier.weights_)), "offset": earlier.offset_}
+        return type(self)(self.config.model_copy(update=update))
+
+    def _unfitted(self) -> list[Model]:
+        """A new model for each member."""
+        return [made(member, self.config.seed) for member in self.config.members]
 
     def _score(self, histories: csr_array) -> Scores:
         total = np.full(histories.shape, self.offset_, dtype=np.float32)
@@ -164,7 +186,7 @@ class RatingBlend(RatingModel):
         stored = state.pop("members_", None)
         super()._restore(state)
         if stored is not None:
-            members = [made(member, self.config.seed) for member in self.config.members]
+            members = self._unfitted()
             for member, learned in zip(members, stored, strict=True):
                 member._restore({"histories_": self.histories_} | learned)  # noqa: SLF001 - its own
             self.members_ = members

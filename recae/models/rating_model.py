@@ -1,10 +1,11 @@
 """What every model of ratings offers beside the common contract: ratings of single items by single users."""
 
 from copy import copy
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from recae.data.holdout import Holdout
@@ -12,7 +13,7 @@ from recae.models.attribution import left_out_contributions
 from recae.models.base import Model
 from recae.models.matrices import as_batch, check_range
 from recae.models.ranking import Positions, Scores
-from recae.models.ratings import Values, predicted_at
+from recae.models.ratings import RatingMeans, Values, predicted_at
 
 
 class RatingModel(Model):
@@ -84,6 +85,30 @@ class RatingModel(Model):
         found[order] = predicted_at(self._score, histories, wanted)[places.ravel()]
         return found
 
+    @cached_property
+    def _is_rated(self) -> NDArray[np.bool_]:
+        """Whether anybody rated an item in training, shape (n_items_,): of the others nothing was learned.
+
+        Not stored, so that models stored before it was asked for know it too. A fit that predicts before its end sets it.
+        """
+        return is_rated(self.histories_)
+
+    def _rated_part(self, histories: csr_array) -> csr_array:
+        """The entries of items that somebody rated in training; the same matrix, if there are no others."""
+        kept = self._is_rated[histories.indices]
+        if kept.all():
+            return histories
+        bounds = np.concatenate([[0], np.cumsum(kept)])[histories.indptr]
+        return csr_array((histories.data[kept], histories.indices[kept], bounds), shape=histories.shape)
+
+    def _added_to_means(self, residuals: Scores, user_offsets: Values) -> Scores:
+        """Ratings from residuals (n_rows, n_items_), in place; an item that nobody rated gets what the means say.
+
+        The weights of such an item never had a gradient: its residuals are those of random weights.
+        """
+        residuals[:, np.flatnonzero(~self._is_rated)] = 0.0
+        return RatingMeans(**self.means_).add_to(residuals, user_offsets)
+
     def _contributions(self, history: csr_array, items: Positions) -> Scores:
         """By leaving out, before ratings are clipped to the scale: at its end nothing would move them any more."""
         return left_out_contributions(self._unclipped()._score_items, history, items)  # noqa: SLF001 - its own
@@ -98,3 +123,9 @@ class RatingModel(Model):
         """Minus the RMSE of held-out ratings: higher is better."""
         predicted = predicted_at(self._score, validation.inputs, validation.targets)
         return -float(np.sqrt(np.mean((predicted - validation.targets.data) ** 2)))
+
+
+def is_rated(ratings: csr_array) -> NDArray[np.bool_]:
+    """Whether an item has a rating, one of 0 too, shape (n_items,)."""
+    found: NDArray[np.bool_] = np.bincount(ratings.indices, minlength=ratings.shape[1]) > 0
+    return found

@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
+from recae.errors import WarmStartError
 from recae.models.base import Fit, ModelConfig
 from recae.models.devices import Device, device_of
 from recae.models.matrices import cosine
@@ -19,6 +20,7 @@ from recae.models.rating_model import RatingModel
 from recae.models.ratings import RatingMeans, Values, ridge_rows
 from recae.models.search_spaces import SearchSpace, span
 from recae.models.trainer import Schedule, train
+from recae.models.warm import WarmStart, growing_axes
 
 MEMORY = 10
 """Earlier steps from which L-BFGS estimates curvature: 2 x ``MEMORY`` copies of all weights are held."""
@@ -66,13 +68,15 @@ class SparseFC(RatingModel):
     full-batch L-BFGS. Loss and gradient touch observed entries only, at the entrance and at the exit.
 
     The output weights of a user, one of the training data too, are then a ridge regression of their ratings on
-    the items' codes c, so that any history is folded in. An item nobody rated is predicted by the means.
+    the items' codes c, so that any history is folded in. An item nobody rated has no code, and is predicted by the
+    overall mean and the user's offset, which the regression finds anew; a user without ratings by the means.
 
     Source: Muller, Martel & Indiveri, "Kernelized synaptic weight matrices", ICML 2018. Ours differs in the means,
     and in the regression in place of the users' own output weights.
     """
 
     name = "sparsefc"
+    supports_warm_start = True
     config: SparseFCConfig
     config_class: ClassVar = SparseFCConfig
     search_space: ClassVar[SearchSpace] = {
@@ -84,6 +88,9 @@ class SparseFC(RatingModel):
     """The fields of :class:`~recae.models.ratings.RatingMeans`."""
     item_codes_: Values
     """Units of the last hidden layer less their means over rated items, shape (n_items, n_hidden); 0 if not rated."""
+    weights_: dict[str, Values]
+    """Of the network, by name, for another training to start from: scores need the items' codes alone. Models stored
+    before they were kept have none. They take 8 bytes x n_users x n_hidden, and for the hidden layer 4 x n_hidden^2."""
     connected_: list[float]
     """Share of the weights of each layer that the kernels leave."""
     training_log_: dict[str, Any]
@@ -96,6 +103,8 @@ class SparseFC(RatingModel):
         n_items = histories.shape[1]
         schedule = Schedule(n_items, self.config.epochs, n_items, self.config.seed, self.config.patience)
         session = _Session(self.config, histories, means)
+        if how.warm_start is not None:
+            session.start_from(how.warm_start, histories.shape)
         validation = how.validation
 
         def validate() -> float:
@@ -114,6 +123,7 @@ class SparseFC(RatingModel):
             show_progress=how.show_progress,
         )
         self.item_codes_ = session.item_codes()
+        self.weights_ = {name: weight.cpu().numpy() for name, weight in session.weights().items()}
         self.connected_ = session.connected()
         self.training_log_ = log.as_dict()
 
@@ -229,6 +239,27 @@ class _Session:
             torch.manual_seed(config.seed)
             self._network = SparseFCNetwork(histories.shape[0], config.n_hidden, config.n_embedding)
         self._network.to(device)
+
+    def start_from(self, start: WarmStart, shape: tuple[int, int]) -> None:
+        """Take over what an earlier model learned: the rows of known users, and the hidden layer.
+
+        Args:
+            start: its model is a SparseFC.
+            shape: of the training matrix.
+        """
+        earlier: Any = start.model
+        weights = vars(earlier).get("weights_")
+        if weights is None:
+            raise WarmStartError(
+                "the earlier sparsefc was stored by a version that kept no weights of its network, only what scores need; "
+                "fit it without a warm start once"
+            )
+
+        def build(histories: csr_array) -> nn.Module:
+            return SparseFCNetwork(histories.shape[0], self._config.n_hidden, self._config.n_embedding)
+
+        before = {name: torch.as_tensor(weight) for name, weight in weights.items()}
+        start.carry_weights(self._network, before, growing_axes(build, shape))
 
     def update(self, rows: NDArray[np.int64]) -> float:
         """One round of L-BFGS; the objective before it, per rating."""

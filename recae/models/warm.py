@@ -89,18 +89,18 @@ class WarmStart:
         return carried
 
     @torch.no_grad()
-    def carry_weights(self, network: nn.Module, earlier: nn.Module, axes: Axes) -> None:
+    def carry_weights(self, network: nn.Module, before: Mapping[str, Tensor], axes: Axes) -> None:
         """Write the earlier network's weights into the new one.
 
         Args:
             network: with fresh weights.
-            earlier: with the same parameters, of the same shapes but along ``axes``.
+            before: the earlier ones by name: the same parameters, of the same shapes but along ``axes``.
             axes: as :func:`growing_axes` gives them.
 
         Raises:
             WarmStartError: if the parameters or the sizes of the layers differ.
         """
-        weights, before = network.state_dict(), earlier.state_dict()
+        weights = network.state_dict()
         if weights.keys() != before.keys():
             changed = sorted(weights.keys() ^ before.keys())
             raise WarmStartError(

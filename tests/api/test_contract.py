@@ -4,10 +4,11 @@ import json
 import re
 import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
 import jsonschema_rs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import recae.api
@@ -230,6 +231,34 @@ def test_whatever_bytes_are_posted_the_answer_is_json_and_never_a_bug(data):
     response = FUZZED.post("/v1/recommendations", data=data, content_type="application/json")
 
     assert response.status_code in {200, 400, 422}, response.text
+
+
+def addresses():
+    """Method and path of every operation but the one that starts a process."""
+    described = json.loads(OPENAPI.read_text(encoding="utf-8"))["paths"]
+    return [
+        (method.upper(), path)
+        for path, operations in described.items()
+        for method in operations
+        if path != "/v1/admin/retrain"
+    ]
+
+
+@pytest.mark.parametrize(("method", "path"), addresses())
+@settings(max_examples=8)
+@given(st.text(min_size=1, max_size=20), st.text(max_size=20), JSON | st.binary(max_size=20))
+def test_on_every_route_whatever_id_query_and_body_arrive_nothing_is_a_bug(method, path, part, query, body):
+    response = FUZZED.open(
+        re.sub(r"{\w+}", quote(part, safe=""), path),
+        method=method,
+        query_string=query,
+        data=body if isinstance(body, bytes) else json.dumps(body).encode(),
+        content_type="application/json",
+    )
+
+    assert response.status_code < 500 or response.json["error"]["code"] == "not_ready", response.text
+    if response.status_code >= 400:
+        assert set(response.json) == {"error", "request_id"}
 
 
 def test_the_page_of_the_description_shows_every_operation_without_scripts_or_other_sites(client):

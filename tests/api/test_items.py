@@ -1,6 +1,7 @@
 """The catalogue over HTTP: a change shows in the next answer."""
 
 import json
+from urllib.parse import quote
 
 import pytest
 
@@ -198,6 +199,25 @@ def test_popular_items_may_be_of_a_category(client):
     assert [(item["item_id"], item["score"]) for item in body["items"]] == [("c", 2.0), ("x", 2.0)]
     assert body["short"] is None
     assert "left after" in client.get("/v1/popular?n=5&category=horror").json["short"]
+
+
+@pytest.mark.parametrize(
+    "item_id",
+    ["/", "/a", "a/events", "a/recommendations", "a/similar", "events", "%2F", "/%/25", "é/ü/events", "a//b"],
+)
+def test_an_id_whose_slashes_are_encoded_is_that_id_whatever_it_looks_like(client, item_id):
+    path = quote(item_id, safe="")
+    put = client.put(f"/v1/items/{path}", json={"title": "It"})
+    sent = client.post("/v1/events", json=[{"user_id": item_id, "item_id": item_id}])
+
+    assert (put.status_code, put.json["item_id"]) == (200, item_id)
+    assert client.get(f"/v1/items/{path}").json["title"] == "It"
+    assert client.patch(f"/v1/items/{path}", json={"year": 1}).json["year"] == 1
+    assert client.delete(f"/v1/items/{path}").json == {"item_id": item_id, "deleted": True}
+    assert sent.json["accepted"] == 1
+    assert client.get(f"/v1/users/{path}/recommendations").json["user_id"] == item_id
+    assert len(client.get(f"/v1/users/{path}/events").json["events"]) == 1
+    assert client.delete(f"/v1/users/{path}").json["deleted_events"] == 1
 
 
 def test_ids_with_slashes_are_items_too(client):

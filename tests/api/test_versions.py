@@ -132,13 +132,25 @@ def test_other_models_are_bounded_in_number_and_follow_the_items(store, save, se
         assert "c" not in {item["item_id"] for item in items}
 
 
-def test_a_damaged_model_that_is_named_is_503(store, save, serve):
+def test_a_damaged_model_that_is_named_is_503_and_not_read_again_at_every_request(
+    store, save, serve, monkeypatch
+):
     good, bad = save(), save()
     store.promote(good)
+    weights = (store.root / bad / WEIGHTS).read_bytes()
     (store.root / bad / WEIGHTS).unlink()
-    response = serve().get(f"/v1/users/1/recommendations?model={bad}")
+    client, reads = serve(), []
+    check = ModelStore.check
+    monkeypatch.setattr(ModelStore, "check", lambda *of: reads.append(of[1]) or check(*of))
+    answers = [client.get(f"/v1/users/1/recommendations?model={bad}") for _ in range(3)]
 
-    assert (response.status_code, response.json["error"]["code"]) == (503, "not_ready")
+    assert {(each.status_code, each.json["error"]["code"]) for each in answers} == {(503, "not_ready")}
+    assert len({each.json["error"]["message"] for each in answers}) == 1
+    assert reads == [bad]
+
+    (store.root / bad / WEIGHTS).write_bytes(weights)
+    monkeypatch.setattr("recae.api.serving.RETRY_S", 0.0)
+    assert client.get(f"/v1/users/1/recommendations?model={bad}").json["model_version"] == bad
 
 
 def test_a_damaged_note_of_what_is_in_service_is_told_of_once_and_mended_by_a_promotion(

@@ -28,7 +28,7 @@ def test_a_log_becomes_a_model_in_service(store, log):
 
     assert store.current() in shown
     assert answer["items"][0]["item_id"] == "c"
-    assert store.manifest(store.current()).config == {"l2": 1.0}
+    assert store.manifest(store.current()).config["l2"] == 1.0
 
 
 def test_what_a_model_measured_of_itself_is_said_and_stands_in_the_manifest(store, log):
@@ -170,6 +170,23 @@ def test_a_warm_start_trains_on_from_the_model_in_service(store, log):
     for name in ("input.weight", "output.weight", "output.bias"):
         wanted = before.model.network_.state_dict()[name]
         assert now.model.network_.state_dict()[name][rows].equal(wanted)
+
+
+def test_a_blend_is_trained_on_from_the_one_in_service(store, log):
+    def members(rate):
+        few = {"epochs": 1, "n_hidden": 4, "n_latent": 2, "learning_rate": rate}
+        return "members=" + json.dumps([{"name": "popularity"}, {"name": "mult_vae", "settings": few}])
+
+    arguments = [log, "--model", "blend", "--set", "weights=[1, 1]", "--set"]
+    trained(*arguments, members(0.01))
+    before = store.load()
+    shown = trained(*arguments, members(1e-30), "--warm-start")
+    assert f"training on from {before.version}" in shown
+    assert "starting from the beginning" not in shown
+    old, new = (
+        each.model.members_[1].network_.state_dict()["output.weight"] for each in (before, store.load())
+    )
+    assert new.equal(old)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from flask import Flask, Response, jsonify, request
 EVENTS = [
     {
         "item_id": f"i{number}",
+        "title": None,
         "event_type": "view",
         "value": 1.0,
         "timestamp": 1_700_000_000 - number,

@@ -148,11 +148,15 @@ def test_histories_of_another_catalogue_are_refused(fitted):
 def test_a_value_that_is_not_finite_is_named_by_its_place(case, bad):
     data = csr_matrix(case.data, dtype=np.float64)
     data[3, 5] = bad
-    with (
-        np.errstate(over="ignore"),
-        pytest.raises(DataError, match=r"row 3, column 5 is not finite"),
-    ):
+    with pytest.raises(DataError, match=r"row 3, column 5 is not finite"):
         case.fitted(data)
+
+
+def test_a_history_with_a_value_that_is_too_large_is_refused_by_its_place(case, fitted):
+    data = csr_matrix(([1.0, 1e20], ([0, 1], [4, 7])), shape=(2, N))
+    if case.make().feedback != "sequences":
+        with pytest.raises(DataError, match=r"value 1e\+20 at row 1, column 7 is too large"):
+            fitted.score(data)
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (3, 4)])

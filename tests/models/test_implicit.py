@@ -16,6 +16,7 @@ from implicit.utils import ParameterWarning
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, csr_matrix
 
+from recae.errors import FitError
 from recae.models import create
 from recae.models.base import Model
 from recae.models.ranking import NEVER
@@ -223,6 +224,21 @@ def test_what_implicit_fits_is_fitted_on_the_cpu_where_implicit_finds_a_gpu_too(
     there_is_one = tuple(True if each.name == "use_gpu" else each.default for each in parameters)
     monkeypatch.setattr(factory[name], "__defaults__", there_is_one)
     assert type(create(name)._solver()).__module__.startswith("implicit.cpu.")
+
+
+def test_factors_that_implicit_cannot_solve_for_are_a_fit_error_with_the_way_out(data):
+    large = data.copy()
+    large.data[::3] *= 1e12
+    with pytest.raises(FitError, match=r"als could not solve .*values reach 1e\+12; scale the values down"):
+        create("als", n_factors=6, l2=1e-6).fit(large, show_progress=False)
+
+
+def test_an_error_of_the_callers_own_callback_is_not_taken_for_implicits(data):
+    def callback(*_):
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match=r"^mine$"):
+        create("als", n_factors=2).fit(data, show_progress=False, callback=callback)
 
 
 def test_item_knn_scores_as_implicits_cosine_recommender(data):

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, csr_matrix
 
 from recae.errors import DataError, NotFittedError
-from recae.models import model_class, names
+from recae.models import create, model_class, names
 from recae.models.rating_model import RatingModel
 from tests.models.cases import CASES, N, named, two_tastes_rated
 
@@ -73,21 +74,70 @@ def test_predicting_before_fit_says_so(case):
         case.make().predict(0, 0)
 
 
-@pytest.mark.parametrize("case", named(RATING_CASES))
-def test_who_and_what_nobody_knows_gets_a_mean_on_the_scale(case):
+UNRATED, SILENT = 4, 9
+
+
+@pytest.fixture(scope="module", params=named(RATING_CASES))
+def with_gaps(request):
+    """Fitted where nobody rated item 4 and user 9 rated nothing; its ratings, and what the means alone predict."""
     data = two_tastes_rated().toarray()
-    data[:, 4] = 0.0  # an item nobody rated
-    data[9] = 0.0  # a user without ratings
+    data[:, UNRATED] = 0.0
+    data[SILENT] = 0.0
     ratings = csr_matrix(data)
-    model = case.fitted(ratings)
-    mean = ratings.data.mean()
-    unseen_item, empty_row, both = model.predict([2, 9, 9], [4, 2, 4])
-    own_mean = ratings[[2]].data.mean()
-    assert min(mean, own_mean) - 1.0 < unseen_item < max(mean, own_mean) + 1.0
-    assert 1.0 <= empty_row <= 5.0
-    assert both == pytest.approx(mean, abs=0.75)
-    stranger = model.predict(0, 4, csr_matrix((1, N), dtype=np.float32))
-    assert stranger == pytest.approx(both, rel=1e-4)
+    case = request.param
+    few = {"epochs": 2} if hasattr(case.make().config, "epochs") else {}  # what was random is still large
+    model = case.make(**few).fit(ratings, show_progress=False)
+    return model, ratings, create("rating_means").fit(ratings, show_progress=False)
+
+
+def test_a_user_without_ratings_is_predicted_by_the_means(with_gaps):
+    model, ratings, means = with_gaps
+    found = model.score(ratings)[SILENT]
+    assert_allclose(found, means.score(ratings)[SILENT], rtol=1e-5)
+    assert_allclose(found[UNRATED], ratings.data.mean(), rtol=1e-5)
+    stranger = csr_matrix((1, N), dtype=np.float32)
+    assert_allclose(model.score(stranger)[0], found, rtol=1e-5)
+    assert model.predict(0, UNRATED, stranger) == pytest.approx(found[UNRATED], rel=1e-5)
+
+
+def test_an_item_that_nobody_rated_is_predicted_by_the_means(with_gaps):
+    model, ratings, means = with_gaps
+    found, expected = model.score(ratings)[:, UNRATED], means.score(ratings)[:, UNRATED]
+    if model.name == "sparsefc":  # a user's offset is found anew, beside weights on the codes of rated items
+        expected = np.clip(ratings.data.mean() + model.encode(csr_array(ratings))[:, -1], 1.0, 5.0)
+    assert_allclose(found, expected, atol=1e-4)
+    assert model.predict(2, UNRATED) == pytest.approx(found[2], rel=1e-4)
+
+
+def test_what_a_user_says_of_an_item_that_nobody_rated_tells_the_level_of_the_user_alone(with_gaps):
+    model, ratings, means = with_gaps
+    history = csr_matrix(([5.0], ([0], [UNRATED])), shape=(1, N), dtype=np.float32)
+    found = model.score(history)[0]
+    empty = model.score(csr_matrix((1, N), dtype=np.float32))[0]
+    inside = (found < ratings.data.max()) & (empty > ratings.data.min())  # not cut at an end of the scale
+    assert np.ptp((found - empty)[inside]) < 1e-4, "the same for all items"
+    if model.name != "sparsefc":  # as above
+        assert_allclose(found, means.score(history)[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "by"), [("autorec", "user"), ("deep_autorec", None)])
+def test_what_was_rated_is_predicted_by_the_network_as_it_is(name, by):
+    case = next(case for case in RATING_CASES if (case.name, case.settings.get("by")) == (name, by))
+    data = two_tastes_rated().toarray()
+    data[:, UNRATED] = 0.0
+    ratings = csr_array(data)
+    model = case.make(epochs=2, weight_decay=0.0).fit(ratings, show_progress=False)
+    residuals = model._means.residuals(ratings)
+    network, batch = model.network_, model._batch(residuals)
+    with torch.no_grad():
+        if by == "user":
+            complete = network.decode(network.encode(batch, batch.values)).numpy()
+        else:
+            complete = network.decode(network.hidden(network.encode(batch))).numpy()
+    whole = model._means.add_to(complete.copy(), model._means.user_offsets(ratings))
+    rated = np.arange(N) != UNRATED
+    assert_allclose(model.score(ratings)[:, rated], whole[:, rated], rtol=1e-6)
+    assert np.abs(complete[:, UNRATED]).max() > 0.01, "the network itself says something of the other one"
 
 
 @pytest.mark.parametrize("case", named(RATING_CASES))
