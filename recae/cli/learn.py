@@ -62,7 +62,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Part held out to find the best number of epochs, before the model learns from everything.",
 )
-@click.option("--resume", is_flag=True, help="Go on where an interrupted training of this model stopped.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on where an interrupted training of this model stopped; not for bpr, lmf and what is fitted in one step.",
+)
 @click.option(
     "--warm-start",
     is_flag=True,
@@ -182,7 +186,9 @@ def fit_and_store(
         click.echo(f"{name} knows only the users it is trained on: all others get popular items", err=True)
     checkpoint = context.settings.home / "checkpoints" / name
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    if not resume:
+    if resume and not model.keeps_checkpoints:
+        click.echo(f"{name} keeps no checkpoints: starting from the beginning", err=True)
+    elif not resume:
         _remove_checkpoints(checkpoint)
     elif any(checkpoint.parent.glob(f"{checkpoint.name}.*")):
         click.echo(f"going on from the checkpoint in {checkpoint.parent}", err=True)

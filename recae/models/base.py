@@ -134,8 +134,8 @@ class Model(Attribution):
             show_progress: show a bar where fitting takes many steps.
             callback: called after each epoch; at least once.
             validation: held-out users or ratings on which models that train by epochs choose when to stop.
-            checkpoint: file to which such models write their state after each epoch. If it is there, training
-                goes on from it and ends with the model an unbroken run would have given.
+            checkpoint: file to which models that keep one (``keeps_checkpoints``) write their state after each epoch. If
+                it is there, training goes on from it and ends with the model an unbroken run would have given.
             warm_start: an earlier model of the same kind to start from in place of random weights; it may be this one.
             watch: called after each epoch with its validation value, where the model watches one.
 
@@ -217,6 +217,11 @@ class Model(Attribution):
     def chooses_on_validation(self) -> bool:
         """Whether ``fit`` chooses something, such as the number of epochs, where it is given a validation."""
         return "patience" in type(self.config).model_fields
+
+    @property
+    def keeps_checkpoints(self) -> bool:
+        """Whether ``fit`` writes its state to a checkpoint and goes on from one; every other begins anew."""
+        return False
 
     @property
     def measured(self) -> dict[str, float]:

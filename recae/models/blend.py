@@ -118,6 +118,11 @@ class Blend(Model):
         """Weights, or the epochs of a member."""
         return self.config.weights is None or any(member.chooses_on_validation for member in self._models())
 
+    @property
+    def keeps_checkpoints(self) -> bool:
+        """Whether a member does."""
+        return any(member.keeps_checkpoints for member in self.config.unfitted())
+
     def check_device(self) -> None:
         """As the base class does it, for every member."""
         for member in self.config.unfitted():

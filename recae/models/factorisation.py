@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,8 @@ from recae.models.decomposition import right_singular_vectors
 from recae.models.matrices import cosine, sparse_times_dense
 from recae.models.ranking import Positions, Scores
 from recae.models.search_spaces import SearchSpace, span, whole
+from recae.models.storage import write_state
+from recae.models.trainer import read_checkpoint
 from recae.progress import bar
 
 
@@ -56,10 +59,23 @@ class ALS(Model):
     item_factors_: NDArray[np.float32]
     """Shape (n_items, n_factors)."""
 
+    @property
+    def keeps_checkpoints(self) -> bool:
+        """Always."""
+        return True
+
     def _fit(self, histories: csr_array, how: Fit) -> None:
+        n_done = 0
+        fingerprint = how.fingerprint(self.config.model_dump_json(), histories)
+
         def each(epoch: int, seconds: float, loss: float) -> None:
+            if how.checkpoint is not None:
+                # the users' too: the next pass looks for better ones from there on
+                factors = {"items": solver.item_factors, "users": solver.user_factors}
+                state = factors | {"n_done": n_done + epoch + 1}
+                write_state(how.checkpoint, state, fingerprint=fingerprint)
             running.advance()
-            how.callback(epoch, seconds, loss)
+            how.callback(n_done + epoch, seconds, loss)
 
         # implicit's solver rejects read-only buffers and is slowed down tenfold by threads inside BLAS
         with (
@@ -67,7 +83,13 @@ class ALS(Model):
             threadpool_limits(1, user_api="blas"),
         ):
             solver = self._solver()
-            if how.warm_start is not None:
+            if how.checkpoint is not None and Path(how.checkpoint).exists():
+                state = read_checkpoint(how.checkpoint, fingerprint)
+                solver.item_factors, solver.user_factors = np.array(state["items"]), np.array(state["users"])
+                n_done = state["n_done"]
+                solver.iterations -= n_done
+                running.advance(n_done)
+            elif how.warm_start is not None:
                 earlier: Any = how.warm_start.model
                 fresh = initialised(self._solver(), histories)
                 # the users' come from these in the first step

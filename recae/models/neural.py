@@ -159,6 +159,11 @@ class NeuralModel(Model):
     training_log_: dict[str, Any]
     """``losses`` and validation ``values`` of each epoch, and the ``best_epoch``."""
 
+    @property
+    def keeps_checkpoints(self) -> bool:
+        """Always."""
+        return True
+
     @abstractmethod
     def _build(self, histories: csr_array) -> nn.Module:
         """A new network with random weights, for these training rows."""

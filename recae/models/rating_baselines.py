@@ -92,6 +92,11 @@ class BiasedMF(RatingModel):
     training_log_: dict[str, Any]
     """``losses`` and validation ``values`` of each epoch, and the ``best_epoch``."""
 
+    @property
+    def keeps_checkpoints(self) -> bool:
+        """Always."""
+        return True
+
     def _fit(self, histories: csr_array, how: Fit) -> None:
         means = RatingMeans.of(histories, self.config.shrinkage)
         self.means_ = means.as_dict()

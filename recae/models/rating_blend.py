@@ -87,6 +87,11 @@ class RatingBlend(RatingModel):
         """Whether held-out data decide something: here the weights, and the members' epochs."""
         return True
 
+    @property
+    def keeps_checkpoints(self) -> bool:
+        """Whether a member does."""
+        return any(made(member, self.config.seed).keeps_checkpoints for member in self.config.members)
+
     def check_device(self) -> None:
         """As the base class does it, for every member."""
         for member in self._unfitted():

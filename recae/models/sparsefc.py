@@ -128,6 +128,11 @@ class SparseFC(RatingModel):
         self.training_log_ = log.as_dict()
 
     @property
+    def keeps_checkpoints(self) -> bool:
+        """Always."""
+        return True
+
+    @property
     def measured(self) -> dict[str, float]:
         """The shares of ``connected_``, by layer."""
         names = ("connected, entrance", "connected, hidden", "connected, exit")

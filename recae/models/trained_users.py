@@ -29,7 +29,8 @@ class TrainedUsersModel(Model):
     row with exactly these entries serve (the first, if several users are twins). An empty history gets the
     items' biases. Any other is refused.
 
-    Needs non-negative values.
+    Needs non-negative values. Keeps no checkpoints: implicit's solvers hold random generators and sums of gradients that
+    they do not give away, and without these a training that goes on ends with another model.
     """
 
     supports_fold_in = False

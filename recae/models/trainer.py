@@ -185,7 +185,16 @@ def _mean_loss(losses: list[float], epoch: int) -> float:
     return loss
 
 
-def _resume(trainee: Trainee, checkpoint: str, fingerprint: str) -> tuple[Log, dict[str, Any]]:
+def read_checkpoint(checkpoint: str, fingerprint: str) -> dict[str, Any]:
+    """The state that a training wrote.
+
+    Args:
+        checkpoint: its file.
+        fingerprint: of the settings and the data of the run that is to go on.
+
+    Raises:
+        ArtifactError: if the file is damaged, or belongs to another run.
+    """
     try:
         state, metadata = read_state(checkpoint)
     except ArtifactError as error:
@@ -197,6 +206,11 @@ def _resume(trainee: Trainee, checkpoint: str, fingerprint: str) -> tuple[Log, d
             f"checkpoint {checkpoint} belongs to a run with other settings or data; "
             "go back to those, or delete it to start anew"
         )
+    return state
+
+
+def _resume(trainee: Trainee, checkpoint: str, fingerprint: str) -> tuple[Log, dict[str, Any]]:
+    state = read_checkpoint(checkpoint, fingerprint)
     trainee.load_weights(state["weights"])
     trainee.load_optimiser_state(state["optimiser"])
     log = state["log"]
