@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test coverage lint format bench bench-deep bench-solver bench-peer bench-rating bench-cost bench-log bench-evaluation bench-retrain bench-serving bench-soak wheel lock clean distclean
+.PHONY: help setup run test coverage lint format bench bench-deep bench-quality bench-solver bench-peer bench-rating bench-cost bench-log bench-evaluation bench-retrain bench-serving bench-soak wheel lock clean distclean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,11 +38,14 @@ format: setup  ## rewrite the code the way `make lint` wants it
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
 
-bench: setup  ## time and memory of the hot paths; ARGS="rank" runs those whose name has "rank"
+bench: setup  ## time and memory of the hot paths, then every comparison: hours; ARGS="rank" runs what has "rank" in its name, ARGS=--alone no comparison
 	@$(BIN)/python evaluation/bench/run.py $(ARGS)
 
 bench-deep: setup  ## epochs of Mult-VAE and RecVAE against plain dense PyTorch
 	@$(BIN)/python evaluation/bench/bench_deep_epochs.py $(ARGS)
+
+bench-quality: setup  ## what Mult-VAE and RecVAE learn against plain dense PyTorch, on validation
+	@$(BIN)/python evaluation/bench/bench_deep_quality.py $(ARGS)
 
 bench-solver: setup  ## EASE on the whole of Gowalla against the bare LAPACK calls; ten minutes
 	@$(BIN)/python evaluation/bench/bench_full_solver.py $(ARGS)

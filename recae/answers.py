@@ -53,5 +53,9 @@ def shortage(found: int, asked: int, offset: int, candidates: int) -> str | None
     """
     if found == asked:
         return None
-    skipped = f" and {offset:,} of them are skipped by the offset" if offset else ""
-    return f"{candidates:,} item(s) are left after what was seen, excluded or filtered out{skipped}"
+    left = f"{candidates:,} item(s) are left after what was seen, excluded or filtered out"
+    if offset == 0:
+        return left
+    if offset >= candidates:
+        return f"{left}, and the offset of {offset:,} skips them all"
+    return f"{left}, and {offset:,} of them are skipped by the offset"

@@ -110,6 +110,7 @@ class ModelStore:
                 n_items=model.n_items_,
                 watermark=watermark,
                 metrics=dict(metrics or {}),
+                measured=model.measured,
                 history=history,
                 files={file.name: StoredFile.of(file) for file in sorted(folder.iterdir())},
             ).write(folder)

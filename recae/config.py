@@ -5,6 +5,7 @@ A key or variable that means nothing is an error: a misspelt limit must not sile
 
 import difflib
 import os
+import re
 import tomllib
 from functools import lru_cache
 from ipaddress import ip_address
@@ -23,6 +24,7 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -34,6 +36,14 @@ from recae.retrain_settings import RetrainSettings
 CONFIG_VARIABLE = "RECAE_CONFIG"
 DEFAULT_FILE = Path("recae.toml")
 DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
+
+SERVICE_LINK = re.compile(
+    r"RECAE(_[A-Z0-9_]+)?_(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+"""Variables that Kubernetes, and Docker's links, set in every container about a service called recae, or recae-something."""
+SERVICE_PORT = re.compile(r"RECAE(_[A-Z0-9_]+)?_PORT")
+SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+", re.IGNORECASE)
+"""What they put into RECAE_PORT, which is no number and so never meant as the setting."""
 
 
 class Experiment(BaseModel):
@@ -192,7 +202,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings' signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Options win over variables, variables over the file."""
+        """Options win over variables, variables over the file; what a cluster says of its services is none of them."""
+        if isinstance(env_settings, EnvSettingsSource):
+            env_settings.env_vars = {
+                name: value
+                for name, value in env_settings.env_vars.items()
+                if not _is_of_a_service(name, value or "")
+            }
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
 
 
@@ -206,8 +222,9 @@ def load_settings(**options: Any) -> Settings:
     file = config_file()
     if CONFIG_VARIABLE in os.environ and not file.is_file():
         raise ConfigError(f"{CONFIG_VARIABLE} names {str(file)!r}, which is no file; correct or unset it")
-    for variable in os.environ:
-        _refuse_unknown_variable(variable)
+    for variable, value in os.environ.items():
+        if not _is_of_a_service(variable, value):
+            _refuse_unknown_variable(variable)
     try:
         return Settings(**given)
     except tomllib.TOMLDecodeError as error:
@@ -232,6 +249,14 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:  # any other name may resolve to anything
         return False
+
+
+def _is_of_a_service(variable: str, value: str) -> bool:
+    """Whether a variable tells where a service of the cluster is, which says nothing to recae itself."""
+    name = variable.upper()
+    if SERVICE_LINK.fullmatch(name):
+        return True
+    return SERVICE_PORT.fullmatch(name) is not None and SERVICE_ADDRESS.fullmatch(value) is not None
 
 
 def _refuse_unknown_variable(variable: str) -> None:

@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from recae.threads import available_cores
 
@@ -59,6 +59,31 @@ def memory() -> dict[str, int | None]:
         "available": sizes.get("MemAvailable"),
         "limit": _cgroup_limit(),
     }
+
+
+class MemoryBudget(NamedTuple):
+    """What this process can still take before something is swapped out or killed."""
+
+    size: int
+    """In bytes."""
+    bound_by: str
+    """What sets it, in words."""
+
+
+def memory_budget() -> MemoryBudget | None:
+    """The least of what the machine has available and what this process's control groups leave; None if nothing is known.
+
+    A container's limit, that of a systemd unit and that of a batch job are limits of control groups, of its own or of one
+    above it. What its other processes hold is taken; file cache that can be dropped is not.
+    """
+    sizes = _memory_info()
+    available = sizes.get("MemAvailable", sizes.get("MemTotal")) or _physical_memory()
+    found = [] if available is None else [MemoryBudget(available, "this machine's memory")]
+    found += [
+        MemoryBudget(max(0, group.limit - group.taken), "the limit of its control group")
+        for group in _limited_groups()
+    ]
+    return min(found, default=None)
 
 
 def peak_memory() -> int | None:
@@ -124,22 +149,12 @@ def _version(library: str) -> str | None:
 
 def _cpu_info(key: str) -> str | None:
     """The first processor's value; they are alike."""
-    try:
-        lines = CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), None
-    )
+    lines = (line.partition(":") for line in _text_of(CPU_INFO).splitlines())
+    return next((value.strip() for name, _, value in lines if name.strip() == key), None)
 
 
 def _memory_info() -> dict[str, int]:
-    try:
-        lines = MEMORY_INFO.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return {}
-    fields = [line.replace(":", "").split() for line in lines]
-    return {field[0]: 1024 * int(field[1]) for field in fields if field[-1] == "kB"}
+    return {name: 1024 * size for name, size in _fields_of(MEMORY_INFO, ":").items()}  # it is in kB
 
 
 def _physical_memory() -> int | None:
@@ -151,29 +166,69 @@ def _physical_memory() -> int | None:
 
 
 def _cgroup_limit() -> int | None:
-    """The lowest limit of this process's control group and those above it, by either version of the interface."""
-    try:
-        entries = [line.split(":", 2) for line in OWN_CGROUP.read_text(encoding="utf-8").splitlines()]
-    except OSError:
-        return None
-    limits = []
+    """The lowest limit of this process's control group and those above it."""
+    return min((group.limit for group in _limited_groups()), default=None)
+
+
+class _Interface(NamedTuple):
+    """Files of a control group, as one version of the interface names them, and a line of its ``memory.stat``."""
+
+    limit: str
+    usage: str
+    droppable: str
+
+
+_FIRST = _Interface("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_SECOND = _Interface("memory.max", "memory.current", "inactive_file")
+
+
+class _Group(NamedTuple):
+    """A control group that has a limit; what is taken counts all its processes, those of groups in it too."""
+
+    limit: int
+    taken: int
+
+
+def _limited_groups() -> list[_Group]:
+    """This process's control group and those above it, as far as they have a limit, by either version of the interface."""
+    entries = [line.split(":", 2) for line in _text_of(OWN_CGROUP).splitlines()]
+    found = []
     for _, controllers, path in entries:
-        if controllers not in ("", "memory"):
+        if controllers and "memory" not in controllers.split(","):
             continue
-        root = CGROUPS / controllers
-        file = "memory.limit_in_bytes" if controllers else "memory.max"
+        interface, root = (_FIRST if controllers else _SECOND), CGROUPS / controllers
         folder = root / path.lstrip("/")
         for level in (folder, *folder.parents):
-            limits += _limit_in(level / file)
+            # "max" is no limit, and so is what version 1 writes in its place: the largest whole number of pages.
+            limit = _number_in(level / interface.limit)
+            if limit is not None and limit < 2**60:
+                # files that were read once lie in the cache, and make room when it is wanted
+                droppable = _fields_of(level / "memory.stat", " ").get(interface.droppable, 0)
+                taken = _number_in(level / interface.usage) or 0
+                found.append(_Group(limit, max(0, taken - droppable)))
             if level == root:
                 break
-    return min(limits, default=None)
+    return found
 
 
-def _limit_in(file: Path) -> list[int]:
+def _number_in(file: Path) -> int | None:
+    text = _text_of(file).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _fields_of(file: Path, separator: str) -> dict[str, int]:
+    """The first number of each line, by what stands before the separator."""
+    lines = (line.partition(separator) for line in _text_of(file).splitlines())
+    return {
+        name: int(rest.split()[0])
+        for name, _, rest in lines
+        if rest.split()[:1] and rest.split()[0].isdigit()
+    }
+
+
+def _text_of(file: Path) -> str:
+    """What a file of the system says; nothing if there is none, or it cannot be read."""
     try:
-        text = file.read_text(encoding="ascii").strip()
+        return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return []
-    # "max" is no limit, and so is what version 1 writes in its place: the largest whole number of pages.
-    return [int(text)] if text.isdigit() and int(text) < 2**60 else []
+        return ""

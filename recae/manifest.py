@@ -48,6 +48,8 @@ class Manifest(BaseModel):
     """Time of the newest event that its training read, in seconds since 1970 (UTC); what is newer is new to it."""
     metrics: dict[str, Any] = {}
     """What it reached on held-out data."""
+    measured: dict[str, float] = {}
+    """What the fit measured of the model, such as how sparse it came out; empty where a model measures nothing."""
     history: HistoryRule = NEWEST_COUNTS
     """How the rows it learned from were made of events; histories to recommend from are made likewise."""
     files: dict[str, StoredFile]

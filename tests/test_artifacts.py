@@ -47,7 +47,7 @@ def test_a_saved_model_comes_back_with_its_names_titles_and_scores(store):
     np.testing.assert_array_equal(stored.model.score(LIKES), model.score(LIKES))
     assert (stored.items, stored.users, stored.catalogue) == (ITEMS, USERS, CATALOGUE)
     manifest = stored.manifest
-    assert (manifest.model, manifest.config) == ("ease", {"l2": 3.0})
+    assert (manifest.model, manifest.config) == ("ease", model.config.model_dump())
     assert (manifest.n_users, manifest.n_items) == (7, 6)
     assert (manifest.metrics, manifest.watermark) == ({"ndcg@100": 0.5}, 1_700_000_000)
     assert set(manifest.files) == set(names_in(store.root / version)) - {MANIFEST}
@@ -198,7 +198,7 @@ from recae.data.idmap import IdMap
 
 class Stub:
     name, n_users_, n_items_ = "stub", 2, 3
-    config = SimpleNamespace(model_dump=lambda mode: {})
+    config, measured = SimpleNamespace(model_dump=lambda mode: {}), {}
     def save(self, path):
         path.write_bytes(b"weights")
 

@@ -60,6 +60,34 @@ def test_a_misspelt_variable_is_an_error_with_the_right_spelling(monkeypatch):
         load_settings()
 
 
+LINKS = {
+    "RECAE_PORT": "tcp://10.96.0.7:80",
+    "RECAE_PORT_80_TCP": "tcp://10.96.0.7:80",
+    "RECAE_PORT_80_TCP_ADDR": "10.96.0.7",
+    "RECAE_PORT_80_TCP_PORT": "80",
+    "RECAE_PORT_80_TCP_PROTO": "tcp",
+    "RECAE_SERVICE_HOST": "10.96.0.7",
+    "RECAE_SERVICE_PORT": "80",
+    "RECAE_SERVICE_PORT_HTTP": "80",
+}
+"""What Kubernetes sets in every container of a namespace that has a service called recae."""
+
+
+@pytest.mark.parametrize("service", ["RECAE", "RECAE_BLUE"])
+def test_a_cluster_that_tells_where_its_services_are_says_nothing_to_recae(service, monkeypatch):
+    for variable, value in LINKS.items():
+        monkeypatch.setenv(variable.replace("RECAE", service), value)
+
+    assert load_settings().port == 8000
+
+
+def test_a_port_that_is_neither_a_number_nor_a_services_address_stays_a_mistake(monkeypatch):
+    monkeypatch.setenv("RECAE_PORT", "http")
+
+    with pytest.raises(ConfigError, match=r"the variable RECAE_PORT is 'http'"):
+        load_settings()
+
+
 def test_a_key_like_no_other_is_answered_with_all_there_are(working_folder):
     (working_folder / "recae.toml").write_text("zzz = 1\n")
 

@@ -1,5 +1,6 @@
 """API keys: hashed in a file of the owner's own, known again, revoked, and read anew when the file changes."""
 
+import hmac
 import json
 import stat
 import threading
@@ -47,6 +48,15 @@ def test_the_hash_itself_opens_nothing(file):
     key = file.create("shop", Role.ADMIN)
 
     assert KeyRing(file).find(digest_of(key)) is None
+
+
+def test_only_the_constant_time_comparison_lets_a_key_in(file, monkeypatch):
+    key = file.create("shop", Role.READ)
+    ring = KeyRing(file)
+    assert ring.find(key) is not None
+    monkeypatch.setattr(hmac, "compare_digest", lambda _found, _sent: False)
+
+    assert ring.find(key) is None
 
 
 def test_two_keys_are_never_the_same_and_roles_include_those_before_them(file):

@@ -70,6 +70,60 @@ def test_the_limit_of_the_older_interface_is_found_too(system):
     assert machine.memory()["limit"] == 7_000
 
 
+def group(folder, **files):
+    """Write a control group's files; ``memory_max`` is memory.max, and so on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("_", ".", 1)).write_text(f"{text}\n")
+
+
+def test_the_budget_is_what_the_control_group_leaves_less_what_its_processes_hold(system):
+    (system / "MEMORY_INFO").write_text("MemTotal: 9000 kB\nMemAvailable: 8000 kB\n")
+    (system / "OWN_CGROUP").write_text("0::/jobs/one\n")
+    group(
+        system / "CGROUPS/jobs/one",
+        memory_max=3_000_000,
+        memory_current=1_200_000,
+        memory_stat="anon 900000\ninactive_file 200000\nactive_file 1",
+    )
+    budget = machine.memory_budget()
+
+    assert budget.size == 3_000_000 - (1_200_000 - 200_000), "files in the cache make room"
+    assert "control group" in budget.bound_by
+
+
+def test_a_group_above_may_leave_less_than_ones_own(system):
+    (system / "OWN_CGROUP").write_text("0::/jobs/one\n")
+    group(system / "CGROUPS/jobs/one", memory_max=3_000_000, memory_current=100_000)
+    group(system / "CGROUPS/jobs", memory_max=3_500_000, memory_current=3_400_000)  # its other jobs hold it
+
+    assert machine.memory_budget().size == 100_000
+    group(system / "CGROUPS/jobs", memory_current=3_600_000)
+    assert machine.memory_budget().size == 0, "over the limit, nothing is left"
+
+
+def test_what_the_machine_has_available_counts_where_it_is_less_than_the_limit(system):
+    (system / "MEMORY_INFO").write_text("MemTotal: 9000 kB\nMemAvailable: 1000 kB\n")
+    (system / "OWN_CGROUP").write_text("0::/\n")
+    group(system / "CGROUPS", memory_max="max", memory_current=5)
+    assert machine.memory_budget() == (1_024_000, "this machine's memory")
+
+    group(system / "CGROUPS", memory_max=9_000_000)
+    assert machine.memory_budget().size == 1_024_000
+
+
+def test_the_budget_by_the_older_interface(system):
+    (system / "OWN_CGROUP").write_text("5:cpu:/\n4:memory:/docker/elsewhere\n0::/user\n")
+    group(  # in a container the path is the host's, and the files lie at the top
+        system / "CGROUPS/memory",
+        memory_limit_in_bytes=7_000,
+        memory_usage_in_bytes=5_000,
+        memory_stat="inactive_file 0\ntotal_inactive_file 1500",
+    )
+
+    assert machine.memory_budget().size == 3_500
+
+
 def test_memory_is_in_bytes(system):
     (system / "MEMORY_INFO").write_text("MemTotal:  2048 kB\nMemFree: 1 kB\nMemAvailable: 1024 kB\n")
 

@@ -164,7 +164,10 @@ def test_an_offset_past_the_end_says_why_nothing_comes(recommender):
 
     assert found.items == ()
     assert found.short == (
-        "5 item(s) are left after what was seen, excluded or filtered out and 9 of them are skipped by the offset"
+        "5 item(s) are left after what was seen, excluded or filtered out, and the offset of 9 skips them all"
+    )
+    assert recommender.recommend(["a"], n=2, offset=4).short == (
+        "5 item(s) are left after what was seen, excluded or filtered out, and 4 of them are skipped by the offset"
     )
 
 

@@ -4,20 +4,22 @@
     make bench-cost ARGS="--output evaluation/results/bench"    write cost_curves.md and cost_curves.svg there too
 
 On made-up histories with the popularity curve of real ones; one quantity grows, the others stay. Each point has a
-process of its own, so that its peak memory is its own; what the process held before the work is taken off. The slope
-is that of a line through the upper three points on logarithmic axes: 1 is proportional, 2 is quadratic.
+process of its own, in which the same work has been done at a tiny size, so that what loads at first use is loaded; peak
+memory is what the process grew by at most during the work. The slope is that of a line through the upper three points
+on logarithmic axes: 1 is proportional, 2 is quadratic.
 """
 
 import argparse
 import multiprocessing
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 from bench_ranking import histories
-from tables import markdown_table, peak_memory_mib, provenance
+from scipy.sparse import csr_array
+from tables import cost_of, markdown_table, provenance, publish
 
 from recae.models import create
 from recae.models.ranking import rank
@@ -27,7 +29,35 @@ from recae.threads import limit_threads
 USERS, ITEMS, PER_USER = 3_000, 3_000, 30
 """Sizes of what does not grow."""
 STEPS = (1, 10, 100, 1_000)
-WORKS = ("EASE, fit", "Mult-VAE, one epoch", "EASE, top 20 for all users")
+TINY = (50, 50, 5)
+Work = Callable[[], object]
+
+
+def fitting(model_name: str, training: csr_array, **settings: object) -> Work:
+    """A whole fit."""
+    return lambda: create(model_name, **settings).fit(training, show_progress=False)
+
+
+def ranking(training: csr_array) -> Work:
+    """The best 20 unseen items of every user, by a model that is there."""
+    model = create("ease").fit(training, show_progress=False)
+    return lambda: rank(model.score, training, 20, exclude=training)
+
+
+def rated(training: csr_array) -> csr_array:
+    """The same cells with ratings from 1 to 5."""
+    values = np.random.default_rng(2).integers(1, 6, training.nnz).astype(np.float32)
+    return csr_array((values, training.indices, training.indptr), shape=training.shape)
+
+
+WORKS: dict[str, Callable[[csr_array], Work]] = {
+    "EASE, fit": lambda training: fitting("ease", training),
+    "Mult-VAE, one epoch": lambda training: fitting("mult_vae", training, epochs=1),
+    "AutoRec by user, one epoch": lambda training: fitting("autorec", rated(training), by="user", epochs=1),
+    "EASE, top 20 for all users": ranking,
+}
+COLOURS = ("#0072B2", "#D55E00", "#CC79A7", "#009E73")
+MARKERS = "osvD"
 
 
 @dataclass(frozen=True)
@@ -66,19 +96,9 @@ def points() -> list[Point]:
 def cost(work: str, point: Point) -> Cost:
     """Time one work in this process, of which nothing else is asked."""
     limit_threads()
-    training = histories(point.users, point.items, point.per_user)
-    create("ease").fit(histories(50, 50, 5), show_progress=False)  # what loads at first use is loaded
-    if work == WORKS[0]:
-        todo = lambda: create("ease").fit(training, show_progress=False)  # noqa: E731 - one line a work
-    elif work == WORKS[1]:
-        create("mult_vae", epochs=1).fit(histories(50, 50, 5), show_progress=False)
-        todo = lambda: create("mult_vae", epochs=1).fit(training, show_progress=False)  # noqa: E731
-    else:
-        model = create("ease").fit(training, show_progress=False)
-        todo = lambda: rank(model.score, training, 20, exclude=training)  # noqa: E731
-    before, started = peak_memory_mib(), perf_counter()
-    todo()
-    return Cost(perf_counter() - started, peak_memory_mib() - before)
+    make = WORKS[work]
+    make(histories(*TINY))()
+    return Cost(*cost_of(make(histories(point.users, point.items, point.per_user))))
 
 
 def slope(sizes: list[int], values: list[float]) -> str:
@@ -125,7 +145,7 @@ def plot(measured: dict[tuple[str, Point], Cost], file: Path) -> None:
 
     figure, axes = plt.subplots(2, 3, figsize=(11, 6), sharey="row", layout="constrained")
     for column, growing in enumerate(("users", "items", "interactions")):
-        for work, marker, colour in zip(WORKS, "osD", ("#0072B2", "#D55E00", "#009E73"), strict=True):
+        for work, marker, colour in zip(WORKS, MARKERS, COLOURS, strict=True):
             chosen = [
                 (point.size, found)
                 for (name, point), found in measured.items()
@@ -164,10 +184,8 @@ def main() -> None:
         + f"\n\n{(__doc__ or '').partition(chr(10) * 2)[2].split(chr(10) * 2)[-1].strip()}\n\n"
         + table(measured)
     )
-    print(text)
+    publish(text + "\n\n![cost curves](cost_curves.svg)", options.output, "cost_curves.md")
     if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "cost_curves.md").write_text(text + "\n\n![cost curves](cost_curves.svg)\n")
         plot(measured, options.output / "cost_curves.svg")
 
 

@@ -26,7 +26,7 @@ from time import perf_counter
 from bench_ranking import histories
 from dense_forms import DenseTraining
 from scipy.sparse import csr_array
-from tables import markdown_table, peak_memory_mib, provenance
+from tables import markdown_table, peak_memory_mib, provenance, publish
 
 from recae.data.benchmarks import load_benchmark
 from recae.errors import DataError
@@ -155,10 +155,7 @@ def main() -> None:
     )
     title = "# Training epochs against plain dense float32 PyTorch"
     text = "\n\n".join((title, about, markdown_table(headings, rows), provenance(command, threads)))
-    print(text)
-    if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "deep_epochs.md").write_text(text + "\n")
+    publish(text, options.output, "deep_epochs.md")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from tables import markdown_table, provenance
+from tables import markdown_table, provenance, publish
 
 from recae.data.benchmarks import load_benchmark
 from recae.evaluation.item_facts import ItemFacts
@@ -94,10 +94,7 @@ def main() -> None:
     rows = [part() for name, part in parts.items() if options.only in (None, name)]
     table = markdown_table(("what", "at most", "time", "memory above the model"), rows)
     text = "\n\n".join(("# Evaluation", table, provenance("make bench-evaluation", threads)))
-    print(text)
-    if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "evaluation.md").write_text(text + "\n")
+    publish(text, options.output, "evaluation.md")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from tables import markdown_table, peak_memory_mib, provenance
+from tables import markdown_table, peak_memory_mib, provenance, publish
 
 from recae.data.eventlog import Event, EventLog
 from recae.data.eventlog.ingest import ingest
@@ -239,10 +239,7 @@ def main() -> None:
         + f"\n\n{(__doc__ or '').partition(chr(10) * 2)[2].partition(chr(10) * 2)[2].strip()}\n\n"
         + markdown_table(("what", "to reach", "median", "by CPU", "single runs"), table)
     )
-    print(text)
-    if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "eventlog.md").write_text(text + "\n")
+    publish(text, options.output, "eventlog.md")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from bench_deep_epochs import training_rows
 from scipy.linalg.blas import sgemm, ssymm
 from scipy.linalg.lapack import spotrf, spotri
 from scipy.sparse import csr_array
-from tables import markdown_table, peak_memory_mib, provenance
+from tables import markdown_table, peak_memory_mib, provenance, publish
 
 from recae.models import create, gram
 from recae.progress import track
@@ -36,7 +36,7 @@ def ease(histories: csr_array) -> Callable[[], object]:
 
 def lapack(histories: csr_array) -> Callable[[], object]:
     """potrf and potri of both halves, and the products between them; only lower triangles are made."""
-    whole = gram.gram_matrix(histories)
+    whole = gram.gram_matrix(histories).numpy()
     whole[np.diag_indices(len(whole))] += L2
     half = len(whole) // 2
     a11, a21, a22 = (
@@ -123,10 +123,7 @@ def main() -> None:
     title = "# EASE on Gowalla against the bare LAPACK calls"
     command = f"make bench-solver ARGS='--rounds {options.rounds}'"
     text = "\n\n".join((title, about, markdown_table(headings, rows), provenance(command, threads)))
-    print(text)
-    if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "full_solver.md").write_text(text + "\n")
+    publish(text, options.output, "full_solver.md")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def bench_solver_ease_by_items() -> Callable[[], object]:
 
 def bench_solver_lapack() -> Callable[[], object]:
     """LAPACK's potrf and potri through scipy on one float32 matrix of 12,294 rows, in place"""
-    matrix = gram.gram_matrix(histories(N_USERS, N_ITEMS))
+    matrix = gram.gram_matrix(histories(N_USERS, N_ITEMS)).numpy()
     matrix[np.diag_indices(N_ITEMS)] += 500.0
 
     def work() -> object:

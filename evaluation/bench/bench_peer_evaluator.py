@@ -19,7 +19,7 @@ from time import perf_counter
 
 import numpy as np
 from scipy.sparse import csr_array
-from tables import markdown_table, provenance
+from tables import markdown_table, provenance, publish
 
 from recae.data.benchmarks import load_benchmark
 from recae.data.holdout import Holdout
@@ -124,10 +124,7 @@ def main() -> None:
     ran = f"make bench-peer ARGS='--rounds {options.rounds}'"
     table = markdown_table(("", "s", "times as fast"), rows)
     text = "\n\n".join((title, about, table, provenance(ran, threads)))
-    print(text)
-    if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "peer_evaluator.md").write_text(text + "\n")
+    publish(text, options.output, "peer_evaluator.md")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
 """Rating autoencoders on MovieLens 1M: the cost of observed entries against that of the same network in dense form.
 
-    python evaluation/bench/bench_rating_epochs.py        both forms in turn in one process, medians and their ratio
+    make bench-rating                                           both forms in turn in one process, medians and their ratio
+    make bench-rating ARGS="--output evaluation/results/bench"  write them there as rating_epochs.md too
 
 The ratings are MovieLens 1M's where ``RECAE_DATA`` holds it, else as many made-up ones of as many users and items.
 Both forms have the same weights, loss and optimiser; the dense one reads complete rows with zeros, computes all
 outputs and masks those without a rating, as the published code does. float32.
 """
 
+import argparse
 import statistics
-import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 from scipy.sparse import csr_array
+from tables import cost_of, markdown_table, provenance, publish
 from torch import nn
 
 from recae.data.benchmarks import load_benchmark
@@ -30,7 +31,6 @@ from recae.threads import limit_threads
 N_USERS, N_ITEMS, N_RATINGS = 6_040, 3_706, 1_000_000
 N_HIDDEN = 500
 BATCH_SIZE = 128
-RUNS = 5
 CPU = torch.device("cpu")
 
 Work = Callable[[], object]
@@ -143,34 +143,43 @@ def masked(predicted: torch.Tensor, wanted: torch.Tensor, observed: torch.Tensor
     return ((predicted - wanted) * observed).square().sum()
 
 
-def seconds(work: Work) -> float:
-    """Wall time of one run."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def main() -> None:
     """Print the median of each form and their ratio: runs of both take turns, so that other work disturbs both."""
-    limit_threads()
-    rows = item_rows()
-    table = Table("network", "observed entries, s", "dense, s", "ratio")
+    parser = argparse.ArgumentParser(description="Rating autoencoders against their dense forms.")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each form that count")
+    parser.add_argument("--threads", type=int, help="default: one per core")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write rating_epochs.md there")
+    options = parser.parse_args()
+    threads = limit_threads(options.threads)
+    rows, found = item_rows(), []
     for name, make in (
-        ("AutoRec, an epoch", autorec_epoch),
-        ("SparseFC, an evaluation", sparsefc_evaluation),
+        ("AutoRec by item, an epoch", autorec_epoch),
+        ("SparseFC, an evaluation of loss and gradient", sparsefc_evaluation),
     ):
         both = make(rows, dense=False), make(rows, dense=True)
         for work in both:
             work()  # to warm up
-        times = [[seconds(work) for work in both] for _ in range(RUNS)]
+        times = [[cost_of(work)[0] for work in both] for _ in range(options.rounds)]
         ours, dense = (statistics.median(form) for form in zip(*times, strict=True))
-        table.add_row(name, f"{ours:.2f}", f"{dense:.2f}", f"{dense / ours:.1f}")
-    console = Console()
-    console.print(
-        f"{rows.shape[1]:,} users, {rows.shape[0]:,} items, {rows.nnz:,} ratings, {N_HIDDEN} units, "
-        f"{torch.get_num_threads()} thread(s), torch {torch.__version__}"
+        ratios = [slow / fast for fast, slow in times]
+        found.append(
+            [
+                name,
+                f"{ours:.2f}",
+                f"{dense:.2f}",
+                f"**{dense / ours:.1f}**",
+                f"{min(ratios):.1f} to {max(ratios):.1f}",
+            ]
+        )
+    headings = ("network", "observed entries, s", "dense, s", "ratio", "ratio of pairs")
+    about = (
+        f"Median of {options.rounds}, both forms in turn in one process, on MovieLens 1M ({rows.shape[1]:,} users, "
+        f"{rows.shape[0]:,} items, {rows.nnz:,} ratings), {N_HIDDEN} units."
     )
-    console.print(table)
+    title = "# Rating autoencoders: observed entries against dense forms"
+    command = f"make bench-rating ARGS='--rounds {options.rounds}'"
+    text = "\n\n".join((title, about, markdown_table(headings, found), provenance(command, threads)))
+    publish(text, options.output, "rating_epochs.md")
 
 
 if __name__ == "__main__":

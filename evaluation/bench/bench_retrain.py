@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tables import markdown_table, provenance
+from tables import markdown_table, provenance, publish
 
 from recae.data.benchmarks import load_benchmark
 from recae.progress import track
@@ -118,10 +118,7 @@ def main() -> None:
             provenance("make bench-retrain", limit_threads()),
         )
     )
-    print(text)
-    if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "retrain.md").write_text(text + "\n")
+    publish(text, options.output, "retrain.md")
 
 
 if __name__ == "__main__":

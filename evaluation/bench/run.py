@@ -1,8 +1,13 @@
 """Time and memory of recae's hot paths.
 
-    make bench                                  all of them
-    make bench ARGS="rank fit"                  those with "rank" or "fit" in their name
-    make bench ARGS="--json measured.json"      for a program
+    make bench                                  all of them, then all comparisons: hours
+    make bench ARGS="rank fit"                  those with "rank" or "fit" in their name, and no comparison
+    make bench ARGS="--alone"                   all of them, and no comparison: minutes
+    make bench ARGS="--json measured.json"      for a program, too
+    make bench ARGS="--output measured"         the comparisons' reports as files of that folder, too
+
+A comparison is a program of its own that sets recae against something else in one run: a dense form, LAPACK, a bare
+route. `COMPARISONS` lists them; each has a target of its own with more options (`make bench-deep`).
 
 A benchmark is a function ``bench_*`` in a file ``bench_*.py`` of this folder. It prepares its data and returns the work
 to measure, a function without arguments; the first line of its docstring says what is done, with sizes. Each runs in a
@@ -16,7 +21,8 @@ import json
 import multiprocessing
 import platform
 import statistics
-import time
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -24,7 +30,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from tables import peak_memory_mib
+from tables import cost_of
 
 from recae.progress import track
 from recae.threads import available_cores, limit_threads
@@ -32,11 +38,24 @@ from recae.threads import available_cores, limit_threads
 FOLDER = Path(__file__).parent
 MIN_RUNS = 3
 MIN_TOTAL_S = 2.0
+COMPARISONS = (
+    "bench_deep_epochs",
+    "bench_deep_quality",
+    "bench_rating_epochs",
+    "bench_full_solver",
+    "bench_cost_curves",
+    "bench_evaluation",
+    "bench_eventlog",
+    "bench_retrain",
+    "bench_serving",
+    "soak_serving",
+)
+"""In the order they run. Only the peer's evaluator is not among them: it needs an environment of its own, `make bench-peer`."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall time in seconds of the runs after the first, and by how many MiB they raised the process's peak memory."""
+    """Wall time in seconds of the runs after the first, and by how many MiB the process grew in the hungriest of them."""
 
     name: str
     what: str
@@ -62,15 +81,14 @@ def measure(name: str, module: str) -> Measured:
     prepare = getattr(importlib.import_module(module), f"bench_{name}")
     work = prepare()
 
-    before = peak_memory_mib()
-    work()
+    costs = [cost_of(work)]
     times: list[float] = []
     while len(times) < MIN_RUNS or sum(times) < MIN_TOTAL_S:
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
+        costs.append(cost_of(work))
+        times.append(costs[-1][0])
     what = (inspect.getdoc(prepare) or "").partition("\n")[0]
-    return Measured(name, what, len(times), min(times), statistics.median(times), peak_memory_mib() - before)
+    peak = max(grown for _, grown in costs)
+    return Measured(name, what, len(times), min(times), statistics.median(times), peak)
 
 
 def machine() -> dict[str, str | int]:
@@ -101,7 +119,9 @@ def main() -> None:
     """Run what was asked for, each in a fresh process."""
     parser = argparse.ArgumentParser(description="Time and memory of recae's hot paths.")
     parser.add_argument("parts", nargs="*", help="run benchmarks whose name holds one of these; all without")
+    parser.add_argument("--alone", action="store_true", help="no comparisons")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here too")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="comparisons write their reports there")
     options = parser.parse_args()
     known = find()
     chosen = [name for name in known if not options.parts or any(part in name for part in options.parts)]
@@ -119,6 +139,25 @@ def main() -> None:
     if options.json:
         report = {"machine": machine(), "benchmarks": [asdict(result) for result in results]}
         options.json.write_text(json.dumps(report, indent=2) + "\n")
+    if not options.parts and not options.alone:
+        compare(options.output)
+
+
+def compare(output: Path | None) -> None:
+    """Run every comparison in a process of its own; one that fails does not keep the next from running.
+
+    Raises:
+        SystemExit: after the last, with the names of those that failed.
+    """
+    failed = []
+    for name in COMPARISONS:
+        arguments = ["--output", str(output)] if output else []
+        print(f"\n{name}", flush=True)
+        ended = subprocess.run([sys.executable, FOLDER / f"{name}.py", *arguments], check=False)
+        if ended.returncode:
+            failed.append(name)
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """What the reports of this folder share: the machine they were made on, and Markdown."""
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
 
 from recae.machine import peak_memory, processor, versions
 
@@ -10,6 +12,27 @@ from recae.machine import peak_memory, processor, versions
 def peak_memory_mib() -> float:
     """The most memory this process ever held."""
     return (peak_memory() or 0) / 2**20
+
+
+def cost_of(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds that a work takes, and by how many MiB the process grows at most meanwhile.
+
+    Where the system can forget a peak (Linux), an earlier one does not hide the work's; elsewhere it may.
+    """
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        peak = _high_water_mib
+    except OSError:
+        peak = peak_memory_mib
+    before, started = peak(), perf_counter()
+    work()
+    return perf_counter() - started, peak() - before
+
+
+def _high_water_mib() -> float:
+    """Since the system was told to forget; `getrusage` remembers what was before, and what the parent held."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
 
 
 def provenance(command: str, threads: int) -> str:
@@ -28,3 +51,11 @@ def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> st
     """The first column to the left, the others to the right."""
     lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def publish(text: str, folder: Path | None, name: str) -> None:
+    """Print a report in Markdown, and write it to ``folder/name`` where there is a folder."""
+    print(text)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text + "\n")

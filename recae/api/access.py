@@ -87,11 +87,13 @@ def checker(settings: Settings, ring: KeyRing) -> Callable[[], None]:
             return
         if ring.protected:
             _identify(ring, needed)
-        elif request.remote_addr and not is_loopback(request.remote_addr):  # none over a Unix socket
-            raise _forbidden(
-                "this server has no API keys, so it answers programs on its own machine only; make one with "
-                "`recae keys create`"
-            )
+        elif request.remote_addr:  # there is none over a Unix socket, which no browser reaches
+            if not is_loopback(request.remote_addr):
+                raise _forbidden(
+                    "this server has no API keys, so it answers programs on its own machine only; make one with "
+                    "`recae keys create`"
+                )
+            _refuse_other_pages(request.environ.get("HTTP_HOST"), request.environ.get("HTTP_ORIGIN"))
         if limiter is not None and (wait_s := limiter.take(g.key_name)):
             raise ApiError(
                 HTTPStatus.TOO_MANY_REQUESTS,
@@ -118,6 +120,36 @@ def _identify(ring: KeyRing, needed: Role) -> None:
     g.key_name = key.name
     if key.role < needed:
         raise _forbidden(f"the key {key.name!r} has the role {key.role}; this needs {needed}")
+
+
+def _refuse_other_pages(host: str | None, origin: str | None) -> None:
+    """Keep pages of other sites, which a browser on this machine shows, from using a server that asks for no key.
+
+    A page may send a POST without a body anywhere; and by a name of its own that suddenly leads to 127.0.0.1 it would
+    even read the answers (DNS rebinding).
+
+    Raises:
+        ApiError: 403, if the request names another host than this machine, or comes from another page than ours.
+    """
+    if host is not None and not is_loopback(_name_of(host)):
+        raise ApiError(
+            HTTPStatus.FORBIDDEN,
+            "foreign_host",
+            "this server has no API keys, so it answers only under localhost, 127.0.0.1 or [::1]; make a key with "
+            "`recae keys create` to serve under another name",
+        )
+    if origin is not None and origin.partition("://")[2].lower() != (host or "").lower():
+        raise ApiError(
+            HTTPStatus.FORBIDDEN,
+            "foreign_origin",
+            "this server has no API keys, so it answers no pages but its own; make a key with `recae keys create`",
+        )
+
+
+def _name_of(host: str) -> str:
+    """What stands before the port: ``localhost`` of ``localhost:8000``, ``::1`` of ``[::1]:8000``."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return name.lower()
 
 
 def _unauthorized(message: str) -> ApiError:

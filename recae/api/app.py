@@ -1,6 +1,7 @@
 """The Flask application."""
 
 from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, Response, g, request
 
@@ -63,9 +64,21 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
         tracing.register(app)
     for resource in (recommendations, items, events, versions, admin, operations, explorer):
         app.register_blueprint(resource.bp)
+    _read_paths_as_sent(app)
     if recommender is None:
         served.watch(settings.reload_s)
     return app
+
+
+def _read_paths_as_sent(app: Flask) -> None:
+    """Look at each path before Flask finds its route."""
+    answer: Callable[[dict[str, Any], Any], Any] = app.wsgi_app
+
+    def with_path_as_sent(environ: dict[str, Any], start_response: Any) -> Any:
+        context.keep_escapes(environ)
+        return answer(environ, start_response)
+
+    app.wsgi_app = with_path_as_sent  # type: ignore[method-assign] # Flask's documented way
 
 
 def _hook(app: Flask, check_access: Callable[[], None]) -> None:

@@ -3,12 +3,19 @@
 import json
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from flask import request
 
 from recae.api.context import state
-from recae.api.errors import ApiError, invalid
+from recae.api.errors import MAX_SHOWN, ApiError, invalid
+
+JSON: Final = "application/json"
+UTF_8: Final = frozenset({"utf-8", "utf8"})
+
+
+class _TwiceError(ValueError):
+    """A name that stands twice in one object, of which one value would silently do nothing."""
 
 
 def read_json() -> Any:
@@ -17,9 +24,9 @@ def read_json() -> Any:
     Raises:
         ApiError: 415 if it is not declared as JSON, 413 if it is too large, 400 if it is none.
     """
-    if not request.is_json:
-        found = request.mimetype or "nothing"
-        message = f"the body is declared as {found}; send JSON with Content-Type: application/json"
+    if request.mimetype != JSON or request.mimetype_params.get("charset", "utf-8").lower() not in UTF_8:
+        found = request.headers.get("Content-Type", "nothing")[:MAX_SHOWN]
+        message = f"the body is declared as {found}; send JSON in UTF-8 with Content-Type: application/json"
         raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
     if request.query_string:
         refuse_query(request.args, has_body=True)
@@ -32,7 +39,9 @@ def read_json() -> Any:
             f"the body is over this server's limit of {limit:,} bytes",
         )
     try:
-        return json.loads(body)
+        return json.loads(
+            body.decode("utf-8-sig"), object_pairs_hook=_object
+        )  # bytes might be UTF-16 to json
     except (ValueError, RecursionError) as error:
         raise ApiError(HTTPStatus.BAD_REQUEST, "malformed_json", _fault(body, error)) from error
 
@@ -48,9 +57,20 @@ def refuse_query(names: Iterable[str], *, has_body: bool) -> None:
     raise invalid(name, f"this request takes {takes}")
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _TwiceError(f"{twice[:MAX_SHOWN]!r} stands twice in one object; name it once")
+    return found
+
+
 def _fault(body: bytes, error: Exception) -> str:
     if not body:
         return "the body is empty; expected a JSON object: { ... }"
     if isinstance(error, json.JSONDecodeError):
         return f"the body is no JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+    if isinstance(error, _TwiceError):
+        return f"the body is ambiguous: {error}"
     return "the body is no JSON that can be read; expected an object in UTF-8, nested a few levels deep"

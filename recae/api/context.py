@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 from flask import Response, current_app, g, request
 from werkzeug.routing import PathConverter
@@ -23,13 +24,19 @@ if TYPE_CHECKING:
     from recae.api.known_histories import KnownHistories
 
 EXTENSION = "recae"
+ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
 SANE_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
+
+
+ESCAPED = "recae.escaped"
+"""In a request's environment: its path holds slashes and percent signs as they were sent, ``%2F`` and ``%25``."""
 
 
 class IdConverter(PathConverter):
     """An id in a path, slashes and all, up to the names of what an id has.
 
-    So DELETE /v1/users/u/events does not delete a user called "u/events".
+    So DELETE /v1/users/u/events does not delete a user called "u/events"; DELETE /v1/users/u%2Fevents does, by
+    :func:`keep_escapes`, and :func:`path_id` has the id.
     """
 
     regex = r"[^/][\s\S]*?(?<!/similar)(?<!/recommendations)(?<!/events)"
@@ -93,8 +100,26 @@ def check_length(values: Sequence[object] | None, field: str) -> None:
         raise invalid(field, f"{len(values)} items are over this server's limit of {limit}")
 
 
+def keep_escapes(environ: dict[str, Any]) -> None:
+    """Let a slash that was sent as ``%2F`` be a part of an id, and none of the path.
+
+    WSGI's path is decoded, so both would look alike. Where one was sent, it and the percent sign stay encoded until
+    :func:`path_id` reads them. Without the path as it was sent, which gunicorn hands over, nothing changes.
+    """
+    sent = environ.get("RAW_URI") or ""
+    if "%2" not in sent:
+        return
+    path = sent.partition("?")[0]
+    if path.startswith("/") and ENCODED_SLASH.search(path):
+        kept = re.sub("%(2[fF5])", r"%25\1", path)
+        environ["PATH_INFO"] = unquote_to_bytes(kept.encode("latin-1")).decode("latin-1")  # as WSGI has it
+        environ[ESCAPED] = True
+
+
 def path_id(value: str, field: str) -> str:
     """An id from the path, under the same rules as one in a body."""
+    if ESCAPED in request.environ:
+        value = re.sub("%(2[fF5])", lambda found: "%" if found[1] == "25" else "/", value)
     try:
         return read_id(value)
     except ValueError as error:

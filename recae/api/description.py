@@ -25,7 +25,7 @@ TAGS: Final = {
     "events": "What users did: the log that histories are read from.",
     "models": "Stored models: which one serves, and how good it is.",
     "admin": "Nightly runs.",
-    "operations": "Probes; no key.",
+    "operations": "Probes and this description, which need no key, and metrics.",
 }
 HEADERS: Final[Node] = {
     "X-Request-ID": {
@@ -41,6 +41,20 @@ HEADERS: Final[Node] = {
 WITH_RETRY: Final = {"429", "503"}
 NOT_ALWAYS: Final = {("RecommendedItem", "explanation")}
 """What an answer may leave out."""
+TEXTS: Final = {
+    "/v1/evaluation/latest/report": (
+        "latest_report",
+        "models",
+        "text/html",
+        "The page that `recae evaluate` wrote beside the newest results.",
+        ("404",),
+    ),
+    "/metrics": ("metrics", "operations", "text/plain", "What this server counts, for Prometheus.", ()),
+    "/openapi.json": ("openapi", "operations", "application/json", "This description.", ()),
+    "/docs": ("docs", "operations", "text/html", "This description as a page.", ()),
+}
+"""GET routes whose answers follow no schema of ours: operation, tag, media type, summary, and errors of their own."""
+OF_KEYS: Final = ("401", "403", "429")
 KEYS: Final = {
     "key": "A key of `recae keys`.",
     "bearer": "The same key, as `Authorization: Bearer`.",
@@ -64,6 +78,8 @@ def described(found: Node) -> Node:
         for method, operation in operations.items():
             _of_operation(operation, ROLES.get(f"{method.upper()} {re.sub('{[^}]*}', '{}', path)}"))
     _share_errors(found)
+    for path in TEXTS:
+        found["paths"][path] = {"get": _of_text(path)}
     used = _reached([found["paths"], found["components"]["responses"]], schemas)
     found["components"]["schemas"] = {name: schemas[name] for name in sorted(used)}
     found["components"]["headers"] = HEADERS
@@ -137,6 +153,19 @@ def _of_operation(operation: Node, role: Role | None) -> None:
     for status, response in operation["responses"].items():
         named = ["X-Request-ID", "X-Model-Version", *(["Retry-After"] if status in WITH_RETRY else [])]
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in named}
+
+
+def _of_text(path: str) -> Node:
+    """The operation of a page, of metrics, or of this description; its errors are those that other operations share."""
+    name, tag, media_type, summary, errors = TEXTS[path]
+    role = ROLES[f"GET {path}"]
+    body = {"type": "object", "additionalProperties": True} if "json" in media_type else {"type": "string"}
+    answer: Node = {"description": "The answer", "content": {media_type: {"schema": body}}}
+    operation: Node = {"summary": summary, "operationId": name, "tags": [tag], "responses": {"200": answer}}
+    _of_operation(operation, role)
+    for status in sorted((*errors, *(OF_KEYS if role is not None else ()), "500")):
+        operation["responses"][status] = {"$ref": f"#/components/responses/Error{status}"}
+    return operation
 
 
 def _share_errors(found: Node) -> None:

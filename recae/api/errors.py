@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from recae.api.schemas import ErrorBody, ErrorDetail
-from recae.errors import DataError, EventLogError, RecaeError, UnknownIdError
+from recae.errors import ArtifactError, DataError, EventLogError, RecaeError, UnknownIdError
 
 CODES = {
     HTTPStatus.BAD_REQUEST: "bad_request",
@@ -23,6 +23,7 @@ CODES = {
 RETRY_AFTER_S = 5
 MAX_SHOWN = 60
 """Characters of a caller's value that a message repeats."""
+LOG_UNAVAILABLE = "the event log cannot be reached now; the server's log tells more under this request_id"
 
 
 class ApiError(Exception):
@@ -95,6 +96,8 @@ def detail_of(error: Exception) -> tuple[int, ErrorDetail]:
         )
     if isinstance(error, DataError):
         return 422, ErrorDetail(code="invalid_field", message=_valid(str(error)), field="items")
+    if isinstance(error, EventLogError):
+        return 503, ErrorDetail(code="event_log_unavailable", message=LOG_UNAVAILABLE)
     raise error
 
 
@@ -111,8 +114,12 @@ def _of_recae_error(error: RecaeError) -> Response:
         return _answer(HTTPStatus.NOT_FOUND, f"unknown_{error.kind}", str(error), f"{error.kind}_id")
     if isinstance(error, EventLogError):
         current_app.logger.error("request %s failed: %s", g.request_id, error)
-        message = "the event log cannot be reached now; the server's log tells more under this request_id"
-        return _of_api_error(ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "event_log_unavailable", message))
+        return _of_api_error(
+            ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "event_log_unavailable", LOG_UNAVAILABLE)
+        )
+    if isinstance(error, ArtifactError):
+        current_app.logger.error("request %s failed: %s", g.request_id, error)
+        return _of_api_error(ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "store_damaged", str(error)))
     if isinstance(error, DataError):
         return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_field", str(error), "items")
     return _of_bug(error)

@@ -8,7 +8,7 @@ from recae.api.schemas import INT64, NAMED, Answer, Id, Request, Time
 
 
 class Event(Request):
-    """What a user did with an item."""
+    """What a user did with an item. A field that is null, or not sent, gets its default."""
 
     # For the description alone: the log itself checks what comes, each event for itself.
     model_config = ConfigDict(
@@ -20,16 +20,17 @@ class Event(Request):
     )
     user_id: Id
     item_id: Id
-    event_type: str = "view"
+    event_type: Id | None = "view"
     """Any word. The operator's settings may weigh types, and leave some out."""
-    value: float = 1.0
+    value: float | None = 1.0
     """What it is worth, or the rating. A model of likings may take only events from some value on for likings, if the operator
     has set one up: the others are stored, and no history."""
     timestamp: Time | None = None
     """Seconds since 1970, or ISO 8601 with a zone. Default: the time of arrival."""
-    event_id: str | None = None
-    """The sender's name of the event: sent again, it is a duplicate, whatever else it says."""
-    recommendation_id: str | None = None
+    event_id: Id | None = None
+    """The sender's name of the event: sent again, it is a duplicate, whatever else it says.
+    Without one an event is known by all its fields."""
+    recommendation_id: Id | None = None
     """The `recommendation_id` of the answer that led to it."""
 
 
@@ -80,6 +81,8 @@ class EventOut(Answer):
     """An event of the log."""
 
     item_id: str
+    title: str | None
+    """With its year, if the catalogue has one."""
     event_type: str
     value: float
     timestamp: Annotated[int, INT64]

@@ -16,6 +16,8 @@ from recae.api.event_schemas import (
     UserEvents,
 )
 from recae.api.spec import documented
+from recae.data.catalogue import Item, shown_title
+from recae.errors import UnknownIdError
 
 bp = Blueprint("events", __name__, url_prefix="/v1")
 
@@ -53,14 +55,15 @@ def send_events(json: EventList) -> EventsAccepted:
 @documented("user_events", tag="events", ok=UserEvents, errors=(404, 503))
 def user_events(user_id: str, query: EventsQuery) -> UserEvents:
     """A user's events, newest first, page by page; none for a user whom the log does not know."""
-    user_id = _logged_id(user_id)
+    user_id = path_id(user_id, "user_id")
     limit = state().settings.max_n
     if query.n > limit and "n" in query.model_fields_set:
         raise invalid("n", f"{query.n} is over this server's limit of {limit} events")
     page = state().storage.log.history(user_id, min(query.n, limit), query.cursor)
+    titles = {item_id: _title(item_id) for item_id in {event.item_id for event in page.events}}
     return UserEvents(
         user_id=user_id,
-        events=[EventOut.model_validate(event) for event in page.events],
+        events=[EventOut(title=titles[event.item_id], **event._asdict()) for event in page.events],
         next_cursor=page.next_cursor,
     )
 
@@ -73,13 +76,18 @@ def delete_user(user_id: str) -> UserDeleted:
     What models learned from the events stays in their weights until the next training. A user whom nobody knows is
     no error: there is nothing left of them either.
     """
-    user_id = _logged_id(user_id)
+    user_id = path_id(user_id, "user_id")
     deleted = state().storage.log.delete_user(user_id)
     return UserDeleted(user_id=user_id, deleted_events=deleted, remains=REMAINS)
 
 
-def _logged_id(user_id: str) -> str:
-    user_id = path_id(user_id, "user_id")
-    if "\0" in user_id:
-        raise invalid("user_id", "no user of the event log has a zero byte in their id")
-    return user_id
+def _title(item_id: str) -> str | None:
+    """What the model's catalogue calls an item, or a line that was stored since; there may be no model yet."""
+    recommender = state().served.peek()
+    if recommender is not None and item_id in recommender.items:
+        return recommender.title(item_id)
+    try:
+        stored = state().storage.items.get(item_id)
+    except UnknownIdError:
+        return None
+    return shown_title(Item(item_id, stored.title, stored.year))

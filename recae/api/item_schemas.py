@@ -2,13 +2,26 @@
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, StrictBool, StrictInt
+from pydantic import AfterValidator, ConfigDict, Field, StrictBool, StrictInt
 
 from recae.api.schemas import Answer, Categories, Request
+from recae.data.eventlog.items import extra_text
 
-Title = Annotated[str, Field(min_length=1, max_length=1_000)]
+
+def _without_zero(title: str) -> str:
+    if "\0" in title:
+        raise ValueError("a title holds no zero byte; this one does")
+    return title
+
+
+def _storable(extra: dict[str, Any]) -> dict[str, Any]:
+    extra_text(extra)
+    return extra
+
+
+Title = Annotated[str, Field(min_length=1, max_length=1_000), AfterValidator(_without_zero)]
 Year = Annotated[StrictInt, Field(ge=-9_999, le=9_999)]
-Extra = dict[str, Any]
+Extra = Annotated[dict[str, Any], AfterValidator(_storable)]
 
 
 class ItemBody(Request):
@@ -26,7 +39,7 @@ class ItemBody(Request):
     hidden: StrictBool = False
     """True for what must never be recommended."""
     extra: Extra = Field(default={})
-    """Further fields, kept as they are."""
+    """Further fields, kept as they are; lists and objects at most 64 deep in each other."""
 
 
 class ItemChange(Request):
@@ -53,7 +66,7 @@ class ItemOut(Answer):
     categories: tuple[str, ...]
     available: bool
     hidden: bool
-    extra: Extra
+    extra: dict[str, Any]
     known_to_model: bool
     """Whether the model in service has learned of it; others cannot be recommended before the next training."""
 

@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint
 
 from recae.api.context import current_recommender, path_id, state, took_ms, wanted_n
-from recae.api.errors import ApiError, invalid
+from recae.api.errors import ApiError
 from recae.api.item_schemas import ItemBody, ItemChange, ItemDeleted, ItemOut
 from recae.api.schemas import PopularList, PopularQuery, RankedItemOut, SimilarList, SimilarQuery
 from recae.api.spec import documented
@@ -58,7 +58,7 @@ def get_item(item_id: str) -> ItemOut:
 @documented("put_item", tag="items", ok=ItemOut, errors=(404, 503))
 def put_item(item_id: str, json: ItemBody) -> ItemOut:
     """Store an item, whole. Recommendations go by it from now on, in every worker within a second."""
-    item = StoredItem(_writable(item_id), **_fields(json.model_dump()))
+    item = StoredItem(path_id(item_id, "item_id"), **_fields(json.model_dump()))
     state().storage.items.put([item])
     state().served.follow_items()
     return _shown(item)
@@ -68,7 +68,7 @@ def put_item(item_id: str, json: ItemBody) -> ItemOut:
 @documented("patch_item", tag="items", ok=ItemOut, errors=(404, 503))
 def patch_item(item_id: str, json: ItemChange) -> ItemOut:
     """Change some fields of an item; `title` and `year` may be set to null. The others stay as they are."""
-    item_id = _writable(item_id)
+    item_id = path_id(item_id, "item_id")
     given = {
         name: value
         for name, value in json.model_dump(exclude_unset=True).items()
@@ -88,18 +88,11 @@ def patch_item(item_id: str, json: ItemChange) -> ItemOut:
 @documented("delete_item", tag="items", ok=ItemDeleted, errors=(404, 503))
 def delete_item(item_id: str) -> ItemDeleted:
     """Remove an item. It is not recommended any more, although the model knows it, until it is stored again."""
-    item_id = _writable(item_id)
+    item_id = path_id(item_id, "item_id")
     _found(item_id)
     state().storage.items.remove(item_id)
     state().served.follow_items()
     return ItemDeleted(item_id=item_id)
-
-
-def _writable(item_id: str) -> str:
-    item_id = path_id(item_id, "item_id")
-    if "\0" in item_id:
-        raise invalid("item_id", "an item that is stored has no zero byte in its id")
-    return item_id
 
 
 def _fields(given: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics: requests, models, recommendations, and how old the newest event is.
+"""What Prometheus reads at /metrics: requests, models, recommendations, fold-ins, and how old the newest event is.
 
 Serving processes write their counts into files that they share through PROMETHEUS_MULTIPROC_DIR, and the one that is
 asked sums them up; without that variable a process counts for itself. The variable has to be set before
@@ -26,6 +26,7 @@ SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 """Upper bounds of the buckets of times."""
 RECENT: Final = 1_000
 """Among so many of the last arrivals the newest event is looked for; there is no index by time alone."""
+FALLBACK: Final = "fallback"
 OTHER_METHOD: Final = "other"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -51,6 +52,12 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self._fold_ins = Histogram(
+            "recae_fold_in_seconds",
+            "Time from a user's history to the ranking: encoded, scored and filtered, without the event log.",
+            buckets=SECONDS,
+            registry=registry,
+        )
         self._workers = Gauge(
             "recae_model_workers",
             "Serving processes that have this version in service.",
@@ -73,8 +80,16 @@ class Metrics:
             found = self._by_place[place] = self._requests.labels(place[0], route, str(status))
         found.observe(seconds)
 
-    def recommended(self, strategy: str, seconds: float) -> None:
-        """Count one recommendation; a request for a batch makes several."""
+    def recommended(self, strategy: str, seconds: float, fold_in_s: float) -> None:
+        """Count one recommendation; a request for a batch makes several.
+
+        Args:
+            strategy: what it went by.
+            seconds: all that it took.
+            fold_in_s: of these, what the model took; without a known history there is nothing to fold in.
+        """
+        if strategy != FALLBACK:
+            self._fold_ins.observe(fold_in_s)
         found = self._by_strategy.get(strategy)
         if found is None:
             found = self._by_strategy[strategy] = self._recommendations.labels(strategy)
@@ -147,10 +162,10 @@ def current_metrics() -> Metrics:
     return found
 
 
-def count_recommendation(strategy: str, seconds: float) -> None:
+def count_recommendation(strategy: str, seconds: float, fold_in_s: float) -> None:
     """Count a recommendation that this request made, and name its strategy in the request's line of the log."""
     g.strategy = strategy
-    current_metrics().recommended(strategy, seconds)
+    current_metrics().recommended(strategy, seconds, fold_in_s)
 
 
 def count_request(response: Response, asked: Request, noted: Any) -> None:

@@ -47,6 +47,8 @@ class VersionList(Answer):
 
     current: str | None
     """The version in service; a promotion reaches every worker within a second or so."""
+    problem: str | None = None
+    """Why nothing tells which version is in service, if so: its file is damaged, and a promotion mends it."""
     versions: list[Version]
 
 

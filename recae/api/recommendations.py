@@ -23,7 +23,7 @@ from recae.api.schemas import (
 )
 from recae.api.spec import documented
 from recae.data.eventlog.together import ReadsUsers
-from recae.errors import DataError
+from recae.errors import DataError, EventLogError
 from recae.recommender import Prepared, Query, RankedItem, Recommendations, Recommender
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ def recommend_for_user(user_id: str, query: TopNQuery) -> dict[str, Any]:
     user_id = path_id(user_id, "user_id")
     recommender = _recommender_for(user_id, query)
     asked = asked_of(recommender, user_id, None, strict=query.strict)
+    began = time.perf_counter()
     found = recommender.recommend(
         asked.history,
         wanted_n(query),
@@ -52,7 +53,8 @@ def recommend_for_user(user_id: str, query: TopNQuery) -> dict[str, Any]:
         explain=query.explain,
         seen=asked.seen,
     )
-    return _recorded(_answer(recommender, found, user_id, asked), recommender, user_id, query)
+    fold_in_s = time.perf_counter() - began
+    return _recorded(_answer(recommender, found, user_id, asked, fold_in_s), recommender, user_id, query)
 
 
 @bp.post("/recommendations")
@@ -63,7 +65,9 @@ def recommend_for_history(json: TopNRequest) -> dict[str, Any]:
     With `user_id`, the history in the event log counts too. Without any known item, the most popular are the answer.
     """
     recommender, asked, prepared = _understood(json)
-    body = _answer(recommender, recommender.answer([prepared])[0], json.user_id, asked)
+    began = time.perf_counter()
+    found = recommender.answer([prepared])[0]
+    body = _answer(recommender, found, json.user_id, asked, time.perf_counter() - began)
     return _recorded(body, recommender, json.user_id, json)
 
 
@@ -88,10 +92,19 @@ def recommend_batch(json: BatchRequest) -> dict[str, Any]:
     by_model: dict[str, list[tuple[int, TopNRequest, Asked, Prepared]]] = {}
     recommenders: dict[str, Recommender] = {}
     users = [each.user_id for each in requests.values() if each.user_id is not None]
-    log = state().storage.log.of_users(users) if users else None
+    log, no_log = _log_of(users)
     for place, request in requests.items():
+        if (
+            no_log is not None and request.user_id is not None
+        ):  # asked for each, it would be waited for each time
+            results[place] = _failed(no_log)
+            continue
         try:
             recommender, asked, prepared = _understood(request, recommenders, log)
+        except EventLogError as error:
+            no_log = error
+            logger.error("request %s failed in part: %s", g.request_id, error)  # noqa: TRY400 - no bug of ours
+            results[place] = _failed(error)
         except (ApiError, DataError) as error:
             results[place] = _failed(error)
         else:
@@ -103,7 +116,7 @@ def recommend_batch(json: BatchRequest) -> dict[str, Any]:
         answers = recommender.answer([prepared for *_, prepared in parts])
         share = (time.perf_counter() - began) / len(parts)  # of the pass that all of them took together
         for (place, request, asked, _), found in zip(parts, answers, strict=True):
-            body = _answer(recommender, found, request.user_id, asked, share)
+            body = _answer(recommender, found, request.user_id, asked, share, share)
             _recorded(body, recommender, request.user_id, request)
             results[place] = {"status": 200, "body": body, "error": None}
     return {"results": results, "took_ms": took_ms()}
@@ -114,15 +127,18 @@ def recommend_batch(json: BatchRequest) -> dict[str, Any]:
 def rank(json: RankRequest) -> dict[str, Any]:
     """Put a list of items in order for a user or a history, best first.
 
-    What the user has seen and what is unavailable is ranked too: the caller has chosen it. `unknown_items` names what
-    the model does not know, and what is hidden is left out; `short` counts both.
+    What the user has seen and what is unavailable is ranked too: the caller has chosen it. A candidate that is named
+    twice is ranked once. `unknown_items` names what the model does not know, and what is hidden is left out; `short`
+    counts both.
     """
     check_length(json.items, "items")
     check_length(json.candidates, "candidates")
     recommender = _recommender_for(json.user_id, json)
     asked = asked_of(recommender, json.user_id, json, strict=json.strict)
+    began = time.perf_counter()
     found = recommender.rank_candidates(asked.history, json.candidates, explain=json.explain)
-    body = _recorded(_answer(recommender, found, json.user_id, asked), recommender, json.user_id, json)
+    body = _answer(recommender, found, json.user_id, asked, time.perf_counter() - began)
+    _recorded(body, recommender, json.user_id, json)
     unknown = [item_id for item_id in json.candidates if item_id not in recommender.items]
     return body | {"unknown_items": list(dict.fromkeys([*asked.unknown, *unknown]))}
 
@@ -194,6 +210,15 @@ def _understood(
     return recommender, found, recommender.prepare(query)
 
 
+def _log_of(users: list[str]) -> tuple[ReadsUsers | None, EventLogError | None]:
+    """The log of some users, or why it cannot be asked; neither if there are none."""
+    try:
+        return (state().storage.log.of_users(users) if users else None), None
+    except EventLogError as error:
+        logger.error("request %s failed in part: %s", g.request_id, error)  # noqa: TRY400 - no bug of ours
+        return None, error
+
+
 def _part(part: Any, defaults: dict[str, Any]) -> TopNRequest:
     if not isinstance(part, dict):
         raise invalid("requests", "each request is a JSON object: { ... }")
@@ -213,13 +238,14 @@ def _answer(
     found: Recommendations,
     user_id: str | None,
     asked: Asked,
+    fold_in_s: float,
     seconds: float | None = None,
 ) -> dict[str, Any]:
     """The body of a `RecommendationList`: a dictionary, since validating what we have built takes longer than building it.
 
-    ``seconds`` is what it counts for in the metrics; None for all that the request took.
+    Of the metrics are ``fold_in_s``, what the model took, and ``seconds``, the whole; None for all that the request took.
     """
-    count_recommendation(found.strategy, took_ms() / 1000 if seconds is None else seconds)
+    count_recommendation(found.strategy, took_ms() / 1000 if seconds is None else seconds, fold_in_s)
     return {
         "recommendation_id": f"r_{secrets.token_hex(16)}",
         "model_version": recommender.version,

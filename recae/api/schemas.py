@@ -37,6 +37,8 @@ def read_id(value: Any) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise ValueError("an id is valid Unicode; this one holds half a surrogate pair") from None
+    if "\0" in value:  # PostgreSQL cannot even look for it
+        raise ValueError("an id holds no zero byte; this one does")
     return value
 
 
@@ -200,7 +202,8 @@ class RankRequest(History):
         json_schema_extra={"examples": [{"user_id": "42", "candidates": ["1", "50", "318"]}]}
     )
     candidates: list[Id] = Field(min_length=1)
-    """The items to rank; all are answered but those that are unknown or hidden. At most 10,000 by default."""
+    """The items to rank; all are answered but those that are unknown or hidden, and one that is named twice is ranked once. At
+    most 10,000 by default."""
 
 
 class Answer(BaseModel):
@@ -287,10 +290,11 @@ class ErrorDetail(Answer):
     """What went wrong."""
 
     code: str
-    """For programs; does not change. 400: `bad_request`, `malformed_json`. 401: `unauthorized`. 403: `forbidden`. 404: `not_found`,
-    `unknown_user`, `unknown_item`, `unknown_model`, `unknown_run`, `no_evaluation`. 405: `method_not_allowed`. 409: `busy`,
-    `not_promoted`. 413: `body_too_large`. 415: `unsupported_media_type`. 422: `invalid_field`. 429: `rate_limited`. 500:
-    `internal_error`. 503: `not_ready`, `not_begun`, `event_log_unavailable`."""
+    """For programs; does not change. 400: `bad_request`, `malformed_json`. 401: `unauthorized`. 403: `forbidden`,
+    `foreign_host`, `foreign_origin`. 404: `not_found`, `unknown_user`, `unknown_item`, `unknown_model`, `unknown_run`,
+    `no_evaluation`. 405: `method_not_allowed`. 409: `busy`, `not_promoted`. 413: `body_too_large`. 414, 431: `bad_request`.
+    415: `unsupported_media_type`. 422: `invalid_field`. 429: `rate_limited`. 500: `internal_error`. 503: `not_ready`,
+    `not_begun`, `event_log_unavailable`, `store_damaged`."""
     message: str
     """For people: what was found, what was expected, what to do."""
     field: str | None = None

@@ -1,6 +1,7 @@
 """The models in service: the promoted one, replaced when another one is, and others that requests name."""
 
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -64,7 +65,8 @@ class ServedModel:
         self._others: OrderedDict[str, Recommender] = OrderedDict()
         self._changing = threading.RLock()  # whoever exchanges recommenders
         self._loading = threading.Lock()  # whoever reads another model, which may take seconds
-        self._failed: tuple[str | None, float] = (None, 0.0)  # version, monotonic time
+        self._failed: tuple[str | None, float] = (None, -math.inf)  # version, monotonic time
+        self._failed_others: dict[str, tuple[str, float]] = {}  # version -> reason, monotonic time
         self._closed = threading.Event()
         self.problem: str | None = None if recommender else "the model is being loaded; ask again in a moment"
         """Why the newest promoted model is not the one served."""
@@ -152,11 +154,15 @@ class ServedModel:
                 logger.info("model version %s is in service", version)
             self.problem = items_problem
         except Exception as error:  # whatever is wrong with a version, the one in service goes on
-            self._failed = (version, time.monotonic())
             self.problem = str(error) if isinstance(error, RecaeError) else f"{type(error).__name__}: {error}"
+            if self._failed_lately(
+                version
+            ):  # what says which version is damaged: told of once, looked at each time
+                return
+            self._failed = (version, time.monotonic())
             if self._observer:
                 self._observer.model_failed()
-            logger.exception("model version %s cannot be loaded", version)
+            logger.exception("model version %s cannot be loaded", version or "in service")
         finally:
             self.looked.set()
 
@@ -212,17 +218,22 @@ class ServedModel:
             found = self._others.get(version)  # another request may have loaded it meanwhile
             if found is not None:
                 return found
+            reason, when = self._failed_others.get(version, ("", -math.inf))
+            if time.monotonic() - when < RETRY_S:
+                raise not_ready(reason)
             try:
                 fresh = _loaded(self._store, version)
             except ArtifactError as error:
+                self._failed_others[version] = str(error), time.monotonic()
                 raise not_ready(str(error)) from error
+            self._failed_others.pop(version, None)
             with self._changing:
                 found = self._others[version] = self._live.over(fresh) if self._live else fresh
                 while len(self._others) > self._max_others:
                     self._others.popitem(last=False)
         return found
 
-    def _failed_lately(self, version: str) -> bool:
+    def _failed_lately(self, version: str | None) -> bool:
         failed, when = self._failed
         return version == failed and time.monotonic() - when < RETRY_S
 

@@ -28,7 +28,7 @@ from recae.api.schemas import ErrorBody
 ERRORS = {
     400: "The body is no JSON",
     401: "The server asks for a key and knows none of what was sent",
-    403: "The key's role does not include this",
+    403: "The key's role does not include this; or the server has no keys, and the request comes from elsewhere",
     404: "There is nothing that the path names, or the model named does not exist",
     409: "The state of the server does not allow it; the message tells why",
     413: "The body is larger than this server takes",
@@ -36,7 +36,9 @@ ERRORS = {
     422: "A part of the request, named by `field`, cannot be used",
     429: "The key asks more often than it may; try again after `Retry-After` seconds",
     500: "The server made a mistake; its log tells more under the `request_id`",
-    503: "No model is loaded yet, or the event log cannot be reached; try again after `Retry-After` seconds",
+    503: "No model is loaded yet, the event log cannot be reached or the model store is damaged; try again after "
+    "`Retry-After` seconds. With the code `not_begun` a retraining may go on all the same: look at "
+    "`GET /v1/admin/runs` before",
 }
 """In the document's words, not Python's phrases, which change between its versions."""
 

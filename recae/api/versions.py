@@ -30,7 +30,11 @@ REPORT_POLICY = (
 def list_models() -> VersionList:
     """All stored versions, oldest first, with what each reached on held-out data."""
     store = _store()
-    current = store.current()
+    current, problem = None, None
+    try:
+        current = store.current()
+    except ArtifactError as error:  # the list is what one needs to mend it
+        problem = str(error)
     names = state().settings.named_models
     versions = []
     for name in store.versions():
@@ -56,7 +60,7 @@ def list_models() -> VersionList:
                 names=sorted(called for called, version in names.items() if version == name),
             )
         )
-    return VersionList(current=current, versions=versions)
+    return VersionList(current=current, problem=problem, versions=versions)
 
 
 @bp.post("/models/<version>/promote")
@@ -79,15 +83,15 @@ def promote_model(version: str) -> Promoted:
 def rollback_model() -> Promoted:
     """Serve the version again that was in service before the current one."""
     store = _store()
-    replaced = store.current()
     try:
+        replaced = store.current()
         return Promoted(model_version=store.rollback(), replaced=replaced)
     except ArtifactError as error:
         raise _refused(error) from error
 
 
 @bp.get("/evaluation/latest")
-@documented("latest_evaluation", tag="models", ok=LatestEvaluation, errors=(404,))
+@documented("latest_evaluation", tag="models", ok=LatestEvaluation, errors=(404, 503))
 def latest_evaluation() -> LatestEvaluation:
     """The newest results.json in the home folder, or the metrics stored with the version in service."""
     found = _newest()

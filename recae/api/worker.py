@@ -9,6 +9,7 @@ every error has the one JSON shape. What :mod:`recae.api.at_once` finds short is
 import contextlib
 import gc
 import json
+import re
 import selectors
 import socket
 import sys
@@ -24,7 +25,6 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from recae.api.at_once import Outgoing, short_request
 from recae.api.connections import Connections
 from recae.api.context import EXTENSION
-from recae.api.errors import MAX_SHOWN
 from recae.api.loop import Loop
 
 STATUSES: Final = {
@@ -283,10 +283,10 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         request_id = uuid.uuid4().hex
         if isinstance(exc, http.errors.ParseException | OSError):
             status = STATUSES.get(type(exc), "400 Bad Request")
-            code, message = "bad_request", f"this is no HTTP request: {str(exc)[:MAX_SHOWN]}"
-            self.log.warning(
-                "request %s from %s is no HTTP: %.200r", request_id, addr[0] if addr else "-", str(exc)
-            )
+            # The kind of error alone: its text repeats the line that is wrong, and that may hold a key.
+            kind = re.sub("(?<=[a-z])(?=[A-Z])", " ", type(exc).__name__).lower()
+            code, message = "bad_request", f"this is no HTTP request that can be read: {kind}"
+            self.log.warning("request %s from %s is no HTTP: %s", request_id, addr[0] if addr else "-", kind)
         else:
             status, code = "500 Internal Server Error", "internal_error"
             message = "the server made a mistake; its log tells more under this request_id"
@@ -299,6 +299,7 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             "Content-Type: application/json",
             f"Content-Length: {len(body)}",
             f"X-Request-ID: {request_id}",
+            f"X-Model-Version: {self._state.served.version}",
             "X-Content-Type-Options: nosniff",
         )
         with contextlib.suppress(OSError):  # it may be gone

@@ -21,17 +21,17 @@ def doctor(context: Context, as_json: bool) -> None:
     """
     from recae import machine
     from recae.cli.checks import findings, state_of
-    from recae.models.neural import device_of
+    from recae.models.devices import device_of
     from recae.models.precision import product_type
     from recae.threads import limit_threads
 
     n_threads = limit_threads(context.settings.threads)
     device = device_of("auto")
-    state = list(findings(context.settings))
+    state, budget = list(findings(context.settings)), machine.memory_budget()
     found = {
         "versions": machine.versions(),
         "processor": machine.processor(),
-        "memory": machine.memory(),
+        "memory": machine.memory() | {"budget": budget and budget._asdict()},
         "gpus": machine.gpus(),
         "chosen": {
             "device": str(device),
@@ -64,6 +64,7 @@ def _print(found: dict[str, Any], state: "list[Finding]") -> None:
         ("processor", f"{cpu['name']} ({cpu['architecture']}), {cpu['cores']} cores for this process"),
         ("features", ", ".join(cpu["features"]) or "none of those that matter, or the system does not tell"),
         ("memory", _memory(found["memory"])),
+        ("budget", _budget(found["memory"]["budget"])),
         ("gpu", ", ".join(f"{gpu['name']} ({_gib(gpu['memory'])})" for gpu in found["gpus"]) or "none"),
         ("device", chosen["device"]),
         ("precision", f"{chosen['precision']} for large products in training; float32 for all else"),
@@ -77,7 +78,13 @@ def _print(found: dict[str, Any], state: "list[Finding]") -> None:
     Console().print(table)
 
 
-def _memory(sizes: dict[str, int | None]) -> str:
+def _budget(budget: dict[str, Any] | None) -> str:
+    if budget is None:
+        return "unknown: nothing is refused for its size"
+    return f"{_gib(budget['size'])} more for this process, by {budget['bound_by']}; linear models that need more are refused"
+
+
+def _memory(sizes: dict[str, Any]) -> str:
     limit = sizes["limit"]
     group = "no limit" if limit is None else f"a limit of {_gib(limit)}"
     return f"{_gib(sizes['total'])}, {_gib(sizes['available'])} available, {group} of the control group"

@@ -97,7 +97,8 @@ def train(
 
     context.limit_threads()
     chosen = assignments(settings, "--set")
-    registry.create(name, **chosen)  # a wrong name or setting shows now, not after a long log has been read
+    # a wrong name or setting shows now, not after a long log has been read
+    registry.create(name, **chosen).check_device()
     catalogue = None
     if source is None:
         interactions, catalogue, sample_min_value = load_sample_log()
@@ -144,6 +145,8 @@ def train(
         )
         return
     click.echo(f"saved {version}")
+    for measure, value in context.store.manifest(version).measured.items():
+        click.echo(f"{measure}: {value:.4g}")
     if promote:
         click.echo(f"promoted {version}" + (f" (was {replaced})" if replaced else ""))
 

@@ -14,9 +14,11 @@ from recae.client.answers import (
     CatalogueItem,
     EventPage,
     EventsAccepted,
+    FoundItem,
     RankedItem,
     Ranking,
     Recommendations,
+    SimilarItems,
     UserEvent,
 )
 from recae.client.clients import AsyncClient, Client
@@ -46,6 +48,7 @@ __all__ = [
     "ConflictError",
     "EventPage",
     "EventsAccepted",
+    "FoundItem",
     "InvalidRequestError",
     "NoAnswerError",
     "NotFoundError",
@@ -55,6 +58,7 @@ __all__ = [
     "RateLimitedError",
     "Recommendations",
     "Retries",
+    "SimilarItems",
     "UnavailableError",
     "UserEvent",
 ]

@@ -50,8 +50,17 @@ class Ranking:
 
 
 @dataclass(frozen=True)
+class SimilarItems(Ranking):
+    """Items like one, the most alike first."""
+
+    item_id: str = ""
+    """The one."""
+    title: str | None = None
+
+
+@dataclass(frozen=True)
 class Recommendations(Ranking):
-    """Recommended items, best first."""
+    """Recommended or ranked items, best first."""
 
     recommendation_id: str = ""
     """Send it along with the events that follow from this answer."""
@@ -118,7 +127,8 @@ class UserEvent:
     value: float
     timestamp: int | str
     """Seconds since 1970, or ISO 8601, as the server writes it."""
-    user_id: str | None = None
+    title: str | None = None
+    """Of the item, with its year, if the catalogue has one."""
     event_id: str | None = None
     recommendation_id: str | None = None
 
@@ -128,6 +138,7 @@ class EventPage:
     """A part of a user's history, newest first."""
 
     events: tuple[UserEvent, ...]
+    user_id: str | None = None
     next_cursor: str | None = None
     """Where the next, older part begins, if there is one."""
 
@@ -167,10 +178,19 @@ class DeletedItem:
 
 
 @dataclass(frozen=True)
-class ItemList:
+class FoundItem:
+    """An item that a search has found."""
+
+    item_id: str
+    title: str | None = None
+    """With its year, if the catalogue has one."""
+
+
+@dataclass(frozen=True)
+class FoundItems:
     """Items that a search has found, the best match first."""
 
-    items: tuple[CatalogueItem, ...]
+    items: tuple[FoundItem, ...]
 
 
 @dataclass(frozen=True)
@@ -229,6 +249,15 @@ class EvaluationReport:
     """As in results.json."""
     source: str | None = None
     created: str | None = None
+    report: str | None = None
+    """Path of the same as a page, if there is one."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """The server answers."""
+
+    status: str = "live"
 
 
 @dataclass(frozen=True)

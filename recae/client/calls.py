@@ -28,6 +28,8 @@ class Call(Generic[T]):
     body: Any = None
     repeatable: bool = True
     """Whether sending it twice does what sending it once does."""
+    once_gone: T | None = None
+    """The answer of a deletion that finds nothing when it is repeated: the try before, whose answer was lost, has done it."""
 
 
 def recommend(
@@ -84,6 +86,7 @@ def recommend_for_history(
     available_only: bool = True,
     diversity: float = 0.0,
     explain: int = 0,
+    strict: bool = False,
     model: str | None = None,
 ) -> Call[answers.Recommendations]:
     """Items for a history that the server need not know, best first.
@@ -100,6 +103,7 @@ def recommend_for_history(
         available_only: leave out what is unavailable.
         diversity: from 0, relevance alone, to 1.
         explain: name so many items of the history for each recommended one.
+        strict: an unknown user is a ``NotFoundError``.
         model: a stored version, or a configured name; None for the one in service.
     """
     wanted = _given(
@@ -118,39 +122,88 @@ def recommend_for_history(
         "exclude_seen": None if exclude_seen else False,
         "diversity": diversity or None,
         "explain": explain or None,
+        "strict": strict or None,
         "model": model,
         "filter": wanted or None,
     }
     return Call("POST", "/v1/recommendations", answers.Recommendations, body=_given(body))
 
 
-def batch(requests: Iterable[Mapping[str, Any]], *, n: int | None = None) -> Call[answers.BatchAnswer]:
+def batch(
+    requests: Iterable[Mapping[str, Any]], *, n: int | None = None, model: str | None = None
+) -> Call[answers.BatchAnswer]:
     """Many requests in one; each part has a status of its own.
 
     Args:
         requests: bodies of recommendation requests, such as ``{"user_id": "u1"}``.
         n: how many items for each that does not say.
+        model: a stored version, or a configured name, for each that does not say.
     """
-    body = _given({"requests": [dict(request) for request in requests], "n": n})
+    body = _given({"requests": [dict(request) for request in requests], "n": n, "model": model})
     return Call("POST", "/v1/recommendations/batch", answers.BatchAnswer, body=body)
 
 
-def similar(item_id: str, *, n: int = 10) -> Call[answers.Ranking]:
-    """The items most like one item, without the item itself."""
-    return Call("GET", f"/v1/items/{_part(item_id)}/similar", answers.Ranking, {"n": n})
+def similar(
+    item_id: str, *, n: int = 10, available_only: bool = True, model: str | None = None
+) -> Call[answers.SimilarItems]:
+    """The items most like one item, without the item itself.
+
+    Args:
+        item_id: one that the model does not know is a ``NotFoundError``.
+        n: how many items.
+        available_only: leave out what is unavailable.
+        model: a stored version, or a configured name; None for the one in service.
+    """
+    asked = {"n": n, "available_only": None if available_only else "false", "model": model}
+    return Call("GET", f"/v1/items/{_part(item_id)}/similar", answers.SimilarItems, _given(asked))
 
 
-def popular(*, n: int = 10, categories: Sequence[str] = ()) -> Call[answers.Ranking]:
-    """What most users have, of any of some categories if these are given."""
-    return Call("GET", "/v1/popular", answers.Ranking, _given({"n": n, "category": list(categories) or None}))
+def popular(
+    *, n: int = 10, categories: Sequence[str] = (), available_only: bool = True
+) -> Call[answers.Ranking]:
+    """What most users have, of any of some categories if these are given.
+
+    Args:
+        n: how many items.
+        categories: only items of any of these.
+        available_only: leave out what is unavailable.
+    """
+    asked = {
+        "n": n,
+        "category": list(categories) or None,
+        "available_only": None if available_only else "false",
+    }
+    return Call("GET", "/v1/popular", answers.Ranking, _given(asked))
 
 
 def rank(
-    candidates: Sequence[str], *, user_id: str | None = None, items: Sequence[HistoryItem] = ()
-) -> Call[answers.Ranking]:
-    """Every candidate, best first, for a user, a history, or both."""
-    body = {"user_id": user_id, "items": list(items) or None, "candidates": list(candidates)}
-    return Call("POST", "/v1/rank", answers.Ranking, body=_given(body))
+    candidates: Sequence[str],
+    *,
+    user_id: str | None = None,
+    items: Sequence[HistoryItem] = (),
+    explain: int = 0,
+    strict: bool = False,
+    model: str | None = None,
+) -> Call[answers.Recommendations]:
+    """Candidates, best first, for a user, a history, or both: all but the hidden ones and those the model does not know.
+
+    Args:
+        candidates: the items to rank; one that is named twice is ranked once.
+        user_id: whose history counts, as the server knows it now.
+        items: a history: ids, or objects with a weight and a time.
+        explain: name so many items of the history for each candidate.
+        strict: an unknown user is a ``NotFoundError``.
+        model: a stored version, or a configured name; None for the one in service.
+    """
+    body = {
+        "user_id": user_id,
+        "items": list(items) or None,
+        "candidates": list(candidates),
+        "explain": explain or None,
+        "strict": strict or None,
+        "model": model,
+    }
+    return Call("POST", "/v1/rank", answers.Recommendations, body=_given(body))
 
 
 def send_events(events: Iterable[Mapping[str, Any]]) -> Call[answers.EventsAccepted]:
@@ -172,7 +225,10 @@ def user_events_page(user_id: str, *, n: int = 100, cursor: str | None = None) -
 
 
 def delete_user(user_id: str) -> Call[answers.DeletedUser]:
-    """Delete all events of a user; the answer says what stays."""
+    """Delete all events of a user; the answer says what stays.
+
+    Where a first answer was lost, ``deleted_events`` counts what the repeated request still found.
+    """
     return Call("DELETE", f"/v1/users/{_part(user_id)}", answers.DeletedUser)
 
 
@@ -212,12 +268,13 @@ def get_item(item_id: str) -> Call[answers.CatalogueItem]:
 
 def delete_item(item_id: str) -> Call[answers.DeletedItem]:
     """Forget what is known about an item; it is not recommended until it is stored again."""
-    return Call("DELETE", f"/v1/items/{_part(item_id)}", answers.DeletedItem)
+    gone = answers.DeletedItem(item_id)
+    return Call("DELETE", f"/v1/items/{_part(item_id)}", answers.DeletedItem, once_gone=gone)
 
 
-def search_items(query: str, *, n: int = 20) -> Call[answers.ItemList]:
-    """Items whose titles hold the words of ``query``."""
-    return Call("GET", "/v1/items", answers.ItemList, {"query": query, "n": n})
+def search_items(query: str, *, n: int = 20) -> Call[answers.FoundItems]:
+    """Items whose titles hold the words of ``query``; ``get_item`` tells the rest of one."""
+    return Call("GET", "/v1/items", answers.FoundItems, {"query": query, "n": n})
 
 
 def models() -> Call[answers.ModelList]:
@@ -236,13 +293,16 @@ def rollback() -> Call[answers.Promotion]:
 
 
 def retrain() -> Call[answers.Run]:
-    """Begin a retraining; a ``ConflictError`` if one runs."""
+    """Begin a retraining; a ``ConflictError`` if one runs.
+
+    An ``UnavailableError`` with the code ``not_begun`` does not say that none began: see ``runs`` before beginning another.
+    """
     return Call("POST", "/v1/admin/retrain", answers.Run, repeatable=False)
 
 
-def runs() -> Call[answers.RunList]:
-    """Retrainings, newest first."""
-    return Call("GET", "/v1/admin/runs", answers.RunList)
+def runs(*, n: int = 20) -> Call[answers.RunList]:
+    """Retrainings, the newest ``n`` of them, newest first."""
+    return Call("GET", "/v1/admin/runs", answers.RunList, {"n": n})
 
 
 def run(run_id: str) -> Call[answers.Run]:
@@ -253,6 +313,11 @@ def run(run_id: str) -> Call[answers.Run]:
 def evaluation() -> Call[answers.EvaluationReport]:
     """The latest offline evaluation."""
     return Call("GET", "/v1/evaluation/latest", answers.EvaluationReport)
+
+
+def live() -> Call[answers.Live]:
+    """Whether the server answers at all."""
+    return Call("GET", "/health/live", answers.Live)
 
 
 def ready() -> Call[answers.Ready]:

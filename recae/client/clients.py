@@ -25,7 +25,8 @@ PAGE = 100
 class Client(Endpoints):
     """Asks a recae server, and waits for the answers. Safe between threads.
 
-    Requests that got no answer, or 429 or 503, are repeated after a pause, as long as repeating does no harm.
+    Requests that got no answer, or 429, 502, 503 or 504, are repeated after a pause, as long as repeating does no harm:
+    ``rollback`` and ``retrain`` are repeated only if they never arrived or were refused with 429.
 
     Args:
         address: of the server, up to the ``/v1``.

@@ -66,4 +66,5 @@ class Endpoints:
     runs = Endpoint(calls.runs)
     run = Endpoint(calls.run)
     evaluation = Endpoint(calls.evaluation)
+    live = Endpoint(calls.live)
     ready = Endpoint(calls.ready)

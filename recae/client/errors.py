@@ -89,7 +89,10 @@ class RateLimitedError(AnswerError):
 
 
 class UnavailableError(AnswerError):
-    """The server cannot answer now, after all tries: no model is loaded, or it restarts."""
+    """The server cannot answer now, after all tries: no model is loaded, or it restarts.
+
+    Of ``rollback`` and ``retrain``, which are not tried again, it does not say that nothing was done.
+    """
 
 
 BY_STATUS: dict[int, type[AnswerError]] = {

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LATER = (429, 503)
-"""The server has not done the work; any request may be sent again."""
-GATEWAY = (502, 504)
-"""A proxy that got no answer: what the server has done is unknown."""
+LIMITED = 429
+"""Refused before anything was done; any request may be sent again."""
+UNSURE = (502, 503, 504)
+"""A server that cannot answer now, or a proxy that got no answer: what was done is unknown."""
+NOTHING_THERE = ("unknown_item",)
+"""Codes of the server itself for what is not there; a proxy's 404 is none of them."""
 
 
 class Exchange(Generic[T]):
@@ -36,6 +38,7 @@ class Exchange(Generic[T]):
         self._call = call
         self._retries = retries
         self._tried = 0
+        self._may_be_done = False  # by a try whose answer was lost
         self.request_id = uuid.uuid4().hex  # one for all tries: the server's log shows them together
         self.answer: T
 
@@ -65,7 +68,12 @@ class Exchange(Generic[T]):
             self.answer = self._read(response)
             return None
         error = self._error(response)
-        repeats = error.status in LATER or (error.status in GATEWAY and self._call.repeatable)
+        gone = self._call.once_gone
+        if gone is not None and self._may_be_done and error.code in NOTHING_THERE:
+            self.answer = gone
+            return None
+        self._may_be_done |= error.status in UNSURE
+        repeats = error.status == LIMITED or (error.status in UNSURE and self._call.repeatable)
         pause = self._retries.pause_s(self._tried, error.retry_after_s) if repeats else None
         if pause is None:
             raise error
@@ -82,6 +90,7 @@ class Exchange(Generic[T]):
             NoAnswerError: if there is no next try.
         """
         may_repeat = self._call.repeatable or not was_sent
+        self._may_be_done |= was_sent
         pause = self._retries.pause_s(self._tried) if may_repeat else None
         if pause is not None:
             return pause

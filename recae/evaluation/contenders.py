@@ -51,12 +51,15 @@ def contenders_of(protocol: Protocol, section: ModelSection) -> list[Contender]:
         if section.search:
             registry.create(section.name, **defaults | section.settings)
             key = "search"
-        return [
+        contenders = [
             Contender(searched, registry.create(section.name, **defaults | section.settings | searched))
             for searched in section.combinations()
         ]
+        for contender in contenders:
+            contender.unfitted.check_device()
     except ConfigError as error:
         raise ConfigError(f"{protocol.place_of(section)}.{key}: {error}") from error
+    return contenders
 
 
 def _refuse_unknown(space: Collection[str], name: str, fields: Collection[str]) -> None:

@@ -72,6 +72,8 @@ class ModelResult(Record):
     """Metric without its cut-off -> cut-off -> test value with the first seed; empty for metrics of ratings."""
     learning: Learning | None = None
     """None for what is fitted in closed form, and for blends, whose members have curves of their own."""
+    measured: dict[str, float] = {}
+    """What the fit measured of the model that met the test part, with the first seed, such as how sparse it came out."""
     per_user: dict[str, Values] = Field(default={}, exclude=True, repr=False)
     """Metric -> value of every judged test user, with the first seed; in memory only."""
 

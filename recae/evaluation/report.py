@@ -71,6 +71,8 @@ def legend(results: Results) -> Iterator[str]:
         if len(model.trials) > 1:
             tried = f"best of {len(model.trials)} on validation, {model.seconds:.0f} s"
             yield f"{model.title}: {_settings(model.chosen)} ({tried})"
+        if model.measured:
+            yield f"{model.title}: {_measured(model)}"
     if results.has_several_seeds:
         yield "±: standard deviation over the seeds"
     for name, text in results.definitions().items():
@@ -106,7 +108,8 @@ def markdown(results: Results) -> str:
     lines += [f"- **{name}**: {text}" for name, text in results.definitions().items()]
     lines += ["", "## Settings", ""]
     for model in results.models:
-        lines += [f"- **{model.title}** ({model.name}): {_settings(model.settings) or 'none'}"]
+        found = f"; measured: {_measured(model)}" if model.measured else ""
+        lines += [f"- **{model.title}** ({model.name}): {_settings(model.settings) or 'none'}{found}"]
     lines += [*_tried(results), ""]
     return "\n".join(lines)
 
@@ -231,6 +234,10 @@ def _meaning_of_plus_minus(results: Results) -> str:
 
 def _seeds(seeds: tuple[int, ...]) -> str:
     return f"Seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"Seed {seeds[0]}"
+
+
+def _measured(model: ModelResult) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in model.measured.items())
 
 
 def _settings(settings: Settings) -> str:

@@ -62,6 +62,7 @@ class Row:
             seconds=self.seconds,
             curves={name: dict(values) for name, values in first.curves.items()},
             learning=self.learning,
+            measured=dict(first.measured),
             per_user=first.per_user,
         )
 

@@ -35,6 +35,9 @@ class Tested:
     predicted: tuple[tuple[float, ...], ...] = ()
     """The rating of each of an example user's targets."""
 
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """What the fit measured of the model."""
+
     @property
     def per_user(self) -> dict[str, Values]:
         """Value of every judged user, by metric, where users have one."""
@@ -85,9 +88,12 @@ class Task:
             test: in place of the split's own, for a model that was refitted.
         """
         test = self.split_for(fitted).test if test is None else test
+        measured = fitted.measured if isinstance(fitted, Model) else {}
         if self.metrics.of_ratings and isinstance(fitted, Model):
             scores = self._scores(fitted, test, self.metrics.reported)
-            return Tested(scores, predicted=predicted_for(fitted, test, self.examples.rows))
+            return Tested(
+                scores, predicted=predicted_for(fitted, test, self.examples.rows), measured=measured
+            )
         curve = self._curve_specs()
         specs = list(dict.fromkeys([*self.metrics.reported, *curve]))
         scores = score_rankings(
@@ -97,7 +103,8 @@ class Task:
         for spec in curve:
             curves.setdefault(spec.name, {})[spec.k or 0] = scores[str(spec)].value
         lists = suggested_for(self._ranker(fitted), test, self.split.train.items, self.examples.rows)
-        return Tested({str(spec): scores[str(spec)] for spec in self.metrics.reported}, curves, lists)
+        reported = {str(spec): scores[str(spec)] for spec in self.metrics.reported}
+        return Tested(reported, curves, lists, measured=measured)
 
     def _scores(
         self, model: Model | Outsider, holdout: Holdout, specs: Sequence[MetricSpec]

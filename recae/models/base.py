@@ -16,6 +16,7 @@ from recae.data.holdout import Feedback
 from recae.data.splits import Holdout
 from recae.errors import ArtifactError, ConfigError, DataError, FitError
 from recae.models.attribution import Attribution
+from recae.models.devices import device_of
 from recae.models.matrices import (
     as_batch,
     as_rows,
@@ -139,11 +140,14 @@ class Model(Attribution):
             watch: called after each epoch with its validation value, where the model watches one.
 
         Raises:
-            DataError: if the matrix is empty or holds NaN or infinite values, or values the model cannot take.
+            DataError: if the matrix is empty or holds NaN, infinite values or some above 1e15, or values the model cannot
+                take.
             WarmStartError: if the model cannot start from any, or the earlier one is of another kind or size.
             FitError: if training ended in NaN or infinite weights.
+            ConfigError: if this host lacks the device that the settings name.
         """
-        histories = training_matrix(user_items, keep_zeros=self.feedback != "implicit")
+        self.check_device()
+        histories = training_matrix(user_items, self.feedback)
         if warm_start is not None:
             warm_start.check(self, histories.shape)
             warm_start = replace(
@@ -166,6 +170,14 @@ class Model(Attribution):
         if n_calls == 0:
             counted(0, time.perf_counter() - started, None)
         return self
+
+    def check_device(self) -> None:
+        """Refuse settings that name a device which this host lacks, before any work.
+
+        Raises:
+            ConfigError: that says what there is.
+        """
+        device_of(getattr(self.config, "device", "cpu"))
 
     def retuned(self, config: ModelConfig) -> Self | None:
         """This fitted model under other settings, without fitting again; what was learned is shared, not copied.
@@ -206,6 +218,14 @@ class Model(Attribution):
         """Whether ``fit`` chooses something, such as the number of epochs, where it is given a validation."""
         return "patience" in type(self.config).model_fields
 
+    @property
+    def measured(self) -> dict[str, float]:
+        """Name -> what the fit measured of the model beside how well it ranks, such as how sparse it came out; mostly nothing.
+
+        `recae train` says it, and it is kept in a stored model's manifest and in the results of an evaluation.
+        """
+        return {}
+
     def settled_config(self) -> ModelConfig:
         """The settings of this fitted model with what its validation chose, for a fit without a validation."""
         log = getattr(self, "training_log_", None)
@@ -239,7 +259,7 @@ class Model(Attribution):
 
         Raises:
             NotFittedError: before ``fit``.
-            DataError: if the number of columns differs from the training data, or a value is not finite.
+            DataError: if the number of columns differs from the training data, or a value is not finite or above 1e15.
         """
         self._fitted()
         return self._score(self._checked(histories))
@@ -386,7 +406,7 @@ class Model(Attribution):
     # ---------------------------------------------------------------- checks
 
     def _checked(self, histories: Any) -> csr_array:
-        matrix = canonical(histories, keep_zeros=self.feedback != "implicit")
+        matrix = canonical(histories, self.feedback)
         if matrix.shape[1] != self.n_items_:
             raise DataError(
                 f"histories have {matrix.shape[1]:,} columns, the model knows {self.n_items_:,} items; "

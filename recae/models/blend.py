@@ -118,6 +118,11 @@ class Blend(Model):
         """Weights, or the epochs of a member."""
         return self.config.weights is None or any(member.chooses_on_validation for member in self._models())
 
+    def check_device(self) -> None:
+        """As the base class does it, for every member."""
+        for member in self.config.unfitted():
+            member.check_device()
+
     def retuned(self, config: ModelConfig) -> Self | None:
         """With other weights, if the new config gives some; the members are the same."""
         weights = config.weights if isinstance(config, BlendConfig) else None
@@ -183,7 +188,7 @@ class Blend(Model):
         blend = cls(config)
         blend._weigh(members, validation)
         blend._check_finite()
-        blend.histories_ = training_matrix(user_items, keep_zeros=blend.feedback != "implicit")
+        blend.histories_ = training_matrix(user_items, blend.feedback)
         return blend
 
     def _fit(self, histories: csr_array, how: Fit) -> None:

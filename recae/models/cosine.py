@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from recae.models.multinomial import MultinomialModel, MultinomialNetwork
-from recae.models.neural import NeuralConfig, SparseBatch, WideLinear
+from recae.models.neural import NeuralConfig, SparseBatch, WideLinear, values_at
 from recae.models.search_spaces import SearchSpace, span, whole
 
 
@@ -72,17 +72,16 @@ class CosineDAE(MultinomialModel):
         n_items, n_sampled = len(bias), self.config.n_sampled
         if n_sampled < n_items:
             drawn = torch.randint(n_items, (n_sampled,), device=bias.device)
-            logits = torch.addmm(bias[drawn], codes, vectors[drawn].T)
+            logits = torch.addmm(values_at(bias, drawn), codes, values_at(vectors, drawn).T)
         else:
             n_sampled, logits = n_items, torch.addmm(bias, codes, vectors.T)
         log_total = torch.logsumexp(logits, dim=1) + math.log(n_items / n_sampled)  # (n_rows,)
         pull = nn.functional.embedding_bag(
             batch.columns, vectors, batch.offsets, mode="sum", per_sample_weights=batch.values
         )
-        explained = (codes * pull).sum() + torch.dot(bias[batch.columns], batch.values)
-        return (torch.dot(log_total[batch.rows], batch.values) - explained) / batch.values.sum().clamp_min(
-            1e-9
-        )
+        explained = (codes * pull).sum() + torch.dot(values_at(bias, batch.columns), batch.values)
+        possible = torch.dot(values_at(log_total, batch.rows), batch.values)
+        return (possible - explained) / batch.values.sum().clamp_min(1e-9)
 
     @torch.no_grad()
     def encode(self, histories: csr_array) -> NDArray[np.float32]:

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from recae.data.splits import Holdout
 from recae.models.base import Fit
-from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear, dense_linear
+from recae.models.neural import (
+    NeuralConfig,
+    NeuralModel,
+    SparseBatch,
+    SparseLinear,
+    dense_linear,
+    values_at,
+)
 from recae.models.observed import Entries, products_at
 from recae.models.ranking import Scores
 from recae.models.rating_model import RatingModel, is_rated
@@ -159,7 +166,7 @@ class DeepAutoRecNetwork(nn.Module):
     def at(self, hidden: Tensor, batch: SparseBatch) -> Tensor:
         """Outputs at the batch's entries, shape (nnz,): nothing is computed for the others."""
         entries = Entries.of_batch(batch, len(self.offsets))
-        return products_at(entries, hidden, self.output.weight) + self.offsets[batch.columns]
+        return products_at(entries, hidden, self.output.weight) + values_at(self.offsets, batch.columns)
 
     def decode(self, hidden: Tensor) -> Tensor:
         """All outputs, shape (n_rows, n_items)."""

@@ -1,14 +1,18 @@
 """Matrix factorisation of likings that folds new histories in, ALS and PureSVD: what an autoencoder is measured against."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
 from implicit.als import AlternatingLeastSquares
+from implicit.recommender_base import ModelFitError
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, PositiveInt
 from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
 
+from recae.errors import FitError
 from recae.models.base import Fit, Model, ModelConfig
 from recae.models.decomposition import right_singular_vectors
 from recae.models.matrices import cosine, sparse_times_dense
@@ -70,7 +74,8 @@ class ALS(Model):
                 solver.item_factors = how.warm_start.carry_rows(
                     fresh.item_factors, earlier.item_factors_, "item"
                 )
-            solver.fit(csr_matrix(histories, copy=True), show_progress=False, callback=each)
+            with implicits_errors(self.name, histories):
+                solver.fit(csr_matrix(histories, copy=True), show_progress=False, callback=each)
         self.item_factors_ = np.array(solver.item_factors, dtype=np.float32)
 
     def _score(self, histories: csr_array) -> Scores:
@@ -82,7 +87,8 @@ class ALS(Model):
         with threadpool_limits(1, user_api="blas"):
             solver = self._solver()
             solver.item_factors = self.item_factors_
-            factors = solver.recalculate_user(rows, csr_matrix(histories, copy=True))
+            with implicits_errors(self.name, histories):
+                factors = solver.recalculate_user(rows, csr_matrix(histories, copy=True))
         return np.asarray(factors, dtype=np.float32).reshape(len(rows), self.item_factors_.shape[1])
 
     def _contributions(self, history: csr_array, items: Positions) -> Scores:
@@ -115,6 +121,8 @@ class ALS(Model):
             iterations=self.config.epochs,
             random_state=self.config.seed,
             calculate_training_loss=True,
+            # implicit's default is the GPU where it finds one: its factors are no arrays there, and it folds in otherwise
+            use_gpu=False,
         )
 
 
@@ -165,6 +173,20 @@ class PureSVD(Model):
 
     def _user_similarity(self, wanted: Positions) -> Scores:
         return cosine(self._user_factors(self.histories_), wanted)
+
+
+@contextmanager
+def implicits_errors(name: str, histories: csr_array) -> Iterator[None]:
+    """implicit's complaints about numbers inside, as errors of ours that name the model and the largest value."""
+    try:
+        yield
+    except (ModelFitError, ValueError) as error:
+        if isinstance(error, ValueError) and "posv" not in str(error):  # a callback's, or a wrong argument
+            raise
+        raise FitError(
+            f"{name} could not solve for its factors in float32 ({error}), where values reach "
+            f"{np.abs(histories.data).max(initial=0.0):g}; scale the values down, lower alpha or the learning rate, or raise l2"
+        ) from error
 
 
 def initialised(solver: Any, histories: csr_array) -> Any:

@@ -9,9 +9,10 @@ Products go through torch, whose threads share a core with others; OpenBLAS's ow
 busy process on 2 cores, 5,240 items: 3 s with torch, 17 s with OpenBLAS).
 """
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,17 +20,16 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from recae.errors import FitError, MemoryBudgetError
-from recae.models.matrices import sparse_times_dense
-from recae.progress import Bar, bar
+from recae.errors import MemoryBudgetError
+from recae.machine import memory_budget
+from recae.models.devices import CPU, device_with_room
+from recae.models.inversion import invert, operations
+from recae.progress import bar
 
 Matrix = NDArray[np.float32]
 
 COLUMNS = 512
 """Rows of a result that a thread makes dense at a time."""
-
-LEAF = 1024
-"""Rows of the blocks that are inverted as a whole; above that, everything is matrix products."""
 
 PEAK = 1.4
 """Peak memory of building and inverting, in matrices of n_items x n_items float32: on Gowalla, by users, 1.35 with all
@@ -40,7 +40,12 @@ USERS_SIDE = 0.85
 
 
 def inverse_gram(
-    histories: csr_array, *, l2: float, dropout: float = 0.0, show_progress: bool = False
+    histories: csr_array,
+    *,
+    l2: float,
+    dropout: float = 0.0,
+    device: str = "cpu",
+    show_progress: bool = False,
 ) -> tuple[Matrix, Matrix]:
     """``P = (G + L)^-1`` with ``G = X'X`` and ``L = diag(l2 + dropout / (1 - dropout) G_jj)``, in float32.
 
@@ -50,99 +55,168 @@ def inverse_gram(
         histories: X, shape (n_users, n_items).
         l2: added to every diagonal entry, above 0.
         dropout: p, from 0 to below 1.
+        device: where the work is done, as :func:`~recae.models.devices.device_with_room` takes it. The matrix to invert
+            and its workspace have to fit there; P comes back in blocks.
         show_progress: show a bar over the floating-point operations.
 
     Returns:
         ``(P, diagonal of L)``: symmetric, C-ordered, shape (n_items, n_items); and shape (n_items,).
 
     Raises:
-        MemoryBudgetError: if that would not fit into this machine's memory.
+        MemoryBudgetError: if that would not fit into what this process can take (see `recae doctor`), or into the memory of a
+            GPU that was asked for by name.
         FitError: if the matrix is not positive definite in float32.
     """
     check_memory(histories.shape[1])
     squares = np.bincount(histories.indices, weights=np.square(histories.data), minlength=histories.shape[1])
     ridge = (l2 + dropout / (1.0 - dropout) * squares).astype(np.float32)
     active = csr_array(histories[np.diff(histories.indptr) > 0])
-    if active.shape[0] < USERS_SIDE * active.shape[1]:
-        return _by_users(active, ridge, show_progress=show_progress), ridge
-    matrix = gram_matrix(active)
-    invert_with_ridge(matrix, ridge, show_progress=show_progress)
-    return matrix, ridge
+    by_users = active.shape[0] < USERS_SIDE * active.shape[1]
+    where = device_with_room(device, needed_bytes(active, n_rows=active.shape[0 if by_users else 1]))
+    if by_users:
+        return _by_users(active, ridge, where, show_progress=show_progress), ridge
+    matrix = gram_matrix(active, where)
+    invert_with_ridge(matrix, torch.from_numpy(ridge), show_progress=show_progress)
+    return matrix.cpu().numpy(), ridge
 
 
-def invert_with_ridge(matrix: Matrix, ridge: Matrix, *, show_progress: bool = False) -> None:
+def invert_with_ridge(matrix: Tensor, ridge: Tensor, *, show_progress: bool = False) -> None:
     """Replace a symmetric ``matrix`` by ``(matrix + diag(ridge))^-1``.
 
     Args:
-        matrix: shape (n, n), C-ordered.
+        matrix: shape (n, n), C-ordered, on any device.
         ridge: above 0, shape (n,).
         show_progress: show a bar over the floating-point operations.
 
     Raises:
         FitError: if that is not positive definite in float32.
     """
-    matrix[np.diag_indices(len(matrix))] += ridge
-    with bar("solving", _operations(len(matrix)), show=show_progress) as running:
-        invert(torch.from_numpy(matrix), running)
+    matrix.diagonal().add_(ridge.to(matrix.device))
+    with bar("solving", operations(len(matrix)), show=show_progress) as running:
+        invert(matrix, running)
 
 
-def _by_users(histories: csr_array, ridge: Matrix, *, show_progress: bool) -> Matrix:
+def _by_users(histories: csr_array, ridge: Matrix, device: torch.device, *, show_progress: bool) -> Matrix:
     """The same inverse through that of ``I + Y Y'``; the users' matrix is gone before the items' is whole."""
     n_items = histories.shape[1]
     scale = 1.0 / np.sqrt(ridge)
     data = histories.data * scale[histories.indices]
     by_item = csr_array(csr_array((data, histories.indices, histories.indptr), shape=histories.shape).T)  # Y'
-    users = gram_matrix(by_item)
-    invert_with_ridge(users, np.ones(len(users), dtype=np.float32), show_progress=show_progress)
+    users = gram_matrix(by_item, device)
+    invert_with_ridge(users, torch.ones(len(users)), show_progress=show_progress)
 
     # The upper triangle by blocks of columns: half of the result stands beside the users' matrix, which is gone
     # before the other half is made.
     upper = []
+    rows, scales = SparseRows.of(by_item, device), torch.from_numpy(scale).to(device)
     for block in _blocks(n_items):
-        explained = sparse_times_dense(by_item[block], users)  # rows of Y' (I + Y Y')^-1, (block, n_users)
+        explained = rows.part(block).times(users)  # rows of Y' (I + Y Y')^-1, (block, n_users)
         above = slice(0, block.stop)
-        part = sparse_times_dense(by_item[above], np.ascontiguousarray(explained.T))  # (above, block)
-        part *= -scale[above, None]
-        part *= scale[block]
-        upper.append(part)
+        part = rows.part(above).times(explained.T.contiguous())  # (above, block)
+        part *= -scales[above, None]
+        part *= scales[block]
+        upper.append(part.cpu().numpy())
     del users
     result = np.empty((n_items, n_items), dtype=np.float32)
     for block in _blocks(n_items):
-        part = upper.pop(0)
-        result[: block.stop, block] = part
-        result[block, : block.start] = part[: block.start].T
+        half = upper.pop(0)
+        result[: block.stop, block] = half
+        result[block, : block.start] = half[: block.start].T
     result[np.diag_indices(n_items)] += np.square(scale)
     return result
 
 
-def gram_matrix(histories: csr_array) -> Matrix:
-    """``X'X`` in float32, C-ordered, made dense in blocks of rows, a thread for each core of the budget."""
+def gram_matrix(histories: csr_array, device: torch.device = CPU) -> Tensor:
+    """``X'X`` in float32, C-ordered, made dense in blocks, on the device."""
     n_items = histories.shape[1]
-    by_item = csr_array(histories.T)  # (n_items, n_users)
-    gram = np.empty((n_items, n_items), dtype=np.float32)
-
-    def fill(block: slice) -> None:
-        gram[block] = (by_item[block] @ histories).toarray()
-
-    _in_threads(fill, n_items)
+    gram = torch.empty((n_items, n_items), device=device)
+    _multiply(histories, histories, gram, 1.0, adds=False)
     return gram
 
 
-def add_product(left: csr_array, right: csr_array, *, into: Matrix, weight: float) -> None:
-    """``into += weight * left' right``, in blocks of rows as :func:`gram_matrix`.
+def add_product(left: csr_array, right: csr_array, *, into: Tensor, weight: float) -> None:
+    """``into += weight * left' right``, in blocks as :func:`gram_matrix`.
 
     Args:
         left: shape (n_users, n_rows).
         right: shape (n_users, n_columns).
-        into: shape (n_rows, n_columns), C-ordered.
+        into: shape (n_rows, n_columns), C-ordered, on any device.
         weight: of the product.
     """
-    by_item = csr_array(left.T)
+    _multiply(left, right, into, weight, adds=True)
 
-    def add(block: slice) -> None:
-        into[block] += np.float32(weight) * (by_item[block] @ right).toarray()
 
-    _in_threads(add, len(into))
+def _multiply(left: csr_array, right: csr_array, into: Tensor, weight: float, *, adds: bool) -> None:
+    """``weight * left' right``, added to ``into`` or in its place, where ``into`` is.
+
+    On a CPU both factors stay sparse, and a thread for each core of the budget makes blocks of rows dense. On a GPU blocks of
+    the right one's columns are dense, of which the left one sums rows.
+    """
+    by_item = csr_array(left.T)  # (n_rows, n_users)
+    if _multiplies_sparse(into.device):
+        result = into.numpy()
+
+        def fill(block: slice) -> None:
+            part = (by_item[block] @ right).toarray()
+            if weight != 1.0:
+                part *= np.float32(weight)
+            result[block] = result[block] + part if adds else part
+
+        _in_threads(fill, len(result))
+        return
+    rows, by_column = SparseRows.of(by_item, into.device), csr_array(right.T)
+    for block in _blocks(into.shape[1]):
+        part = weight * rows.times(_dense(by_column[block], into.device))
+        into[:, block] = into[:, block] + part if adds else part
+
+
+def _multiplies_sparse(device: torch.device) -> bool:
+    """Whether scipy does it, which knows no other device."""
+    return device.type == "cpu"
+
+
+def _dense(by_column: csr_array, device: torch.device) -> Tensor:
+    """Columns of a sparse matrix, given as rows, as a dense matrix of its own shape: (n_rows, n_columns)."""
+    columns = np.repeat(np.arange(by_column.shape[0]), np.diff(by_column.indptr))
+    dense = torch.zeros((by_column.shape[1], by_column.shape[0]), device=device)
+    places = [torch.from_numpy(each).to(device) for each in (by_column.indices.astype(np.int64), columns)]
+    dense[tuple(places)] = torch.from_numpy(by_column.data).to(device)
+    return dense
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """Rows of a sparse matrix on a device, to be multiplied with dense ones there."""
+
+    columns: Tensor  # (nnz,)
+    values: Tensor  # (nnz,) float32
+    offsets: Tensor  # (n_rows,): where each row starts
+    bounds: NDArray[Any]  # (n_rows + 1,): the same with the end, on the host
+
+    @classmethod
+    def of(cls, matrix: csr_array, device: torch.device) -> Self:
+        """The whole of ``matrix``, whose arrays are this process's own."""
+        # torch wants the types of both alike
+        columns = matrix.indices.astype(matrix.indptr.dtype, copy=False)
+        return cls(
+            columns=torch.from_numpy(columns).to(device),
+            values=torch.from_numpy(matrix.data).to(device),
+            offsets=torch.from_numpy(matrix.indptr[:-1]).to(device),
+            bounds=matrix.indptr,
+        )
+
+    def part(self, rows: slice) -> Self:
+        """Some consecutive rows, sharing the memory of all."""
+        first, last = int(self.bounds[rows.start]), int(self.bounds[rows.stop])
+        bounds, offsets = self.bounds[rows.start : rows.stop + 1] - first, self.offsets[rows] - first
+        return type(self)(self.columns[first:last], self.values[first:last], offsets, bounds)
+
+    def times(self, dense: Tensor) -> Tensor:
+        """The product with a C-ordered ``dense``, shape (n_rows, n_columns of dense)."""
+        summed: Tensor = torch.nn.functional.embedding_bag(
+            self.columns, dense, self.offsets, mode="sum", per_sample_weights=self.values
+        )
+        return summed
 
 
 def _in_threads(work: Callable[[slice], None], n: int) -> None:
@@ -155,70 +229,9 @@ def _blocks(n: int) -> Iterator[slice]:
         yield slice(start, min(start + COLUMNS, n))
 
 
-@torch.no_grad()
-def invert(matrix: Tensor, running: Bar | None = None) -> None:
-    """Invert a symmetric positive definite matrix in place.
-
-    By blocks: with ``A = [[A11, A21'], [A21, A22]]``, ``V = A21 A11^-1`` and the Schur complement
-    ``S = A22 - V A21'``, the inverse is ``[[A11^-1 + V' S^-1 V, -V' S^-1], [-S^-1 V, S^-1]]``; A11 and S are
-    inverted the same way. n^3 floating-point operations as LAPACK's potrf and potri take, all but the leaves
-    of them in matrix products, with no limit on n (LAPACK calls with 32-bit indices crash at 41,000 rows).
-
-    Args:
-        matrix: shape (n, n), rows contiguous; only its lower triangle is read, the whole is written.
-        running: advanced by operations done.
-
-    Raises:
-        FitError: if the matrix is not positive definite in its precision.
-    """
-    n = len(matrix)
-    if n <= LEAF:
-        _invert_leaf(matrix)
-    else:
-        half = n // 2 if n < 128 else n // 128 * 64  # whole cache lines
-        first, second = slice(0, half), slice(half, n)
-        a11, a21, a22 = matrix[first, first], matrix[second, first], matrix[second, second]
-        invert(a11, running)
-        v = a21 @ a11  # the workspace: a quarter of the matrix
-        _subtract_lower(a22, v, a21.T)
-        invert(a22, running)
-        torch.mm(a22, v, out=a21)
-        a21.neg_()
-        _subtract_lower(a11, v.T, a21)
-        _mirror(a11)
-        matrix[first, second] = a21.T
-    if running is not None:
-        running.advance(_own_operations(n))
-
-
-def _invert_leaf(matrix: Tensor) -> None:
-    factor, failed = torch.linalg.cholesky_ex(matrix)
-    if failed:
-        raise FitError(f"X'X + l2 I is not positive definite in float32 (minor {int(failed)}); raise l2")
-    matrix.copy_(torch.cholesky_inverse(factor))
-
-
-def _subtract_lower(matrix: Tensor, left: Tensor, right: Tensor) -> None:
-    """``matrix -= left @ right`` where the result is symmetric: only the blocks from the diagonal down."""
-    for start in range(0, len(matrix), LEAF):
-        block = slice(start, start + LEAF)
-        matrix[start:, block].addmm_(left[start:], right[:, block], alpha=-1)
-
-
-def _mirror(matrix: Tensor) -> None:
-    """Copy the lower triangle, whose diagonal blocks are whole, to the upper one."""
-    for start in range(0, len(matrix), LEAF):
-        block, after = slice(start, start + LEAF), slice(start + LEAF, None)
-        matrix[block, after] = matrix[after, block].T
-
-
-def _operations(n: int) -> float:
-    """Floating-point operations of :func:`invert`, its halves included."""
-    return _own_operations(n) + (0 if n <= LEAF else 2 * _operations(n // 2))
-
-
-def _own_operations(n: int) -> float:
-    return float(n) ** 3 * (1.0 if n <= LEAF else 0.75)
+def needed_bytes(histories: csr_array, *, n_rows: int, n_matrices: float = PEAK) -> float:
+    """What the work takes on a device: matrices of n_rows x n_rows, the log twice, and three blocks of ``COLUMNS``."""
+    return 4.0 * (n_matrices * n_rows**2 + 6 * histories.nnz + 3 * COLUMNS * sum(histories.shape))
 
 
 def check_memory(n_items: int, n_matrices: float = PEAK) -> None:
@@ -232,9 +245,10 @@ def check_memory(n_items: int, n_matrices: float = PEAK) -> None:
         MemoryBudgetError: with the need, the budget and what to do.
     """
     needed = n_matrices * 4 * n_items**2
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > available:
+    budget = memory_budget()
+    if budget is not None and needed > budget.size:
         raise MemoryBudgetError(
-            f"a linear autoencoder on {n_items:,} items needs {needed / 2**30:,.0f} GiB, this machine has "
-            f"{available / 2**30:,.0f}; keep the most popular items (a k-core filter), or use elsa or als"
+            f"a linear autoencoder on {n_items:,} items needs {needed / 2**30:,.1f} GiB, and this process can take "
+            f"{budget.size / 2**30:,.1f} more, by {budget.bound_by}; keep the most popular items (a k-core filter), or "
+            "use elsa or als"
         )

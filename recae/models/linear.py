@@ -18,6 +18,7 @@ from pydantic import Field, PositiveFloat
 from scipy.sparse import csr_array
 
 from recae.models.base import Fit, Model, ModelConfig
+from recae.models.devices import Device
 from recae.models.gram import inverse_gram
 from recae.models.matrices import sparse_times_dense, weighted_sum
 from recae.models.ranking import Positions, Scores
@@ -31,6 +32,9 @@ class LinearConfig(ModelConfig):
 
     l2: PositiveFloat = 500.0
     """Added to the Gram matrix's diagonal. Raise it for sparser data."""
+    device: Device = "auto"
+    """Where ``fit`` works: ``auto`` takes a GPU where there is one with room for it, else the CPU; or ``cpu``, ``cuda``,
+    ``cuda:1``. Scores are computed on the CPU."""
 
 
 class LinearAutoencoder(Model):
@@ -58,7 +62,11 @@ class LinearAutoencoder(Model):
         data = histories.data * np.repeat(np.sqrt(weights), lengths).astype(np.float32)
         weighted = csr_array((data, histories.indices, histories.indptr), shape=histories.shape)
         self.precision_, self.ridge_ = inverse_gram(
-            weighted, l2=self.config.l2, dropout=self._setting("dropout"), show_progress=how.show_progress
+            weighted,
+            l2=self.config.l2,
+            dropout=self._setting("dropout"),
+            device=self.config.device,
+            show_progress=how.show_progress,
         )
         self.n_choices_ = np.bincount(histories.indices, minlength=n_items).astype(np.float32)
 

@@ -12,13 +12,16 @@ from implicit.utils import ParameterWarning
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array, csr_array, csr_matrix
 
+from recae.data.holdout import Feedback
 from recae.errors import DataError
 from recae.models.ranking import Positions, Scores, Sought
 
+LARGEST: Final = 1e15
+"""Largest value of a liking or a rating, by amount: of 10^8 such squares the sum is still finite in float32."""
 FIRST_ROW: Final = torch.zeros(1, dtype=torch.int32)
 
 
-def training_matrix(user_items: Any, *, keep_zeros: bool) -> csr_array:
+def training_matrix(user_items: Any, feedback: Feedback) -> csr_array:
     if not (sp.issparse(user_items) and hasattr(user_items, "tocsr")):
         raise TypeError(
             f"user_items needs to be a sparse users x items matrix, got {type(user_items).__name__}; "
@@ -33,7 +36,7 @@ def training_matrix(user_items: Any, *, keep_zeros: bool) -> csr_array:
             ParameterWarning,
             stacklevel=4,
         )
-    matrix = canonical(user_items, keep_zeros=keep_zeros)
+    matrix = canonical(user_items, feedback)
     if matrix.nnz == 0:
         raise DataError(
             f"there is nothing to learn from: {matrix.shape[0]} users, {matrix.shape[1]} items, 0 interactions"
@@ -47,27 +50,42 @@ def as_rows(matrix: Any) -> Any:
     return csr_array(matrix.reshape((1, -1))) if is_row else matrix
 
 
-def canonical(matrix: Any, *, keep_zeros: bool) -> csr_array:
-    """float32 CSR with int32 indices, sorted, without duplicates; a view where the input is that already."""
+def canonical(matrix: Any, feedback: Feedback) -> csr_array:
+    """float32 CSR with int32 indices, sorted, without duplicates; a view where the input is that already.
+
+    Args:
+        matrix: ``csr_matrix`` or ``csr_array``.
+        feedback: what the values mean. Of likings, zeros are left out; of all but places in time, of which only the order
+            counts, none may be larger than ``LARGEST``.
+
+    Raises:
+        DataError: if it is another kind of matrix, or a value is not finite or too large; names its place.
+    """
     matrix = as_rows(matrix)
     if not isinstance(matrix, csr_matrix | csr_array):
         raise DataError(f"histories need to be a CSR sparse matrix, got {type(matrix).__name__}")
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        values = np.asarray(matrix.data, dtype=np.float32)
     result = csr_array(
         (
-            np.asarray(matrix.data, dtype=np.float32),
+            values,
             np.asarray(matrix.indices, dtype=np.int32),
             np.asarray(matrix.indptr, dtype=np.int32 if matrix.nnz < 2**31 else np.int64),
         ),
         shape=matrix.shape,
     )
-    if not np.isfinite(result.data).all():
-        place = int(np.flatnonzero(~np.isfinite(result.data))[0])
+    sound = np.isfinite(values) if feedback == "sequences" else np.abs(values) <= LARGEST  # NaN is not
+    if not sound.all():
+        place = int(np.flatnonzero(~sound)[0])
         row = int(np.searchsorted(result.indptr, place, side="right")) - 1
+        found = f"value {matrix.data[place]} at row {row}, column {result.indices[place]} is"
+        if not np.isfinite(values[place]):
+            raise DataError(f"{found} not finite in float32; drop it or mend it before fitting")
         raise DataError(
-            f"value {matrix.data[place]} at row {row}, column {result.indices[place]} is not finite in float32; "
-            "drop it or mend it before fitting"
+            f"{found} too large: squares of values are summed in float32, which holds them up to {LARGEST:g}; "
+            "drop it or mend it, or give all values in a larger unit"
         )
-    has_zeros = not keep_zeros and bool((result.data == 0).any())
+    has_zeros = feedback == "implicit" and bool((result.data == 0).any())
     if has_zeros or not result.has_canonical_format:
         result = result.copy()
         result.sum_duplicates()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from recae.data.splits import Holdout
 from recae.memory import reused_memory
 from recae.models.base import Fit, Model, ModelConfig
+from recae.models.devices import Device, device_of, serving_device
 from recae.models.matrices import cosine
 from recae.models.precision import Precision, product_type
 from recae.models.ranking import Positions, Scores, hits, ndcg, rank
@@ -41,8 +42,8 @@ class NeuralConfig(ModelConfig):
     """Epochs without a better validation value after which training stops; has no effect without validation."""
     seed: int = Field(default=0, ge=0)
     """Same seed, same threads: same model."""
-    device: str = "auto"
-    """``auto`` takes a GPU where there is one; else a torch device, such as ``cpu`` or ``cuda:1``."""
+    device: Device = "auto"
+    """``auto`` takes a GPU where there is one, else the CPU; or ``cpu``, ``cuda``, ``cuda:1``."""
     precision: Precision = "auto"
     """Type of the factors of large products in training: ``auto`` takes bfloat16 where the device is fast at it,
     else float32. Weights and scores are float32 always. Models without large products make no difference."""
@@ -130,11 +131,13 @@ def dense_linear(n_inputs: int, n_outputs: int) -> nn.Linear:
     return layer
 
 
-def device_of(setting: str) -> torch.device:
-    """The device that ``NeuralConfig.device`` names."""
-    if setting == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(setting)
+def values_at(values: Tensor, places: Tensor) -> Tensor:
+    """``values[places]`` along the first axis, with a gradient that is the same each time.
+
+    Of plain indexing, threads add up the gradients of a place that occurs twice in whichever order they come to it, so
+    that the last bits differ from run to run. Here one thread does, in the order of ``places``; that is faster, too.
+    """
+    return values.index_select(0, places)
 
 
 class NeuralModel(Model):
@@ -205,7 +208,7 @@ class NeuralModel(Model):
         rows = self._training_rows(histories)
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(self.config.seed)
-            self.network_ = self._build(histories).to(self._device())
+            self.network_ = self._build(histories).to(device_of(self.config.device))
         if how.warm_start is not None:
             earlier: Any = how.warm_start.model  # of this class: fit has checked it
             how.warm_start.carry_weights(
@@ -259,9 +262,6 @@ class NeuralModel(Model):
             self._user_codes = self.encode(self.histories_)
         return cosine(self._user_codes, wanted)
 
-    def _device(self) -> torch.device:
-        return device_of(self.config.device)
-
     @property
     def _product_type(self) -> torch.dtype:
         """What training multiplies in where the factors are large."""
@@ -280,10 +280,12 @@ class NeuralModel(Model):
         weights = state.pop("network_", None)
         super()._restore(state)
         if weights is not None:
-            self.network_ = self._build(self.histories_)
+            # an outline without memory, and without random weights: those would draw from the caller's generator
+            with torch.device("meta"):
+                self.network_ = self._build(self.histories_)
             # assign: the stored arrays themselves, which processes share, and no copies of them
             self.network_.load_state_dict(_as_tensors(weights), assign=True)
-            self.network_.to(self._device()).eval()
+            self.network_.to(serving_device(self.config.device)).eval()
 
 
 class _Session:

@@ -87,6 +87,11 @@ class RatingBlend(RatingModel):
         """Whether held-out data decide something: here the weights, and the members' epochs."""
         return True
 
+    def check_device(self) -> None:
+        """As the base class does it, for every member."""
+        for member in self._unfitted():
+            member.check_device()
+
     @property
     def supports_warm_start(self) -> bool:  # type: ignore[override]  # of other models the class knows, here the config
         """Whether a member does."""

@@ -10,7 +10,8 @@ from scipy.sparse import csr_array
 
 from recae.models.attribution import weighted_rows
 from recae.models.base import Fit, Model, ModelConfig
-from recae.models.gram import add_product, check_memory, gram_matrix, invert_with_ridge
+from recae.models.devices import Device, device_with_room
+from recae.models.gram import add_product, check_memory, gram_matrix, invert_with_ridge, needed_bytes
 from recae.models.matrices import cosine, sparse_times_dense
 from recae.models.ranking import Positions, Scores
 from recae.models.search_spaces import SearchSpace, span
@@ -31,6 +32,9 @@ class SLISTConfig(ModelConfig):
     """Share of a history before its first cut; the others are spread evenly from there to its end."""
     recency: NonNegativeFloat = 2.0
     """How fast an item of the history fades: one at its start counts exp(-recency) of one at its end. 0: all count the same."""
+    device: Device = "auto"
+    """Where ``fit`` works: ``auto`` takes a GPU where there is one with room for it, else the CPU; or ``cpu``, ``cuda``,
+    ``cuda:1``. Scores are computed on the CPU."""
 
 
 class SLIST(Model):
@@ -70,22 +74,22 @@ class SLIST(Model):
     def _fit(self, histories: csr_array, how: Fit) -> None:
         config, n_items = self.config, histories.shape[1]
         check_memory(n_items, n_matrices=3)
-        matrix = gram_matrix(_ones(histories))  # becomes H
-        matrix *= np.float32(config.similarity_share)
-        cross = matrix.copy()  # becomes C
+        device = device_with_room(config.device, needed_bytes(histories, n_rows=n_items, n_matrices=3))
+        matrix = gram_matrix(_ones(histories), device)  # becomes H
+        matrix *= config.similarity_share
+        cross = matrix.clone()  # becomes C
         for cut in np.linspace(config.first_cut, 1.0, config.n_cuts, endpoint=False):
             before, after = self._cut(histories, float(cut))
             weight = (1.0 - config.similarity_share) / config.n_cuts
             add_product(before, before, into=matrix, weight=weight)
             add_product(before, after, into=cross, weight=weight)
-        ridge = config.l2 + config.dropout / (1.0 - config.dropout) * np.diag(matrix)
+        ridge = config.l2 + config.dropout / (1.0 - config.dropout) * matrix.diagonal()
         invert_with_ridge(matrix, ridge, show_progress=how.show_progress)  # it is P now
-        weights: Scores = torch.mm(torch.from_numpy(matrix), torch.from_numpy(cross)).numpy()
-        matrix *= np.maximum(
-            0.0, np.diag(weights) / np.diag(matrix)
-        )  # P diag(mu), in place: no fourth matrix
+        weights = torch.mm(matrix, cross)
+        # P diag(mu), in place: no fourth matrix
+        matrix *= (weights.diagonal() / matrix.diagonal()).clamp_min(0.0)
         weights -= matrix
-        self.weights_ = weights
+        self.weights_ = weights.cpu().numpy()
 
     def _cut(self, histories: csr_array, cut: float) -> tuple[csr_array, csr_array]:
         """What came before a share of each history, by recency at the cut, and what came after."""

@@ -50,7 +50,8 @@ class SparseAE(MultinomialModel):
 
     Each active unit stands for a taste, so that a code can be read, indexed, and stored in little room. The
     likelihood is Mult-VAE's, since it rewards the ranking of what was chosen above the rest, where squared error
-    spends itself on the many zeros. ``activity_`` says how sparse the codes came out.
+    spends itself on the many zeros. ``activity_`` says how sparse the codes came out; so do `recae train`, the manifest
+    and the results of an evaluation.
 
     Source: k-sparse: Makhzani & Frey, "k-sparse autoencoders", ICLR 2014; L1 and KL: Ng, "Sparse autoencoder",
     CS294A lecture notes, 2011. Ours differs in the likelihood and the input dropout, and in an L1 term that counts
@@ -74,6 +75,11 @@ class SparseAE(MultinomialModel):
     def _fit(self, histories: csr_array, how: Fit) -> None:
         super()._fit(histories, how)
         self.activity_ = self._activity(histories)
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """The activity, as ``activity_`` has it."""
+        return {"activity": self.activity_}
 
     def _activity(self, histories: csr_array) -> float:
         total, step = 0.0, self.config.batch_size

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from recae.errors import WarmStartError
 from recae.models.base import Fit, ModelConfig
+from recae.models.devices import Device, device_of
 from recae.models.matrices import cosine
+from recae.models.neural import values_at
 from recae.models.observed import Entries, products_at, sparse_times
 from recae.models.ranking import Positions, Scores
 from recae.models.rating_model import RatingModel
@@ -49,8 +51,8 @@ class SparseFCConfig(ModelConfig):
     """Ridge penalty when a user's output weights are found from their ratings."""
     seed: int = Field(default=0, ge=0)
     """Same seed, same threads: same model."""
-    device: str = "auto"
-    """``auto`` takes a GPU where there is one; else a torch device, such as ``cpu`` or ``cuda:1``."""
+    device: Device = "auto"
+    """``auto`` takes a GPU where there is one, else the CPU; or ``cpu``, ``cuda``, ``cuda:1``."""
 
 
 class SparseFC(RatingModel):
@@ -125,6 +127,12 @@ class SparseFC(RatingModel):
         self.connected_ = session.connected()
         self.training_log_ = log.as_dict()
 
+    @property
+    def measured(self) -> dict[str, float]:
+        """The shares of ``connected_``, by layer."""
+        names = ("connected, entrance", "connected, hidden", "connected, exit")
+        return dict(zip(names, self.connected_, strict=True))
+
     def encode(self, histories: csr_array) -> Values:
         """What is known of each user, shape (n_rows, n_hidden + 1): regression weights on the items' codes, then
         the user's own offset in rating units.
@@ -183,7 +191,7 @@ class SparseFCNetwork(nn.Module):
             layer.weight * kernel for layer, kernel in zip(layers, kernels, strict=True)
         )
         codes = self.encode(ratings, entrance, hidden)
-        predicted = products_at(ratings, codes, output) + self.exit_bias[ratings.columns]
+        predicted = products_at(ratings, codes, output) + values_at(self.exit_bias, ratings.columns)
         penalty = sum(
             (
                 l2 * layer.weight.square().sum() + sparsity * kernel.square().sum()
@@ -216,10 +224,7 @@ class _Session:
     """One network under training, as the trainer sees it."""
 
     def __init__(self, config: SparseFCConfig, histories: csr_array, means: RatingMeans) -> None:
-        name = config.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        device = torch.device(name)
+        device = device_of(config.device)
         self._config = config
         self._ratings = Entries.of(csr_array(histories.T.tocsr()), device)
         residuals = csr_array(means.residuals(histories).T.tocsr())

@@ -67,6 +67,10 @@ class Sparsified(Model):
     """With ``column_factors_``: what turns a weight into a partial correlation, shape (n_items,)."""
     column_factors_: Vector
 
+    def check_device(self) -> None:
+        """As the base class does it, for the model whose weights are taken."""
+        self.config.unfitted().check_device()
+
     def _fit(self, histories: csr_array, how: Fit) -> None:
         base = self.config.unfitted().fit(histories, how.show_progress)
         self.weights_ = largest_weights(base, self.config.n_per_item)

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from recae.errors import DataError, ModelError
 from recae.models.base import Fit, Model, ModelConfig
-from recae.models.factorisation import initialised
+from recae.models.factorisation import implicits_errors, initialised
 from recae.models.matrices import cosine
 from recae.models.ranking import Positions, Scores
 from recae.models.search_spaces import SearchSpace, span, whole
@@ -72,7 +72,8 @@ class TrainedUsersModel(Model):
                 fresh, carry = initialised(self._solver(), histories), how.warm_start.carry_rows
                 solver.item_factors = carry(fresh.item_factors, earlier.item_factors_, "item")
                 solver.user_factors = carry(fresh.user_factors, earlier.user_factors_, "user")
-            solver.fit(csr_matrix(histories, copy=True), show_progress=False, callback=each)
+            with implicits_errors(self.name, histories):
+                solver.fit(csr_matrix(histories, copy=True), show_progress=False, callback=each)
         self.user_factors_ = np.array(solver.user_factors, dtype=np.float32)
         self.item_factors_ = np.array(solver.item_factors, dtype=np.float32)
 

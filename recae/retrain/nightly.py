@@ -51,7 +51,8 @@ def retrain(
         ConfigError: for settings that no run could use.
     """
     metric = _metric(settings)
-    create(settings.retrain.model, **settings.retrain.settings)  # unknown names are refused now
+    # unknown names are refused now, and devices that are not here
+    create(settings.retrain.model, **settings.retrain.settings).check_device()
     table = RunTable(settings.runs)
     with ExitStack() as held:
         try:

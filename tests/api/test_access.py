@@ -119,6 +119,42 @@ def test_without_keys_only_programs_on_this_machine_are_answered(app):
     assert "recae keys create" in response.json["error"]["message"]
 
 
+ROLLBACK = "/v1/models/rollback"
+"""A POST without a body, which any page may have a browser send."""
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Host": "evil.example:8000"}, "foreign_host"),
+        ({"Host": "127.0.0.1.evil.example"}, "foreign_host"),
+        ({"Host": "192.168.1.5"}, "foreign_host"),
+        ({"Host": ""}, "foreign_host"),
+        ({"Host": "localhost:8000", "Origin": "https://evil.example"}, "foreign_origin"),
+        ({"Host": "localhost:8000", "Origin": "http://localhost:3000"}, "foreign_origin"),
+        ({"Host": "localhost:8000", "Origin": "null"}, "foreign_origin"),
+    ],
+)
+def test_without_keys_no_page_of_another_site_is_answered(app, headers, code):
+    for method, path in (("POST", ROLLBACK), ("GET", FOR_READERS)):
+        response = app.test_client().open(path, method=method, headers=headers)
+
+        assert (response.status_code, response.json["error"]["code"]) == (403, code)
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "LOCALHOST", "127.0.0.1:8000", "127.1.2.3", "[::1]:8000"])
+def test_without_keys_the_servers_own_page_and_programs_on_this_machine_are_answered(app, host):
+    for headers in ({"Host": host}, {"Host": host, "Origin": f"http://{host.lower()}"}):
+        assert app.test_client().get(FOR_READERS, headers=headers).status_code == 200
+        assert app.test_client().post(ROLLBACK, headers=headers).status_code == 409, "reached"
+
+
+def test_with_keys_names_and_pages_do_not_matter(locked):
+    headers = {"Host": "shop.example", "Origin": "https://other.example", "X-API-Key": READ}
+
+    assert locked.test_client().get(FOR_READERS, headers=headers).status_code == 200
+
+
 def test_a_created_key_and_a_revoked_one_count_in_a_running_server(recommender, home, monkeypatch):
     monkeypatch.setattr(keys, "LOOK_EVERY_S", 0.0)
     settings = Settings(home=home)

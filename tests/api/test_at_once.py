@@ -6,8 +6,8 @@ import pytest
 
 from recae.api.at_once import LARGEST, Outgoing, short_request
 
-GET = b"GET /v1/users/1/recommendations HTTP/1.1\r\nHost: x\r\n\r\n"
-POST = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+GET = b"GET /v1/users/1/recommendations HTTP/1.1\r\nHost: localhost\r\n\r\n"
+POST = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 @pytest.fixture

@@ -5,17 +5,21 @@ Whatever they do: no 500, no HTML, no worker that is stuck, and others go on bei
 
 import contextlib
 import json
+import logging
 import os
 import re
 import socket
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from gunicorn.http.errors import InvalidHeader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from recae.api.worker import RequestWorker
 from recae.artifacts import ModelStore
 from tests.raw import connected, exchange, read_all, statuses
 from tests.servers import free_port, get, running
@@ -24,8 +28,8 @@ from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 REQUEST_TIMEOUT_S = "2"
 THREADS = 32
 N_CONNECTIONS = 1_000
-POST = b"POST /v1/recommendations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-GET = b"GET /v1/users/1/recommendations?n=1 HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST /v1/recommendations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+GET = b"GET /v1/users/1/recommendations?n=1 HTTP/1.1\r\nHost: localhost\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
 
 
@@ -63,6 +67,8 @@ def port(server):
         (b"GET / HTTP/9.9\r\n\r\n", 400),
         (b"\xff\xfe\xfd\r\n\r\n", 400),
         (GET + b"bad header\r\n\r\n", 400),
+        (GET + b"X-API-Key secret\r\n\r\n", 400),
+        (GET + b"X-API-Key : secret\r\n\r\n", 400),
         (GET + b"X-API-Key: a\x00b\r\n\r\n", 400),
         (GET + b"A b: c\r\n\r\n", 400),
         (GET + b"X: " + b"y" * 9_000 + b"\r\n\r\n", 431),
@@ -83,25 +89,43 @@ def test_what_is_no_http_is_refused_as_json(port, sent, status):
     error = json.loads(body)
     assert error["error"]["code"] == "bad_request"
     assert f"X-Request-ID: {error['request_id']}".encode() in head
+    assert re.search(rb"X-Model-Version: \S+-ease-", head)
+    assert b"secret" not in received
+
+
+def test_what_is_no_http_leaves_its_kind_in_the_log_and_none_of_its_text(caplog):
+    ours, theirs = socket.socketpair()
+    worker = SimpleNamespace(
+        log=logging.getLogger("test"), _state=SimpleNamespace(served=SimpleNamespace(version="v1"))
+    )
+    with ours, theirs:
+        error = InvalidHeader("X-API-Key secret")
+        RequestWorker.handle_error(worker, None, ours, ("127.0.0.1", 1), error)
+        received = theirs.recv(10_000)
+
+    assert statuses(received) == [400]
+    assert "invalid header" in caplog.text
+    assert "secret" not in caplog.text + received.decode()
 
 
 @pytest.mark.parametrize(
-    "sent",
+    ("sent", "first"),
     [
-        POST + b'Content-Length: 100\r\n\r\n{"items": ["a"',
-        POST + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"ite',
-        POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
-        POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}garbage",
-        POST + b"Content-Length: 99999999999999999999\r\n\r\n{}",
-        POST + b"Content-Length: 1\r\n\r\n{}",  # the rest counts as the next request
-        b"GET /v1/us",
-        GET,
-        b"",
+        (POST + b'Content-Length: 100\r\n\r\n{"items": ["a"', [400]),
+        (POST + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"ite', [400]),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", [400]),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}garbage", [400]),
+        (POST + b"Content-Length: 99999999999999999999\r\n\r\n{}", [413]),
+        (POST + b"Content-Length: 1\r\n\r\n{}", [400]),  # the rest counts as the next request
+        (b"GET /v1/us", []),
+        (GET, []),
+        (b"", []),
     ],
 )
-def test_what_breaks_off_or_lies_about_its_length_gets_an_error_or_nothing(port, sent):
+def test_what_breaks_off_or_lies_about_its_length_gets_an_error_or_nothing(port, sent, first):
     received = exchange(port, sent)
 
+    assert statuses(received)[:1] == first
     assert all(400 <= status < 500 for status in statuses(received)), received
     assert b"<html" not in received
 
@@ -123,7 +147,7 @@ def test_more_clients_than_threads_that_never_finish_are_cut_off_and_others_serv
             sock.sendall(start)
         assert get(port, "/health/live")[0] == 200
         for sock in stuck:
-            assert all(400 <= status < 500 for status in statuses(read_all(sock)))
+            assert read_all(sock) == b""
 
 
 def test_a_client_that_drips_is_cut_off_however_often_it_sends(port):
@@ -141,7 +165,7 @@ def test_a_client_that_drips_is_cut_off_however_often_it_sends(port):
                 continue
             except OSError:
                 received = b""
-        assert all(400 <= status < 500 for status in statuses(received))
+        assert received == b""
 
 
 def test_connections_that_send_nothing_stand_in_nobodys_way(port):
@@ -159,8 +183,46 @@ def test_whatever_bytes_arrive_nothing_is_a_bug(server, data, in_body):
         server, POST + b"Content-Length: " + length + b"\r\n" + CLOSE + data if in_body else data
     )
 
+    assert statuses(received) or not in_body, "a request that is whole gets an answer"
     assert all(status == 200 or 400 <= status < 500 for status in statuses(received)), received
     assert b"<html" not in received
+
+
+SPEC = json.loads((Path(__file__).parents[2] / "api" / "openapi.json").read_text(encoding="utf-8"))
+ROUTES = [
+    (method.upper(), re.sub(r"{\w+}", "nobody", path))
+    for path, operations in SPEC["paths"].items()
+    for method in operations
+    if path != "/v1/admin/retrain"  # would start a process
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_on_every_route_no_body_however_broken_is_a_bug(port, method, path):
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
+    for body in (b"", b"\xff\xfe", b"{", b"null", b'["\\ud800"]', b'{"n": 1e999}', b"[" * 5_000):
+        received = exchange(port, head + b"Content-Length: %d\r\n" % len(body) + CLOSE + body)
+        (status,) = statuses(received)
+        assert status < 500, received
+    for broken in (b"Content-Length: 100\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"):
+        assert all(status < 500 for status in statuses(exchange(port, head + broken)))
+
+
+def test_slashes_that_are_encoded_belong_to_the_id(port):
+    def status(method, path, body=b""):
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        if body:
+            head += "Content-Type: application/json\r\n"
+        return statuses(exchange(port, head.encode() + CLOSE + body))
+
+    for path in ("/v1/items/%2Fa", "/v1/items/b%2fevents", "/v1/items/c%2Fsimilar"):
+        assert status("PUT", path, b'{"title": "It"}') == [200]
+        assert status("GET", path) == [200]
+        assert status("DELETE", path) == [200]
+        assert status("GET", path) == [404]
+    assert status("DELETE", "/v1/users/u%2Fevents") == [200]
+    assert status("DELETE", "/v1/users/u/events") == [405], "these are the events of u"
+    assert status("GET", "/v1/users/u%2Frecommendations/recommendations") == [200], "in the loop, too"
 
 
 TARGET = st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=60).map(
@@ -172,7 +234,7 @@ HEADER = st.binary(max_size=60).filter(lambda value: not re.search(rb"[\r\n]", v
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TARGET, HEADER, st.sampled_from([b"GET", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"HEAD", b"BREW"]))
 def test_whatever_target_method_and_headers_arrive_nothing_is_a_bug(server, target, value, method):
-    head = method + b" /v1/users/" + target + b" HTTP/1.1\r\nHost: x\r\n"
+    head = method + b" /v1/users/" + target + b" HTTP/1.1\r\nHost: localhost\r\n"
     received = exchange(
         server, head + b"X-Request-ID: " + value + b"\r\nX-API-Key: " + value + b"\r\n" + CLOSE
     )
@@ -224,7 +286,7 @@ def test_events_of_many_connections_are_all_stored(port):
                 body = json.dumps(
                     [{"user_id": "many", "item_id": "x", "event_id": f"{number}-{turn}"}]
                 ).encode()
-                head = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                head = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 sock.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
             for sock in socks:
                 answer = sock.recv(65_536)

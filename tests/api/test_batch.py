@@ -5,6 +5,7 @@ import pytest
 from recae.api import create_app
 from recae.api.context import EXTENSION
 from recae.config import Settings
+from recae.errors import EventLogError
 
 BATCH = "/v1/recommendations/batch"
 
@@ -41,6 +42,29 @@ def client_of_either_database(recommender, url, home):
     app = create_app(Settings(home=home, events=url), recommender)
     yield app.test_client()
     app.extensions[EXTENSION].storage.close()
+
+
+def test_parts_that_name_nobody_are_answered_while_the_event_log_is_down(client, app, monkeypatch, caplog):
+    parts = [{"user_id": "1"}, {"items": ["a"]}, {"user_id": "2", "items": ["a"]}]
+    asked = []
+
+    def fails(*_):
+        asked.append(1)
+        raise EventLogError("it is down")
+
+    log = app.extensions[EXTENSION].storage.log
+    app.extensions[EXTENSION].served.follow_items()
+    for name in ("of_users", "recent"):  # before all parts, or at the first of them
+        with monkeypatch.context() as patch:
+            patch.setattr(log if name == "of_users" else log.database, name, fails)
+            patch.setattr(log.database, "stamp", fails)
+            results = client.post(BATCH, json={"requests": parts, "n": 1}).json["results"]
+
+        assert [part["status"] for part in results] == [503, 200, 503]
+        assert {part["error"]["code"] for part in results[::2]} == {"event_log_unavailable"}
+        assert results[1]["body"]["items"], "nobody's history was needed for it"
+    assert len(asked) == 2, "one that is down is asked once, not for each part"
+    assert caplog.text.count("it is down") == 2
 
 
 def test_a_batch_sees_what_each_user_did_last(client_of_either_database):

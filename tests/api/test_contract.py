@@ -4,18 +4,22 @@ import json
 import re
 import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
+import jsonschema_rs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import recae.api
 from recae.api import create_app
+from recae.api.access import ROLES
 from recae.api.errors import CODES
 from recae.config import Settings
 from tests.tastes import two_tastes
 
 OPENAPI = Path(__file__).parents[2] / "api" / "openapi.json"
+README = OPENAPI.with_name("README.md").read_text(encoding="utf-8")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -38,10 +42,7 @@ def test_every_route_is_described(app, client):
         for rule in app.url_map.iter_rules()
     }
 
-    pages = {"/", "/docs", "/docs/style.css", "/static/{path:filename}", "/v1/evaluation/latest/report"}
-    undescribed = pages | {"/metrics", "/openapi.json"}
-
-    assert set(described) == routes - undescribed
+    assert set(described) == routes - {"/", "/docs/style.css", "/static/{path:filename}"}
 
 
 def test_messages_name_what_the_caller_sent_and_nothing_of_the_inside(client):
@@ -60,6 +61,58 @@ def test_every_code_of_an_error_is_in_the_description(client):
 
     assert len(raised) > 10
     assert raised | set(CODES.values()) <= set(re.findall(r"`(\w+)`", described["description"]))
+
+
+def test_the_readme_lists_every_code_under_its_status(client):
+    rows = re.findall(r"^\| (\d{3}[\d, ]*) \| (`\w+`[^|]*) \|", README, flags=re.MULTILINE)
+    described = client.get("/openapi.json").json["components"]["schemas"]["ErrorDetail"]["properties"]["code"]
+    parts = re.findall(r"(\d{3}[\d, ]*): (`.*?`)\.", described["description"])
+
+    def codes_by_status(lines):
+        pairs = [
+            (status, code)
+            for statuses, codes in lines
+            for status in re.findall(r"\d{3}", statuses)
+            for code in re.findall(r"`(\w+)`", codes)
+        ]
+        assert len(pairs) == len(set(pairs)) > 20
+        return set(pairs)
+
+    assert codes_by_status(rows) == codes_by_status(parts)
+
+
+def test_the_readme_lists_every_route_under_its_role():
+    rows = re.findall(r"^\| (`\w+`|none) \| .* \| (`[A-Z]+ /.*) \|$", README, flags=re.MULTILINE)
+    listed = {
+        place: role.strip("`") for role, places in rows for place in re.findall(r"`([A-Z]+ /[^`]*)`", places)
+    }
+    assets = {"GET /docs/style.css", "GET /static/{}"}
+
+    assert listed == {
+        place: "none" if role is None else str(role) for place, role in ROLES.items() if place not in assets
+    }
+
+
+OFFERED = {
+    "user_id": ["u", 7, None, 7.5, True],
+    "event_type": [None, "like", 7, 7.5, True, "x" * 257],
+    "value": [None, 5, -0.5, True, "five"],
+    "timestamp": [None, 1_700_000_000, 1.5, "2024-01-01T00:00:00Z", True, [1]],
+    "event_id": [None, "e", 7, 7.5, True, "x" * 257],
+    "recommendation_id": [None, "r_1", 7, 7.5, True, "x" * 257],
+    "unheard_of": ["x"],
+}
+
+
+@pytest.mark.parametrize("field", OFFERED)
+def test_an_event_is_described_as_what_the_log_takes(client, field):
+    components = client.get("/openapi.json").json["components"]
+    described = jsonschema_rs.validator_for({"$ref": "#/components/schemas/Event", "components": components})
+
+    for value in OFFERED[field]:
+        event = {"user_id": "u", "item_id": "a"} | {field: value}
+        stored = client.post("/v1/events", json=[event]).json
+        assert described.is_valid(event) == (not stored["rejected"]), (event, stored)
 
 
 def test_bodies_leave_their_defaults_to_the_server_and_answers_name_what_they_always_hold(client):
@@ -178,6 +231,34 @@ def test_whatever_bytes_are_posted_the_answer_is_json_and_never_a_bug(data):
     response = FUZZED.post("/v1/recommendations", data=data, content_type="application/json")
 
     assert response.status_code in {200, 400, 422}, response.text
+
+
+def addresses():
+    """Method and path of every operation but the one that starts a process."""
+    described = json.loads(OPENAPI.read_text(encoding="utf-8"))["paths"]
+    return [
+        (method.upper(), path)
+        for path, operations in described.items()
+        for method in operations
+        if path != "/v1/admin/retrain"
+    ]
+
+
+@pytest.mark.parametrize(("method", "path"), addresses())
+@settings(max_examples=8)
+@given(st.text(min_size=1, max_size=20), st.text(max_size=20), JSON | st.binary(max_size=20))
+def test_on_every_route_whatever_id_query_and_body_arrive_nothing_is_a_bug(method, path, part, query, body):
+    response = FUZZED.open(
+        re.sub(r"{\w+}", quote(part, safe=""), path),
+        method=method,
+        query_string=query,
+        data=body if isinstance(body, bytes) else json.dumps(body).encode(),
+        content_type="application/json",
+    )
+
+    assert response.status_code < 500 or response.json["error"]["code"] == "not_ready", response.text
+    if response.status_code >= 400:
+        assert set(response.json) == {"error", "request_id"}
 
 
 def test_the_page_of_the_description_shows_every_operation_without_scripts_or_other_sites(client):

@@ -3,11 +3,14 @@
 import configparser
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
+import recae
 from recae.api import create_app
 from recae.api.access import OPEN, role_of
 from recae.api.server import gunicorn_options
@@ -78,6 +81,22 @@ def test_the_image_is_slim_has_what_torch_computes_with_and_runs_as_nobody_speci
     check_command(re.findall(r'"([^"]+)"', instruction("CMD")[-1]))
 
 
+def test_the_image_has_the_versions_of_the_lock_and_of_gunicorn_none_that_was_not_tried():
+    installs = re.findall(r"\bpip install (.*?)(?:&&|\n(?! ))", text("Dockerfile"), flags=re.DOTALL)
+    root = FOLDER.parents[1]
+    pins = (root / "requirements.lock").read_text(encoding="utf-8")
+    (locked,) = re.findall(r"^gunicorn==(\S+)", pins, flags=re.MULTILINE)
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (wanted,) = (each for each in map(Requirement, project["dependencies"]) if each.name == "gunicorn")
+
+    assert len(installs) == 2
+    assert all("--constraint requirements.lock" in install for install in installs)
+    assert "--no-isolation" in text("Dockerfile"), "or the builder would be any version"
+    assert locked in wanted.specifier
+    major = int(locked.partition(".")[0])
+    assert not list(wanted.specifier.filter([f"{major - 1}.99", f"{major + 1}.0"]))
+
+
 def test_the_images_health_check_is_a_program_that_compiles_and_asks_a_route():
     (command,) = re.findall(r'CMD \["python", "-c", "(.+)"\]', text("Dockerfile"))
 
@@ -131,6 +150,23 @@ def test_kubernetes_runs_existing_commands_as_the_images_user_on_the_claimed_vol
         assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/var/lib/recae", "/tmp"}
 
 
+def test_a_service_of_the_same_name_puts_nothing_into_the_environment_of_the_pods():
+    assert kinds()["Service"]["metadata"]["name"] == "recae"
+    assert [pod["enableServiceLinks"] for pod in pods()] == [False, False]
+
+
+def test_all_files_call_the_image_by_the_version_that_is_built():
+    named = [container["image"] for pod in pods() for container in pod["containers"]]
+    composed = documents("compose.yaml")[0]["services"]
+    named += [composed[name]["image"] for name in ("api", "scheduler")]
+    named += re.findall(r"^# docker build .* -t (\S+) \.$", text("Dockerfile"), flags=re.MULTILINE)
+    named += re.findall(
+        r"`docker build .* -t (\S+) \.`", (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    )
+
+    assert named == [f"recae:{recae.__version__}"] * 6
+
+
 def test_whoever_stops_the_server_waits_longer_than_it_takes_to_finish():
     finishing = gunicorn_options(Settings())["graceful_timeout"]
     deployment, _ = pods()
@@ -151,6 +187,7 @@ def test_units_run_existing_commands_as_a_user_of_their_own(name):
     assert service["User"] == "recae"
     assert "RECAE_HOME=/var/lib/recae" in service["Environment"]
     assert service["WorkingDirectory"] == f"/var/lib/{service['StateDirectory']}"
+    assert service["StateDirectoryMode"] == "0750", "each start of a unit sets it, and it is one folder"
 
 
 def test_all_ways_to_train_at_night_do_so_at_the_same_time():

@@ -30,6 +30,7 @@ def test_events_are_stored_and_read_back_newest_first(client):
     ]
     assert read["events"][0] | {"timestamp": 0} == {
         "item_id": "7",
+        "title": None,
         "event_type": "buy",
         "value": 2.5,
         "timestamp": 0,
@@ -38,6 +39,14 @@ def test_events_are_stored_and_read_back_newest_first(client):
     }
     assert (read["events"][2]["event_id"], read["events"][1]["recommendation_id"]) == ("e1", "r_1")
     assert read["next_cursor"] is None
+
+
+def test_events_name_the_titles_of_their_items_those_stored_since_too(client):
+    client.put("/v1/items/new", json={"title": "Dune", "year": 2021})
+    client.post(EVENTS, json=[{"user_id": "u", "item_id": item_id} for item_id in ("a", "new", "nothing")])
+
+    titles = {event["item_id"]: event["title"] for event in client.get("/v1/users/u/events").json["events"]}
+    assert titles == {"a": "Alien (1979)", "new": "Dune (2021)", "nothing": None}
 
 
 def test_an_object_with_events_is_the_same(client):

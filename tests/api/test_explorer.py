@@ -1,6 +1,8 @@
 """The explorer page in a real browser, over a real server with two versions of the two tastes."""
 
 import json
+import re
+import shutil
 import sys
 from contextlib import contextmanager
 
@@ -10,20 +12,14 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from recae.artifacts import ModelStore
+from recae.client import Client
 from recae.data.catalogue import Catalogue
 from tests.browser import chromium, needs_chromium
+from tests.retrain.nights import append, begun, garbage, night, settings
 from tests.servers import PATIENCE_S, free_port, running
 from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 
 MARKUP = "<img src=x onerror=document.title='broken'>"
-RUNS = """
-const plain = window.fetch;
-window.fetch = (path, options) => path !== "/v1/admin/runs" ? plain(path, options) : Promise.resolve(new Response(
-  JSON.stringify({runs: [
-    {run_id: "run-2", status: "refused", metrics: {"ndcg@100": 0.31}, message: "lost to v1"},
-    {run_id: "run-1", status: "promoted", metrics: {"ndcg@100": 0.34}}]}),
-  {headers: {"Content-Type": "application/json"}}));
-"""
 KEYED = """
 const plain = window.fetch;
 window.fetch = (path, options) => path !== "/v1/models" || options.headers["X-API-Key"] === "secret" ? plain(path, options)
@@ -35,7 +31,7 @@ window.fetch = (path, options) => path !== "/v1/models" || options.headers["X-AP
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """The address of a server, and its versions: the first is in service."""
+    """The address of a server, its versions, of which the first is in service, and its home."""
     home = tmp_path_factory.mktemp("explored")
     store = ModelStore(home / "models")
     catalogue = Catalogue(item._replace(title=MARKUP) if item.item_id == "z" else item for item in CATALOGUE)
@@ -48,7 +44,7 @@ def served(tmp_path_factory):
     (evaluation / "results.html").write_text("<style>h1 { color: red }</style><h1>All plots</h1>")
     port = free_port()
     with running([sys.executable, "-m", "recae", "serve"], home, port):
-        yield f"http://127.0.0.1:{port}", versions
+        yield f"http://127.0.0.1:{port}", versions, home
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +155,38 @@ def test_a_users_history_stands_beside_the_suggestions(page):
 
 
 @needs_chromium
+def test_a_history_of_the_event_log_has_titles_where_the_catalogue_has_them(page, served):
+    with Client(served[0]) as client:
+        client.send_events([{"user_id": "logged", "item_id": item_id} for item_id in ("a", "unheard-of")])
+    view(page, "user")
+    by_id(page, "user-id").send_keys("logged", Keys.ENTER)
+    until(page, lambda: texts(page, "#history-list li"))
+
+    assert set(texts(page, "#history-list li > :first-child")) == {"Alien (1979)", "unheard-of"}
+
+
+@needs_chromium
+def test_the_link_that_skips_the_head_stays_in_its_view(page):
+    view(page, "user")
+    page.execute_script("document.querySelector('.skip').focus()")
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    until(page, lambda: page.switch_to.active_element.get_attribute("id") == "main")
+
+    assert by_id(page, "user").is_displayed()
+    assert page.current_url.endswith("#user")
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", ["constructor", "no-such-view"])
+def test_an_address_that_names_no_view_shows_the_first(page, name):
+    view(page, "user")
+    page.execute_script("location.hash = arguments[0]", name)
+    until(page, lambda: by_id(page, "taste").is_displayed())
+
+    assert page.get_log("browser") == []
+
+
+@needs_chromium
 def test_two_models_stand_side_by_side(page, served):
     view(page, "compare")
     until(page, lambda: by_id(page, "compare-right").get_attribute("value") == served[1][1])
@@ -202,20 +230,37 @@ def test_the_latest_evaluation_is_a_table_with_a_link_to_its_page(page):
     assert page.find_element(By.TAG_NAME, "h1").value_of_css_property("color") == "rgba(255, 0, 0, 1)"
 
 
+@pytest.fixture(scope="module")
+def two_nights(tmp_path_factory):
+    """The records of two real nights: the first model is promoted, and one that learned from garbage is refused."""
+    where = begun(settings(tmp_path_factory.mktemp("nights")))
+    append(where, garbage(8))
+    assert night(where, 8).status == "refused"
+    return where.runs
+
+
 @needs_chromium
-def test_runs_come_with_their_verdicts_and_a_plot(page, served):
-    with replaced(page, RUNS):
-        page.get(f"{served[0]}/?runs")
+def test_runs_come_with_the_verdicts_that_decided_them_and_a_plot(page, served, two_nights):
+    runs = served[2] / "runs"
+    shutil.copytree(two_nights, runs)
+    try:
         view(page, "runs")
         until(page, lambda: texts(page, "#runs-list .name"))
+    finally:
+        shutil.rmtree(runs)
 
-    assert [text.split() for text in texts(page, "#runs-list .name")] == [
-        ["run-2", "refused"],
-        ["run-1", "promoted"],
-    ]
-    assert "lost to v1" in texts(page, "#runs-list .facts")[0]
+    assert [text.split()[1] for text in texts(page, "#runs-list .name")] == ["refused", "promoted"]
+    refused, promoted = page.find_elements(By.CSS_SELECTOR, "#runs-list details")
+    assert refused.get_attribute("open")
+    assert "rules are against it" in refused.find_element(By.TAG_NAME, "summary").text
+    first = refused.find_element(By.CSS_SELECTOR, ".verdicts li").text
+    assert re.match(r"refused\s+not worse\s+the candidate reaches 0\.\d{4}, the live model 0\.\d{4}", first)
+    assert re.match(r"All \d+ rules passed", promoted.text)
+    assert not promoted.find_element(By.CSS_SELECTOR, ".verdicts").is_displayed()
     plot = page.find_element(By.CSS_SELECTOR, "svg.plot")
-    assert plot.get_attribute("aria-label") == "ndcg@100 over 2 run(s), from 0.3400 to 0.3100"
+    assert re.fullmatch(
+        r"candidate ndcg@20 over 2 run\(s\), from 0\.\d{4} to 0\.\d{4}", plot.get_attribute("aria-label")
+    )
 
 
 @needs_chromium

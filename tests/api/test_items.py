@@ -1,5 +1,8 @@
 """The catalogue over HTTP: a change shows in the next answer."""
 
+import json
+from urllib.parse import quote
+
 import pytest
 
 from recae.api import create_app
@@ -134,12 +137,87 @@ def test_an_item_that_cannot_be_used_is_422_and_names_the_field(client, method, 
     assert (response.status_code, response.json["error"]["field"]) == (422, field), response.text
 
 
+def nested(depth):
+    return {"extra": {"a": json.loads("[" * (depth - 1) + "]" * (depth - 1))}}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_further_fields_that_no_answer_could_show_are_refused_and_nothing_is_stored(client, method):
+    for body, why in (
+        ({"extra": {"a": "\ud800"}}, "half a surrogate pair"),
+        ({"extra": {"\ud800": 1}}, "half a surrogate pair"),
+        (nested(65), "more than 64 deep"),
+        (nested(500), "more than 64 deep"),
+        ({"title": "\0"}, "no zero byte"),
+        ({"title": "\ud800"}, "title"),
+    ):
+        response = client.open("/v1/items/a", method=method, json=body)
+
+        assert (response.status_code, response.json["error"]["field"]) == (422, next(iter(body)))
+        assert why in response.json["error"]["message"]
+    assert client.get("/v1/items/a").json["extra"] == {}
+
+
+def test_further_fields_come_back_as_they_were(client):
+    for extra in (nested(64)["extra"], {"a": "\0", "\U0001f600": [10**30, {"b": None}]}):
+        assert client.put("/v1/items/a", json={"extra": extra}).status_code == 200
+        assert client.get("/v1/items/a").json["extra"] == extra
+
+
+def test_a_zero_byte_in_an_id_is_422_wherever_it_stands_and_whatever_the_database(url, recommender):
+    app = create_app(Settings(events=url), recommender)
+    client, zero = app.test_client(), "a\0b"
+    try:
+        for method, path, body in (
+            ("GET", "/v1/users/a%00b/recommendations", None),
+            ("GET", "/v1/users/a%00b/events", None),
+            ("DELETE", "/v1/users/a%00b", None),
+            *((method, "/v1/items/a%00b", None) for method in ("GET", "DELETE")),
+            *((method, "/v1/items/a%00b", {}) for method in ("PUT", "PATCH")),
+            ("PUT", "/v1/items/b", {"title": zero}),
+            ("GET", "/v1/items/a%00b/similar", None),
+            ("POST", "/v1/recommendations", {"user_id": zero}),
+            ("POST", "/v1/recommendations", {"items": [zero]}),
+            ("POST", "/v1/recommendations", {"filter": {"include_items": [zero]}}),
+            ("POST", "/v1/rank", {"user_id": zero, "candidates": ["a"]}),
+            ("POST", "/v1/rank", {"candidates": [zero]}),
+        ):
+            response = client.open(path, method=method, json=body)
+
+            assert (response.status_code, response.json["error"]["code"]) == (422, "invalid_field"), path
+        parts = [{"user_id": zero}, {"user_id": "1"}, {"items": ["a"]}]
+        batch = client.post("/v1/recommendations/batch", json={"requests": parts}).json["results"]
+        assert [part["status"] for part in batch] == [422, 200, 200]
+        assert client.post("/v1/events", json=[{"user_id": zero, "item_id": "a"}]).json["accepted"] == 0
+    finally:
+        app.extensions["recae"].storage.close()
+
+
 def test_popular_items_may_be_of_a_category(client):
     body = client.get("/v1/popular?n=2&category=drama").json
 
     assert [(item["item_id"], item["score"]) for item in body["items"]] == [("c", 2.0), ("x", 2.0)]
     assert body["short"] is None
     assert "left after" in client.get("/v1/popular?n=5&category=horror").json["short"]
+
+
+@pytest.mark.parametrize(
+    "item_id",
+    ["/", "/a", "a/events", "a/recommendations", "a/similar", "events", "%2F", "/%/25", "é/ü/events", "a//b"],
+)
+def test_an_id_whose_slashes_are_encoded_is_that_id_whatever_it_looks_like(client, item_id):
+    path = quote(item_id, safe="")
+    put = client.put(f"/v1/items/{path}", json={"title": "It"})
+    sent = client.post("/v1/events", json=[{"user_id": item_id, "item_id": item_id}])
+
+    assert (put.status_code, put.json["item_id"]) == (200, item_id)
+    assert client.get(f"/v1/items/{path}").json["title"] == "It"
+    assert client.patch(f"/v1/items/{path}", json={"year": 1}).json["year"] == 1
+    assert client.delete(f"/v1/items/{path}").json == {"item_id": item_id, "deleted": True}
+    assert sent.json["accepted"] == 1
+    assert client.get(f"/v1/users/{path}/recommendations").json["user_id"] == item_id
+    assert len(client.get(f"/v1/users/{path}/events").json["events"]) == 1
+    assert client.delete(f"/v1/users/{path}").json["deleted_events"] == 1
 
 
 def test_ids_with_slashes_are_items_too(client):

@@ -166,7 +166,7 @@ def test_a_server_told_to_stop_finishes_what_runs_and_takes_its_counts_away(home
     port = free_port()
     with running(SERVE, home, port, TMPDIR=str(counts)) as process, connected(port) as sock:
         assert len(list(counts.glob("recae-metrics-*"))) == 1
-        head = b"POST /v1/recommendations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = b"POST /v1/recommendations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         sock.sendall(head + b"Content-Length: 16\r\n\r\n" + b'{"items"')
         asked = get(port, "/health/live")[0]  # answered after the worker has seen the bytes above
         process.send_signal(signal.SIGTERM)

@@ -65,6 +65,19 @@ def test_strategies_give_the_share_of_fallbacks(client):
     assert counted == {"model": 2.0, "fold_in": 1.0, "fallback": 1.0}
 
 
+def test_fold_ins_are_timed_apart_from_all_else_and_a_fallback_is_none(client):
+    for user in ("1", "nobody"):
+        client.get(f"/v1/users/{user}/recommendations")
+    client.post("/v1/recommendations", json={"items": ["a"]})
+    client.post("/v1/rank", json={"user_id": "1", "candidates": ["a"]})
+    client.post("/v1/recommendations/batch", json={"requests": [{"user_id": "1"}, {"items": ["q"]}]})
+    found = samples(client)
+
+    assert found["recae_fold_in_seconds_count",] == 4.0
+    whole = sum(value for (name, *_), value in found.items() if name == "recae_recommendation_seconds_sum")
+    assert 0 < found["recae_fold_in_seconds_sum",] < whole
+
+
 def test_the_parts_of_a_batch_count_each_and_share_its_time(client):
     client.post("/v1/recommendations/batch", json={"requests": [{"user_id": "1"}] * 50})
     found = samples(client)

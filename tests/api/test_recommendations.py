@@ -258,6 +258,10 @@ def test_numbers_that_json_does_not_have_are_no_weights(client, constant):
         (b"items=a", "the body is no JSON"),
         (b"\xff\xfe\xfa", "the body is no JSON"),
         (b"[" * 1_900, "nested a few levels deep"),
+        ('{"items": ["a"]}'.encode("utf-16"), "in UTF-8"),
+        ('{"items": ["a"]}'.encode("utf-16-le"), "the body is no JSON"),
+        (b'{"items": ["a"], "items": ["b"]}', "'items' stands twice in one object"),
+        (b'{"filter": {"categories": [], "categories": ["a"]}}', "'categories' stands twice"),
         (b'{"n": ' + b"9" * 1_900 + b"}", None),
     ],
 )
@@ -277,11 +281,27 @@ def test_json_that_is_no_object_is_422(client, text):
     refused(response, 422, "invalid_field", "body")
 
 
-@pytest.mark.parametrize("declared", ["text/plain", "application/x-www-form-urlencoded", ""])
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "",
+        "application/vnd.x+json",
+        "application/json; charset=utf-16",
+    ],
+)
 def test_a_body_that_is_not_declared_as_json_is_415(client, declared):
     response = client.post(HISTORY, data=b'{"items": []}', content_type=declared)
 
     assert "Content-Type: application/json" in refused(response, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("declared", ["application/json; charset=UTF-8", "Application/JSON;charset=utf8"])
+def test_a_body_may_say_that_it_is_utf_8_and_begin_with_its_mark(client, declared):
+    for mark in (b"", b"\xef\xbb\xbf"):
+        response = client.post(HISTORY, data=mark + b'{"items": ["a"], "n": 1}', content_type=declared)
+        assert response.status_code == 200, response.text
 
 
 def test_a_body_over_the_limit_is_413(client):

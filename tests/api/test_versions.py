@@ -6,7 +6,7 @@ import os
 import pytest
 
 from recae.api import create_app
-from recae.artifacts import WEIGHTS, ModelStore
+from recae.artifacts import CURRENT, WEIGHTS, ModelStore
 from recae.config import Settings
 from recae.models.baselines import Popularity
 from tests.tastes import CATALOGUE, ITEMS, LIKES, USERS, fitted_ease
@@ -59,7 +59,7 @@ def test_all_versions_are_listed_with_their_metrics_and_names(store, save, serve
 
 
 def test_without_any_model_the_list_is_empty(serve):
-    assert serve().get("/v1/models").json == {"current": None, "versions": []}
+    assert serve().get("/v1/models").json == {"current": None, "problem": None, "versions": []}
 
 
 def test_promote_and_rollback_change_the_version_in_service(store, save, serve):
@@ -132,13 +132,54 @@ def test_other_models_are_bounded_in_number_and_follow_the_items(store, save, se
         assert "c" not in {item["item_id"] for item in items}
 
 
-def test_a_damaged_model_that_is_named_is_503(store, save, serve):
+def test_a_damaged_model_that_is_named_is_503_and_not_read_again_at_every_request(
+    store, save, serve, monkeypatch
+):
     good, bad = save(), save()
     store.promote(good)
+    weights = (store.root / bad / WEIGHTS).read_bytes()
     (store.root / bad / WEIGHTS).unlink()
-    response = serve().get(f"/v1/users/1/recommendations?model={bad}")
+    client, reads = serve(), []
+    check = ModelStore.check
+    monkeypatch.setattr(ModelStore, "check", lambda *of: reads.append(of[1]) or check(*of))
+    answers = [client.get(f"/v1/users/1/recommendations?model={bad}") for _ in range(3)]
 
-    assert (response.status_code, response.json["error"]["code"]) == (503, "not_ready")
+    assert {(each.status_code, each.json["error"]["code"]) for each in answers} == {(503, "not_ready")}
+    assert len({each.json["error"]["message"] for each in answers}) == 1
+    assert reads == [bad]
+
+    (store.root / bad / WEIGHTS).write_bytes(weights)
+    monkeypatch.setattr("recae.api.serving.RETRY_S", 0.0)
+    assert client.get(f"/v1/users/1/recommendations?model={bad}").json["model_version"] == bad
+
+
+def test_a_damaged_note_of_what_is_in_service_is_told_of_once_and_mended_by_a_promotion(
+    store, save, serve, caplog
+):
+    first, second = save(), save(metrics={"ndcg": 0.5})
+    store.promote(first)
+    store.promote(second)
+    client = serve()
+    (store.root / CURRENT).write_text("{")
+    served = client.application.extensions["recae"].served
+    for _ in range(3):
+        served.refresh()
+
+    listed = client.get("/v1/models")
+    assert (listed.status_code, listed.json["current"]) == (200, None)
+    assert "current is damaged" in listed.json["problem"]
+    assert [version["version"] for version in listed.json["versions"]] == [first, second]
+    rollback, evaluation = client.post("/v1/models/rollback"), client.get("/v1/evaluation/latest")
+    assert (rollback.status_code, rollback.json["error"]["code"]) == (409, "not_promoted")
+    assert (evaluation.status_code, evaluation.json["error"]["code"]) == (503, "store_damaged")
+    assert "Retry-After" in evaluation.headers
+    assert "current is damaged" in client.get("/health/ready").json["problem"]
+    assert "recae_model_load_failures_total 1.0" in client.get("/metrics").text
+    assert caplog.text.count("cannot be loaded") == 1
+    assert client.get("/v1/users/1/recommendations").json["model_version"] == second, "the old one goes on"
+
+    assert client.post(f"/v1/models/{first}/promote").status_code == 200
+    assert client.get("/v1/models").json["problem"] is None
 
 
 # ------------------------------------------------------------------ the latest evaluation

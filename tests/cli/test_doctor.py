@@ -21,6 +21,7 @@ def test_doctor_for_programs_tells_what_is_there_and_what_was_chosen(home):
     assert found["processor"]["cores"] >= 1
     assert found["versions"]["torch"] == version_of("torch")
     assert found["memory"]["total"] > 2**28
+    assert 0 < found["memory"]["budget"]["size"] <= found["memory"]["total"]
     assert found["chosen"]["threads"] == 1
     assert found["chosen"]["precision"] in {"float32", "bfloat16"}
     assert {pool["threads"] for pool in found["pools"]} == {1}
@@ -30,7 +31,16 @@ def test_doctor_for_programs_tells_what_is_there_and_what_was_chosen(home):
 def test_doctor_for_people_says_the_same_in_words(home):
     shown = run("doctor")
 
-    for word in ("processor", "memory", "GiB", "precision", "1 threads", "writable"):
+    for word in (
+        "processor",
+        "memory",
+        "GiB more for this process",
+        "gpu",
+        "openblas",
+        "precision",
+        "1 threads",
+        "writable",
+    ):
         assert word in shown
     assert not home.exists(), "looking changes nothing"
 

@@ -17,7 +17,7 @@ def test_models_are_listed_promoted_and_rolled_back(store, version):
     listed = json.loads(run("models", "list", "--json"))
     assert {row["version"]: row["current"] for row in listed} == {version: False, successor: True}
     assert version in run("models", "list")
-    assert json.loads(run("models", "show"))["config"] == {"l2": 9.0}
+    assert json.loads(run("models", "show"))["config"]["l2"] == 9.0
     assert run("models", "rollback") == f"serving {version} again (was {successor})\n"
     assert store.current() == version
 

@@ -28,7 +28,17 @@ def test_a_log_becomes_a_model_in_service(store, log):
 
     assert store.current() in shown
     assert answer["items"][0]["item_id"] == "c"
-    assert store.manifest(store.current()).config == {"l2": 1.0}
+    assert store.manifest(store.current()).config["l2"] == 1.0
+
+
+def test_what_a_model_measured_of_itself_is_said_and_stands_in_the_manifest(store, log):
+    settings = ("n_hidden=8", "n_active=2", "epochs=1")
+    shown = run(
+        "train", log, "--model", "sparse_ae", *(part for each in settings for part in ("--set", each))
+    )
+
+    assert "activity: 0.25\n" in shown
+    assert store.manifest(store.current()).measured == {"activity": 0.25}
 
 
 def test_training_need_not_promote(store, log, version):
@@ -240,6 +250,12 @@ def test_a_model_that_serves_no_strangers_says_so_when_it_is_trained(log):
 def test_a_wrong_model_name_shows_before_the_log_is_read(tmp_path):
     assert "no model is named 'esae'" in one_line(
         run("train", tmp_path / "absent.csv", "--model", "esae", code=1)
+    )
+
+
+def test_a_gpu_that_is_not_there_shows_before_the_log_is_read(tmp_path):
+    assert "'cuda:99' is not on this host" in one_line(
+        run("train", tmp_path / "absent.csv", "--model", "elsa", "--set", "device=cuda:99", code=1)
     )
 
 

@@ -11,8 +11,8 @@ from flask import Flask, Response, jsonify, request
 
 EVENTS = [
     {
-        "user_id": "u1",
         "item_id": f"i{number}",
+        "title": None,
         "event_type": "view",
         "value": 1.0,
         "timestamp": 1_700_000_000 - number,
@@ -146,7 +146,8 @@ def application(stub):
 
     @app.post("/v1/rank")
     def rank():
-        return ranked(unknown_items=["new"])
+        answer = recommended(request.json.get("user_id"), request.json.get("explain", 0))
+        return answer | {"unknown_items": ["new"]}
 
     @app.post("/v1/events")
     def events():
@@ -158,7 +159,8 @@ def application(stub):
     def user_events(user_id):
         start, n = int(request.args.get("cursor", 0)), int(request.args["n"])
         rest = start + n < len(EVENTS)
-        return {"events": EVENTS[start : start + n], "next_cursor": str(start + n) if rest else None}
+        page = {"user_id": user_id, "events": EVENTS[start : start + n]}
+        return page | {"next_cursor": str(start + n) if rest else None}
 
     @app.delete("/v1/users/<path:user_id>")
     def delete_user(user_id):
@@ -174,7 +176,7 @@ def application(stub):
 
     @app.get("/v1/items")
     def search():
-        return {"items": [CATALOGUE_ITEM]}
+        return {"items": [{"item_id": "i1", "title": "One (1999)"}]}
 
     @app.get("/v1/models")
     def models():
@@ -203,6 +205,10 @@ def application(stub):
     @app.get("/v1/evaluation/latest")
     def evaluation():
         return {"source": "evaluation", "name": "nightly", "created": "2026-11-22", "results": {"models": []}}
+
+    @app.get("/health/live")
+    def live():
+        return {"status": "live"}
 
     @app.get("/health/ready")
     def ready():

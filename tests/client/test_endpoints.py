@@ -33,6 +33,7 @@ ASKED = {
     "runs": ((), "GET", "/v1/admin/runs"),
     "run": (("run-1",), "GET", "/v1/admin/runs/run-1"),
     "evaluation": ((), "GET", "/v1/evaluation/latest"),
+    "live": ((), "GET", "/health/live"),
     "ready": ((), "GET", "/health/ready"),
 }
 
@@ -73,6 +74,14 @@ def test_recommendations_come_as_typed_items_with_reasons(client):
     assert answer.items[0].score == 3.0
     assert isinstance(answer.items[0].score, float)
     assert [(reason.item_id, reason.contribution) for reason in answer.items[0].explanation] == [("i1", 0.42)]
+
+
+def test_a_ranking_comes_with_its_recommendation_id_and_what_it_is_made_from(client, stub):
+    answer = client.rank(["i9", "new"], user_id="u1", explain=1)
+
+    assert (answer.recommendation_id, answer.strategy, answer.user_id) == ("r_1", "model", "u1")
+    assert [reason.item_id for reason in answer.items[0].explanation] == ["i1"]
+    assert stub.bodies() == [{"user_id": "u1", "candidates": ["i9", "new"], "explain": 1}]
 
 
 def test_only_what_differs_from_the_defaults_is_sent(client, stub):

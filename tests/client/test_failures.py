@@ -23,6 +23,7 @@ from recae.client import (
     Retries,
     UnavailableError,
 )
+from recae.client.answers import DeletedItem
 from recae.client.clients import time as clock
 from recae.client.retries import retry_after_s
 from recae.errors import RecaeError
@@ -124,11 +125,45 @@ def test_what_would_happen_twice_is_not_repeated_once_it_was_sent(client, stub, 
 
 
 @pytest.mark.parametrize("method", ["rollback", "retrain"])
-def test_what_the_server_has_put_off_is_repeated_whatever_it_is(client, stub, method):
-    stub.failures.append(error(503))
+@pytest.mark.parametrize("failure", [error(503, "not_begun", "the run was started"), page_of_a_proxy(503)])
+def test_what_would_happen_twice_is_not_repeated_after_503_either(client, stub, method, failure):
+    stub.failures.append(failure)
+
+    with pytest.raises(UnavailableError):
+        getattr(client, method)()
+    assert len(stub.asked) == 1, "the server may have begun"
+
+
+@pytest.mark.parametrize("method", ["rollback", "retrain"])
+def test_what_was_refused_by_a_limit_is_repeated_whatever_it_is(client, stub, method):
+    stub.failures.append(error(429, Retry_After="0"))
     getattr(client, method)()
 
     assert len(stub.asked) == 2
+
+
+@pytest.mark.parametrize("failure", [truncated, page_of_a_proxy(502), error(503, "event_log_unavailable")])
+def test_an_item_that_is_gone_when_its_deletion_is_repeated_was_deleted(client, stub, failure):
+    stub.failures.extend([failure, error(404, "unknown_item")])
+
+    assert client.delete_item("i1") == DeletedItem("i1")
+    assert len(stub.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [
+        [error(404, "unknown_item")],
+        [error(429, Retry_After="0"), error(404, "unknown_item")],
+        [truncated, page_of_a_proxy(404)],
+    ],
+    ids=["first try", "after a refusal", "another program"],
+)
+def test_an_item_that_nobody_can_have_deleted_is_not_found(client, stub, failures):
+    stub.failures.extend(failures)
+
+    with pytest.raises(NotFoundError):
+        client.delete_item("i1")
 
 
 def test_a_server_that_says_nothing_is_given_up_after_all_tries(stub):

@@ -212,6 +212,10 @@ def test_an_empty_name_leaves_a_column_out(write):
             'name = "ease"\nspace = { l9 = [1] }',
             r"models 2\.space: ease has no setting l9; its settings are l2",
         ),
+        (
+            'name = "mult_vae"\nsettings = { device = "cuda:99" }',
+            r"models 2\.settings: the device 'cuda:99' is not on this host",
+        ),
     ],
 )
 def test_a_wrong_name_or_setting_is_named_with_the_models_place(write, wrong, complaint):

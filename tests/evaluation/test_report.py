@@ -16,7 +16,7 @@ from recae.evaluation.records import Comparison, Measured, ModelResult, Signific
 from recae.evaluation.results import significance_of
 from recae.evaluation.specs import MetricSpec
 
-from .evaluation_fakes import held_out_split, rating_protocol, rating_split
+from .evaluation_fakes import ByColumn, held_out_split, rating_protocol, rating_split
 
 FILES = ["per_user.parquet", "results.html", "results.json", "results.md"]
 
@@ -46,6 +46,19 @@ def seeded_results(monkeypatch, fake_models):
     models = [{"name": "by_seed"}, {"name": "by_column", "settings": {"seed": 0}}]
     protocol = PROTOCOL.model_dump(exclude={"seed"}) | {"seeds": [4, 5], "models": models}
     return evaluate(Protocol.model_validate(protocol), show_progress=False)
+
+
+def test_what_the_fit_measured_of_a_model_stands_in_every_report(monkeypatch, fake_models, tmp_path):
+    monkeypatch.setattr(runner, "load_split", lambda _protocol: held_out_split())
+    monkeypatch.setattr(ByColumn, "measured", property(lambda model: {"activity": model.favourite_[0] / 16}))
+    results = evaluate(PROTOCOL, show_progress=False)
+
+    as_json, as_markdown, page = report.write(results, tmp_path)
+
+    assert Results.read(as_json).models[0].measured == {"activity": 3 / 16}
+    assert "measured: activity 0.1875\n" in as_markdown.read_text()
+    assert "loser: activity 0.1875" in list(report.legend(results))
+    assert "measured activity 0.1875</li>" in page.read_text()
 
 
 def test_the_markdown_says_what_was_measured_how_and_how_to_repeat_it(results):

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from implicit.utils import ParameterWarning
 from numpy.testing import assert_array_equal
 from scipy.sparse import coo_matrix, csr_array, csr_matrix
@@ -147,11 +148,15 @@ def test_histories_of_another_catalogue_are_refused(fitted):
 def test_a_value_that_is_not_finite_is_named_by_its_place(case, bad):
     data = csr_matrix(case.data, dtype=np.float64)
     data[3, 5] = bad
-    with (
-        np.errstate(over="ignore"),
-        pytest.raises(DataError, match=r"row 3, column 5 is not finite"),
-    ):
+    with pytest.raises(DataError, match=r"row 3, column 5 is not finite"):
         case.fitted(data)
+
+
+def test_a_history_with_a_value_that_is_too_large_is_refused_by_its_place(case, fitted):
+    data = csr_matrix(([1.0, 1e20], ([0, 1], [4, 7])), shape=(2, N))
+    if case.make().feedback != "sequences":
+        with pytest.raises(DataError, match=r"value 1e\+20 at row 1, column 7 is too large"):
+            fitted.score(data)
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (3, 4)])
@@ -202,7 +207,10 @@ def test_an_unknown_model_is_an_error_that_lists_the_known_ones():
 
 def test_a_stored_model_gives_the_same_answers(case, fitted, tmp_path):
     fitted.save(tmp_path / "model")
+    torch_before, numpy_before = torch.get_rng_state(), str(np.random.get_state())  # noqa: NPY002 - the global state is what this asks about
     for loaded in (load_model(tmp_path / "model"), model_class(case.name).load(str(tmp_path / "model"))):
+        assert torch.equal(torch.get_rng_state(), torch_before)
+        assert str(np.random.get_state()) == numpy_before  # noqa: NPY002 - as above
         assert loaded.config == fitted.config
         assert_array_equal(loaded.score(case.data), fitted.score(case.data))
         assert_array_equal(loaded.similar_items(3)[0], fitted.similar_items(3)[0])

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from recae.errors import DataError
+from recae.errors import DataError, FitError
+from recae.models.matrices import LARGEST
 from recae.models.ranking import NEVER
 from tests.models.cases import CASES, N, named
 
@@ -82,10 +83,40 @@ def test_equal_values_everywhere_give_finite_scores_and_ratings_models_that_rati
         np.testing.assert_allclose(scores, 4.0, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [1e-20, 1e-6, 1e6])
-def test_very_small_and_very_large_values_give_finite_scores(case, size):
-    data = size * dense(case)
-    finite_scores(fitted(case, data, **few_epochs(case)), data)
+TINY = np.finfo(np.float32).smallest_subnormal
+
+
+@pytest.mark.parametrize("size", [TINY, 1e-20, 1e6, LARGEST / 5, "mixed"])
+def test_very_small_and_very_large_values_give_finite_scores_or_a_fit_error(case, size):
+    data = dense(case)
+    if size == "mixed":
+        data = data * 10.0 ** np.random.default_rng(0).integers(-20, 15, data.shape)
+        data *= LARGEST / data.max()
+    else:
+        data = data * size
+    complaint = None
+    try:
+        model = fitted(case, data, **few_epochs(case))
+    except FitError as error:
+        complaint = str(error)
+    if complaint is None:
+        finite_scores(model, data)
+    else:
+        assert "raise l2" in complaint
+        assert size == "mixed" or case.name in {"als", "blend"}, f"{case.name} can take {size}: {complaint}"
+
+
+@pytest.mark.parametrize("large", [1.1 * LARGEST, -1e30])
+def test_a_value_whose_squares_float32_could_not_sum_is_refused_by_its_place(case, large):
+    data = csr_array(case.data.astype(np.float64))
+    data.data[data.indptr[2] + 4] = large
+    column = data.indices[data.indptr[2] + 4]
+    model = case.make(**few_epochs(case))
+    if model.feedback == "sequences":
+        assert np.isfinite(model.fit(data, show_progress=False).score(data)).all(), "only the order counts"
+    else:
+        with pytest.raises(DataError, match=rf"row 2, column {column} is too large.*up to 1e\+15; drop it"):
+            model.fit(data, show_progress=False)
 
 
 def test_stored_zeros_alone_are_nothing_to_learn_from_but_for_ratings_and_places(case):

@@ -6,14 +6,17 @@ import warnings
 import numpy as np
 import pytest
 from implicit.als import AlternatingLeastSquares
+from implicit.bpr import BayesianPersonalizedRanking
 from implicit.cpu.matrix_factorization_base import MatrixFactorizationBase
 from implicit.evaluation import precision_at_k
+from implicit.lmf import LogisticMatrixFactorization
 from implicit.nearest_neighbours import CosineRecommender
 from implicit.recommender_base import RecommenderBase
 from implicit.utils import ParameterWarning
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, csr_matrix
 
+from recae.errors import FitError
 from recae.models import create
 from recae.models.base import Model
 from recae.models.ranking import NEVER
@@ -200,12 +203,42 @@ def test_neighbours_are_there_as_a_matrix_as_rectools_wrappers_read_them(fitted)
 
 def test_als_folds_a_history_in_as_implicit_recalculates_a_user(data):
     model = create("als", n_factors=6, alpha=3.0, l2=0.1, epochs=4, seed=5).fit(data, show_progress=False)
-    peer = AlternatingLeastSquares(factors=6, alpha=3.0, regularization=0.1, iterations=4, random_state=5)
+    peer = AlternatingLeastSquares(
+        factors=6, alpha=3.0, regularization=0.1, iterations=4, random_state=5, use_gpu=False
+    )
     peer.fit(data, show_progress=False)
     ids, scores = peer.recommend(np.arange(30), data, N=5, recalculate_user=True)
     our_ids, our_scores = model.recommend(np.arange(30), data, N=5)
     assert_allclose(our_scores, scores, rtol=1e-4, atol=1e-5)
     assert_array_equal(our_ids, ids)
+
+
+@pytest.mark.parametrize("name", ["als", "bpr", "lmf"])
+def test_what_implicit_fits_is_fitted_on_the_cpu_where_implicit_finds_a_gpu_too(monkeypatch, name):
+    factory = {
+        "als": AlternatingLeastSquares,
+        "bpr": BayesianPersonalizedRanking,
+        "lmf": LogisticMatrixFactorization,
+    }
+    parameters = inspect.signature(factory[name]).parameters.values()
+    there_is_one = tuple(True if each.name == "use_gpu" else each.default for each in parameters)
+    monkeypatch.setattr(factory[name], "__defaults__", there_is_one)
+    assert type(create(name)._solver()).__module__.startswith("implicit.cpu.")
+
+
+def test_factors_that_implicit_cannot_solve_for_are_a_fit_error_with_the_way_out(data):
+    large = data.copy()
+    large.data[::3] *= 1e12
+    with pytest.raises(FitError, match=r"als could not solve .*values reach 1e\+12; scale the values down"):
+        create("als", n_factors=6, l2=1e-6).fit(large, show_progress=False)
+
+
+def test_an_error_of_the_callers_own_callback_is_not_taken_for_implicits(data):
+    def callback(*_):
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match=r"^mine$"):
+        create("als", n_factors=2).fit(data, show_progress=False, callback=callback)
 
 
 def test_item_knn_scores_as_implicits_cosine_recommender(data):

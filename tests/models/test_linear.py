@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, csr_matrix
 
 from recae.errors import FitError, MemoryBudgetError
-from recae.models import create, gram
+from recae.machine import MemoryBudget
+from recae.models import create, devices, gram, inversion, load_model
 from recae.models.gram import gram_matrix, inverse_gram
+from recae.models.storage import write_state
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def test_similar_items_are_partial_correlations(data):
 @pytest.mark.parametrize("block", [1, 7, 23, 100])
 def test_the_block_size_changes_nothing(data, monkeypatch, block):
     monkeypatch.setattr(gram, "COLUMNS", block)
-    monkeypatch.setattr(gram, "LEAF", block)
+    monkeypatch.setattr(inversion, "LEAF", block)
     dense = data.toarray().astype(np.float64)
     assert_allclose(gram_matrix(data), dense.T @ dense)
     inverse, ridge = inverse_gram(data, l2=3.0)
@@ -80,16 +83,98 @@ def test_the_users_side_gives_the_same_inverse_as_the_items_side(data, monkeypat
 
 
 def test_what_cannot_fit_into_memory_is_refused_with_numbers_before_it_starts(monkeypatch):
-    monkeypatch.setattr(gram, "gram_matrix", lambda _: pytest.fail("started all the same"))
+    monkeypatch.setattr(gram, "gram_matrix", lambda *_: pytest.fail("started all the same"))
     huge = csr_array((1, 500_000), dtype=np.float32)
-    with pytest.raises(MemoryBudgetError, match=r"500,000 items needs 1,304 GiB, this machine has \d+; keep"):
+    with pytest.raises(
+        MemoryBudgetError,
+        match=r"500,000 items needs 1,303.9 GiB, .* \d+\.\d more, by .*; keep the most popular",
+    ):
         inverse_gram(huge, l2=1.0)
+
+
+def test_what_the_processs_limit_does_not_allow_is_refused_however_much_the_machine_has(monkeypatch):
+    limit = MemoryBudget(5_000, "the limit of its control group")
+    monkeypatch.setattr(gram, "memory_budget", lambda: limit)
+    histories = csr_array(np.eye(30, dtype=np.float32))  # 1.4 x 4 x 30 x 30 = 5,040 bytes
+
+    with pytest.raises(MemoryBudgetError, match=r"0\.0 more, by the limit of its control group"):
+        inverse_gram(histories, l2=1.0)
+    inverse_gram(csr_array(histories[:, :29]), l2=1.0)  # 4,710 bytes
 
 
 def test_a_matrix_that_float32_cannot_factor_is_a_fit_error():
     twins = csr_array(np.full((4, 2), 1e6, dtype=np.float32))
     with pytest.raises(FitError, match="raise l2"):
         create("ease", l2=1e-6).fit(twins, show_progress=False)
+
+
+# -------------------------------------------------------------------- on a GPU
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """The steps that are taken on a GPU, on the CPU: there is no scipy among them."""
+
+    def switch():
+        monkeypatch.setattr(gram, "_multiplies_sparse", lambda device: False)
+        monkeypatch.setattr(gram, "_in_threads", lambda *_: pytest.fail("scipy multiplied"))
+
+    return switch
+
+
+@pytest.mark.parametrize("side", ["items", "users"])
+@pytest.mark.parametrize("block", [1, 7, 512])
+def test_the_steps_for_a_gpu_give_the_inverse_that_the_cpu_gives(data, monkeypatch, as_on_a_gpu, side, block):
+    monkeypatch.setattr(gram, "COLUMNS", block)
+    monkeypatch.setattr(inversion, "LEAF", block)
+    monkeypatch.setattr(gram, "USERS_SIDE", {"items": 0.0, "users": 99.0}[side])
+    wanted, ridge = inverse_gram(data, l2=3.0, dropout=0.4)
+    as_on_a_gpu()
+    found, same_ridge = inverse_gram(data, l2=3.0, dropout=0.4)
+    assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+    assert (same_ridge == ridge).all()
+    assert found.flags.c_contiguous
+
+
+@pytest.mark.parametrize("name", ["ease", "edlae", "rlae", "rdlae", "dan", "slist", "sparsified"])
+def test_every_linear_model_is_the_same_by_the_steps_for_a_gpu(data, as_on_a_gpu, name):
+    wanted = create(name).fit(data, show_progress=False).score(data)
+    as_on_a_gpu()
+    assert_allclose(create(name).fit(data, show_progress=False).score(data), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_gpu_without_room_leaves_the_work_to_the_cpu_or_is_refused_where_it_was_asked_for(
+    data, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(
+        devices, "free_memory", lambda _: 4 * 23**2
+    )  # the matrix alone, without its workspace
+    wanted = create("ease", device="cpu").fit(data, show_progress=False).precision_
+    assert (create("ease", device="auto").fit(data, show_progress=False).precision_ == wanted).all()
+    with pytest.raises(
+        MemoryBudgetError, match=r"GiB on cuda, which has 0\.0 left; set device to 'auto' or 'cpu'"
+    ):
+        create("ease", device="cuda").fit(data, show_progress=False)
+
+
+def test_a_gpu_with_room_is_where_the_work_is_done(data, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(devices, "free_memory", lambda _: 2**30)
+    monkeypatch.setattr(gram, "gram_matrix", lambda _, device: asked.append(device) or torch.eye(23))
+    create("ease").fit(data, show_progress=False)
+    assert asked == [torch.device("cuda")]
+
+
+def test_a_model_stored_before_there_was_a_choice_of_device_loads(data, tmp_path):
+    model = create("ease", l2=3.0).fit(data, show_progress=False)
+    write_state(tmp_path / "model", model._state(), model="ease", config='{"l2": 3.0}')
+    loaded = load_model(tmp_path / "model")
+    assert loaded.config == model.config
+    assert_array_equal(loaded.score(data), model.score(data))
 
 
 # -------------------------------------------------------------------- the rest of the family

@@ -37,6 +37,7 @@ def test_k_sparse_codes_have_k_active_units_and_say_so(k):
     active = np.count_nonzero(model.encode(DATA), axis=1)
     assert active.tolist() == [k] * N
     assert model.activity_ == pytest.approx(k / 8)
+    assert model.measured == {"activity": model.activity_}
 
 
 def test_one_active_unit_tells_the_tastes_apart():

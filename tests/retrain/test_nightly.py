@@ -298,6 +298,7 @@ def test_settings_that_no_run_could_use_are_refused_before_it_begins(live):
         {"gate": {"metric": "ndgc@20"}},
         {"model": "eese"},
         {"settings": {"l3": 1}},
+        {"model": "mult_vae", "settings": {"device": "cuda:99"}},
     ):
         with pytest.raises(ConfigError):
             night(settings(live.home, **wrong), 8)

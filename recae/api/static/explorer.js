@@ -219,7 +219,7 @@ async function showUser(userId, isCurrent) {
   byId("history-note").textContent = "";
   const log = await ask(`/v1/users/${part(userId)}/events?n=50`);
   if (!isCurrent()) return;
-  // The log names items by id; the reasons given for the suggestions know their titles, and what the training data had.
+  // What the training data had of the user shows in the reasons given for the suggestions.
   const weights = new Map();
   for (const item of answer.items) {
     for (const reason of item.explanation || []) {
@@ -228,7 +228,7 @@ async function showUser(userId, isCurrent) {
     }
   }
   const logged = new Set(log.events.map((event) => event.item_id));
-  const lines = log.events.map((event) => [weights.get(event.item_id)?.title || event.item_id, `${event.event_type}, ${day(event.timestamp)}`]);
+  const lines = log.events.map((event) => [named(event), `${event.event_type}, ${day(event.timestamp)}`]);
   const trained = [...weights].filter(([itemId]) => !logged.has(itemId)).sort(([, a], [, b]) => b.sum - a.sum).slice(0, 25);
   byId("history-list").replaceChildren(...[...lines, ...trained.map(([, reason]) => [reason.title, "training data"])]
     .map(([title, when]) => make("li", "", make("span", "", title), make("span", "when", lines.length ? when : ""))));
@@ -355,17 +355,34 @@ function numbers(value, path = []) {
 
 // ---------------------------------------------------------------- runs
 
+const BAD = new Set(["refused", "failed", "interrupted"]);
+
+// What each rule of the gate said, with the numbers that decided it: those against the candidate first, and in sight.
+function verdictsOf(run) {
+  if (!run.gate.length) return null;
+  const against = run.gate.filter((verdict) => !verdict.passed);
+  const list = make("ul", "verdicts", ...[...against, ...run.gate.filter((verdict) => verdict.passed)].map((verdict) => make("li", "",
+    make("span", `tag ${verdict.passed ? "good" : "bad"}`, verdict.passed ? "passed" : verdict.forced ? "forced" : "refused"),
+    make("span", "rule", verdict.rule.replaceAll("_", " ")), make("span", "muted", verdict.message))));
+  const summary = against.length ? `${against.length} of ${run.gate.length} rules are against it` : `All ${run.gate.length} rules passed`;
+  const details = make("details", "gate", make("summary", "", summary), list);
+  details.open = against.length > 0;
+  return details;
+}
+
 async function showRuns(isCurrent) {
   const answer = await optional("/v1/admin/runs");
   if (!isCurrent()) return;
   const runs = answer?.runs || [];
   byId("runs-none").hidden = runs.length > 0;
   byId("runs-list").replaceChildren(...runs.map((run) => {
-    const verdict = run.status || "unknown";
-    const mood = /fail|refus|reject|lost|error|crash/.test(verdict) ? "bad" : /promot|pass|won|success/.test(verdict) ? "good" : "";
-    const facts = [String(run.started || run.created || "").replace("T", " ").slice(0, 16), run.message || run.reason || run.error,
+    const verdict = run.status;
+    const mood = verdict === "promoted" ? "good" : BAD.has(verdict) ? "bad" : "";
+    const toldBelow = verdict === "refused" && run.gate.length > 0; // its message is that of the rules against it
+    const facts = [run.started.replace("T", " ").slice(0, 16), toldBelow ? "" : run.message,
       ...numbers(run.metrics).slice(0, 4).map(([metric, value]) => `${metric} ${value.toFixed(4)}`)].filter(Boolean);
-    return make("li", "", make("div", "", make("p", "name", run.run_id, make("span", `tag ${mood}`, verdict)), make("p", "facts", facts.join("; "))));
+    return make("li", "", make("div", "", make("p", "name", run.run_id, make("span", `tag ${mood}`, verdict)), make("p", "facts", facts.join("; "))),
+      verdictsOf(run));
   }));
   const inTime = [...runs].reverse();
   const metrics = [...new Set(inTime.flatMap((run) => numbers(run.metrics).map(([metric]) => metric)))].slice(0, 4);
@@ -393,7 +410,7 @@ function plot(metric, points) {
   }
   picture.append(svg("path", { d: known.map(([, value], at) => `${at ? "L" : "M"}${x(at)} ${y(value)}`).join("") }));
   known.forEach(([run, value], at) => {
-    const dot = svg("circle", { cx: x(at), cy: y(value), r: 4, class: /refus|reject|fail|lost/.test(run.verdict || run.status || "") ? "refused" : "" });
+    const dot = svg("circle", { cx: x(at), cy: y(value), r: 4, class: BAD.has(run.status) ? "refused" : "" });
     dot.append(svg("title", {}, `${run.run_id}: ${value.toFixed(4)}`));
     picture.append(dot);
   });
@@ -406,7 +423,8 @@ function plot(metric, points) {
 const VIEWS = { taste: drawTaste, user: () => {}, compare: offerVersions, models: () => show("models", showModels), runs: () => show("runs", showRuns) };
 
 function go(moveFocus) {
-  const name = location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "taste";
+  const wanted = location.hash.slice(1);
+  const name = Object.hasOwn(VIEWS, wanted) ? wanted : "taste"; // "constructor" is in every object
   for (const view of document.querySelectorAll(".view")) view.hidden = view.id !== name;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
@@ -419,5 +437,7 @@ function go(moveFocus) {
 
 byId("key-cancel").addEventListener("click", () => byId("key-dialog").close("cancel")); // Enter must mean "use it"
 byId("key-button").addEventListener("click", () => askForKey(null).then((given) => given && go(false)));
+// The part of the address behind # names the view: following the link would leave it.
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); byId("main").focus(); });
 addEventListener("hashchange", () => go(true));
 go(false);

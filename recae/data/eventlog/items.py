@@ -14,6 +14,8 @@ from recae.data.eventlog.database import Database
 from recae.errors import DataError, UnknownIdError
 
 CHUNK_ITEMS = 1_000
+MAX_DEPTH = 64
+"""Lists and objects within each other in an item's further fields; a few hundred break what writes JSON."""
 COLUMNS = [column for column in schema.items.c if column.name != "updated_at"]
 
 
@@ -174,11 +176,36 @@ def _upsert_all(connection: Connection, table: Table, rows: list[dict[str, Any]]
     connection.execute(statement.on_conflict_do_update(index_elements=["item_id"], set_=changed), in_order)
 
 
+def extra_text(extra: Mapping[str, Any]) -> str:
+    """An item's further fields as they are stored.
+
+    Raises:
+        DataError: if they are no JSON that every reader takes, or nested too deeply.
+    """
+    level: list[Any] = [extra]
+    for _ in range(MAX_DEPTH):
+        parts = (each.values() if isinstance(each, Mapping) else each for each in level)
+        level = [part for each in parts for part in each if isinstance(part, Mapping | list | tuple)]
+    if level:
+        raise DataError(f"lists and objects lie more than {MAX_DEPTH} deep in each other; store it flatter")
+    try:
+        text = json.dumps(dict(extra), ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError:
+        raise DataError("text is valid Unicode; here it holds half a surrogate pair") from None
+    except (TypeError, ValueError) as error:
+        raise DataError(f"this is no JSON: {error}") from error
+    return text
+
+
 def _row(item: StoredItem, now: int) -> dict[str, Any]:
     try:
-        extra = json.dumps(dict(item.extra), ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"item {item.item_id!r} has further fields that are no JSON: {error}") from error
+        extra = extra_text(item.extra)
+    except DataError as error:
+        raise DataError(f"item {item.item_id!r} has further fields that cannot be stored: {error}") from error
+    for name, text in (("item_id", item.item_id), ("title", item.title)):
+        if text is not None and "\0" in text:
+            raise DataError(f"item {item.item_id!r} has a zero byte in its {name}; remove it")
     return {
         "item_id": item.item_id,
         "title": item.title,
