@@ -72,26 +72,6 @@ def test_validation_stops_training_and_the_best_epoch_is_kept(neural):
     assert_array_equal(model.score(neural.data), again.score(neural.data))
 
 
-def test_a_run_that_was_cut_off_ends_as_an_unbroken_one(neural, tmp_path):
-    whole = neural.make(epochs=6).fit(neural.data, show_progress=False, validation=holdout(neural))
-
-    def cut(epoch, _seconds, _loss):
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    file = tmp_path / "checkpoint"
-    arguments = {"show_progress": False, "validation": holdout(neural), "checkpoint": str(file)}
-    with pytest.raises(KeyboardInterrupt):
-        neural.make(epochs=6).fit(neural.data, callback=cut, **arguments)
-    heard = []
-    resumed = neural.make(epochs=6).fit(
-        neural.data, callback=lambda *epoch: heard.append(epoch[0]), **arguments
-    )
-    assert heard == [3, 4, 5]
-    assert_array_equal(resumed.score(neural.data), whole.score(neural.data))
-    assert resumed.training_log_["losses"] == whole.training_log_["losses"]
-
-
 def test_a_checkpoint_of_other_settings_or_data_is_refused(neural, tmp_path):
     file = str(tmp_path / "checkpoint")
     neural.make(epochs=1).fit(neural.data, show_progress=False, checkpoint=file)

@@ -5,7 +5,7 @@ from scipy.sparse import csr_array, csr_matrix
 
 from recae.data.idmap import IdMap
 from recae.data.splits import Holdout
-from recae.errors import ArtifactError, ModelError
+from recae.errors import ModelError
 from recae.models import create
 from recae.models.ratings import RatingMeans, predicted_at, ridge_rows
 from tests.models.cases import N, two_tastes_rated
@@ -199,27 +199,6 @@ def test_biased_mf_stops_on_validation_and_keeps_its_best_epoch():
     assert -max(log["values"]) == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
     again = create("biased_mf", epochs=log["best_epoch"], **settings).fit(data, show_progress=False)
     assert_array_equal(model.score(data), again.score(data))
-
-
-def test_biased_mf_that_was_cut_off_ends_as_an_unbroken_run(tmp_path):
-    data, validation = noisy()
-    whole = create("biased_mf", epochs=5).fit(data, show_progress=False, validation=validation)
-
-    def cut(epoch, _seconds, _loss):
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    arguments = {"show_progress": False, "validation": validation, "checkpoint": str(tmp_path / "checkpoint")}
-    with pytest.raises(KeyboardInterrupt):
-        create("biased_mf", epochs=5).fit(data, callback=cut, **arguments)
-    heard = []
-    resumed = create("biased_mf", epochs=5)
-    resumed.fit(data, callback=lambda epoch, *_: heard.append(epoch), **arguments)
-    assert heard == [3, 4]
-    assert_array_equal(resumed.score(data), whole.score(data))
-    assert resumed.training_log_ == whole.training_log_
-    with pytest.raises(ArtifactError, match="other settings or data"):
-        create("biased_mf", epochs=6).fit(data, **arguments)
 
 
 def test_biased_mf_of_equal_ratings_predicts_that_rating():

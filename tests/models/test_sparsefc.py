@@ -6,7 +6,7 @@ from scipy.sparse import csr_array
 
 from recae.data.idmap import IdMap
 from recae.data.splits import Holdout
-from recae.errors import ArtifactError, FitError
+from recae.errors import FitError
 from recae.models import create
 from recae.models.observed import Entries
 from recae.models.ratings import RatingMeans
@@ -113,26 +113,6 @@ def test_it_stops_on_validation_and_keeps_its_best_round():
     assert_array_equal(model.score(train), again.score(train))
     error = model.score(train)[validation.targets.nonzero()] - validation.targets.data
     assert -max(log["values"]) == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
-
-
-def test_a_run_that_was_cut_off_ends_as_an_unbroken_one(tmp_path):
-    train, validation = parts()
-    whole = make(epochs=5).fit(train, show_progress=False, validation=validation)
-
-    def cut(epoch, _seconds, _loss):
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    arguments = {"show_progress": False, "validation": validation, "checkpoint": str(tmp_path / "checkpoint")}
-    with pytest.raises(KeyboardInterrupt):
-        make(epochs=5).fit(train, callback=cut, **arguments)
-    heard = []
-    resumed = make(epochs=5).fit(train, callback=lambda epoch, *_: heard.append(epoch), **arguments)
-    assert heard == [3, 4]
-    assert_array_equal(resumed.score(train), whole.score(train))
-    assert resumed.training_log_ == whole.training_log_
-    with pytest.raises(ArtifactError, match="other settings or data"):
-        make(epochs=6).fit(train, **arguments)
 
 
 def test_a_loss_beyond_all_numbers_says_what_to_change():

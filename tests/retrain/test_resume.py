@@ -2,15 +2,22 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from recae.artifacts import ModelStore
 from recae.data.eventlog import EventLog
+from recae.data.idmap import IdMap
+from recae.data.interactions import Interactions
+from recae.models import create
 from recae.models.linear import EASE
 from recae.retrain import RunTable
 from recae.retrain import candidates as fits
+from recae.retrain_settings import RetrainSettings
+from tests.models.cases import two_tastes
 from tests.retrain.nights import DAY, START, append, day, night, settings
 
 LOSER = {"model": "popularity", "settings": {}}
@@ -204,3 +211,22 @@ def test_records_of_earlier_versions_are_read(where):
     path.write_text(json.dumps(record))
 
     assert night(where, 8).message == "no event is newer than what the live model has learned from"
+
+
+def test_a_night_trains_on_from_a_blend_in_service_and_says_why_it_does_not(tmp_path):
+    log = Interactions(csr_array(two_tastes()), IdMap.of_range(24), IdMap.of_range(24))
+
+    def figures_of(model, **settings):
+        live = SimpleNamespace(model=model.fit(log.matrix, False), items=log.items, users=log.users)
+        wanted = RetrainSettings(model="blend", settings=settings)
+        (tmp_path / model.name).mkdir()
+        found = {}
+        fits.Candidates(wanted, tmp_path / model.name, live, show_progress=False).candidate(log, found)
+        return found
+
+    members = [{"name": "ease"}, {"name": "als", "settings": {"n_factors": 3}}]
+    blend = create("blend", members=members, weights=[1, 1])
+    assert figures_of(blend, members=members)["warm_start"] is True
+    refused = figures_of(create("als", n_factors=3), members=members)
+    assert refused["warm_start"] is False
+    assert "blend cannot start from a model of another kind, als" in refused["no_warm_start"]

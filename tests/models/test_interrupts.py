@@ -1,0 +1,103 @@
+"""A training that is interrupted after an epoch is resumed to the very model of an unbroken run, whatever its kind.
+
+Real processes, Ctrl-C and kill are in tests/test_interrupts.py.
+"""
+
+import io
+
+import pytest
+
+from recae.errors import ArtifactError
+from recae.models import model_class, names, trainer
+from tests.models.cases import CASES, Case, named
+from tests.models.test_neural import holdout
+
+WITHOUT_CHECKPOINTS = {"als", "bpr", "lmf"}
+"""Their epochs are implicit's, which gives nothing of its state away and takes none: interrupted, they begin anew."""
+
+BY_EPOCHS = [case for case in CASES if "epochs" in model_class(case.name).config_class.model_fields]
+KEEPING = [case for case in BY_EPOCHS if case.name not in WITHOUT_CHECKPOINTS]
+FEW = {"epochs": 2, "batch_size": 8, "n_hidden": 4}
+BLENDS = [
+    Case(
+        "blend",
+        members=[
+            {"name": "ease"},
+            {"name": "dae", "settings": FEW},
+            {"name": "sparse_ae", "settings": FEW | {"n_active": 2}},
+        ],
+        weights=None,
+    ),
+    Case(
+        "rating_blend",
+        members=[
+            {"name": "biased_mf", "settings": {"n_factors": 2, "epochs": 2}},
+            {"name": "autorec", "settings": FEW | {"by": "user"}},
+        ],
+    ),
+]
+EPOCHS = 4  # of the two members of a blend that have any, together
+BEFORE = 3  # epochs that are finished when the interrupt comes: in a blend it comes inside the second of the members
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """How often a state was written; the interrupt comes right after so many."""
+    counted = {"n": 0, "interrupt_after": None}
+
+    def counting(*args, **fields):
+        write(*args, **fields)
+        counted["n"] += 1
+        if counted["n"] == counted["interrupt_after"]:
+            raise KeyboardInterrupt
+
+    write = trainer.write_state
+    monkeypatch.setattr(trainer, "write_state", counting)
+    return counted
+
+
+def stored(model):
+    file = io.BytesIO()
+    model.save(file)
+    return file.getvalue()
+
+
+def make(case):
+    return case.make() if case in BLENDS else case.make(epochs=EPOCHS)
+
+
+def test_every_model_that_is_trained_by_epochs_is_asked_or_named():
+    by_epochs = {name for name in names() if "epochs" in model_class(name).config_class.model_fields}
+    assert by_epochs == {case.name for case in KEEPING} | WITHOUT_CHECKPOINTS
+
+
+@pytest.mark.parametrize("case", named(KEEPING + BLENDS))
+def test_an_interrupted_training_is_resumed_to_the_model_of_an_unbroken_one(case, written, tmp_path):
+    validation = holdout(case)
+    whole = make(case).fit(case.data, show_progress=False, validation=validation)
+    assert written["n"] == 0, "nobody asked for a checkpoint"
+    how = {"show_progress": False, "validation": validation, "checkpoint": str(tmp_path / "state")}
+
+    written["interrupt_after"] = BEFORE
+    with pytest.raises(KeyboardInterrupt):
+        make(case).fit(case.data, **how)
+    resumed = make(case).fit(case.data, **how)
+
+    assert written["n"] == EPOCHS, "no epoch was taken twice"
+    assert stored(resumed) == stored(whole)
+
+
+@pytest.mark.parametrize(
+    "case", named([case for case in KEEPING if case.name in {"biased_mf", "sparsefc", "autorec"}])
+)
+def test_a_checkpoint_of_another_number_of_epochs_is_refused(case, tmp_path):
+    file = str(tmp_path / "state")
+    case.make(epochs=1).fit(case.data, show_progress=False, checkpoint=file)
+    with pytest.raises(ArtifactError, match="other settings or data; go back to those, or delete it"):
+        case.make(epochs=2).fit(case.data, show_progress=False, checkpoint=file)
+
+
+@pytest.mark.parametrize("case", named([case for case in BY_EPOCHS if case.name in {"bpr", "lmf"}]))
+def test_a_model_that_keeps_no_checkpoint_leaves_no_file(case, tmp_path):
+    case.make(epochs=1).fit(case.data, show_progress=False, checkpoint=str(tmp_path / "state"))
+    assert list(tmp_path.iterdir()) == []
