@@ -22,7 +22,7 @@ from recae.api import (
     versions,
 )
 from recae.api.experiments import ServedRecorder
-from recae.api.known_histories import KnownHistories
+from recae.api.known_histories import KnownHistories, LongHistories
 from recae.api.live_items import LiveItems
 from recae.api.serving import ServedModel
 from recae.api.storage import Storage
@@ -54,7 +54,12 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
         observer=counters,
     )
     app.extensions[context.EXTENSION] = context.ApiState(
-        settings, served, storage, ServedRecorder(storage), KnownHistories(settings.known_histories)
+        settings,
+        served,
+        storage,
+        ServedRecorder(storage),
+        KnownHistories(settings.known_histories),
+        LongHistories(),
     )
     app.extensions[metrics.EXTENSION] = counters
     app.url_map.converters["id"] = context.IdConverter

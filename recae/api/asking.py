@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from recae.api.context import state
 from recae.api.errors import ApiError
+from recae.api.known_histories import LONGEST_KNOWN
 from recae.api.schemas import History, HistoryItem
 from recae.data.eventlog.events import Recent
 from recae.data.eventlog.together import ReadsUsers
@@ -13,8 +14,6 @@ from recae.histories import Row, logged
 from recae.recommender import Recommender
 
 NEVER_OUTDATED = datetime.max.replace(tzinfo=UTC)
-LONGEST_KNOWN = 1_000
-"""Items of a history that is remembered: beyond, ten thousand of them take hundreds of megabytes."""
 Weights = dict[str, float | None]
 
 
@@ -72,8 +71,10 @@ def asked_of(
             return remembered
     recent = log.recent(user_id, n)
     found = _collected(recommender, recent, user_id, sent, unknown, strict=strict)
+    is_long = len(found.history.columns) + len(found.seen) > LONGEST_KNOWN
+    api.long_histories.note(user_id, is_long=is_long)
     # A stranger is looked up each time: some callers want to hear that it is one.
-    if is_lasting and recent.events and len(found.history.columns) + len(found.seen) <= LONGEST_KNOWN:
+    if is_lasting and recent.events and not is_long:
         api.histories.keep(place, recent.stamp, found.alone())
     return found
 

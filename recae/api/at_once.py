@@ -7,13 +7,15 @@ left to a thread.
 
 import re
 import socket
+from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import unquote
 
 LARGEST: Final = 8_192
 """Bytes of a request that may be answered at once; also what gunicorn reads in one go."""
 
 SHORT_WORK: Final = re.compile(
-    rb"(?:GET /v1/users/[^? ]+/recommendations(?:\?(?![^ ]*(?:explain|diversity|model)=)[^ %]*)?|POST /v1/events) HTTP/1\.1\r\n"
+    rb"(?:GET /v1/users/([^? ]+)/recommendations(?:\?(?![^ ]*(?:explain|diversity|model)=)[^ %]*)?|POST /v1/events) HTTP/1\.1\r\n"
 )
 """Suggestions of the model in service, with nothing asked for that takes longer; and a few events."""
 
@@ -21,8 +23,14 @@ LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
 NO_PLAIN_BODY: Final = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade)", re.IGNORECASE)
 
 
-def short_request(sock: socket.socket) -> bytes | None:
+def short_request(
+    sock: socket.socket, takes_long: Callable[[str], bool] = lambda _user_id: False
+) -> bytes | None:
     """The method of a request for short work that waits in a socket, from its first byte to its last.
+
+    Args:
+        sock: where it waits.
+        takes_long: whether the history of a user is so long that nobody should wait for their answer.
 
     Returns:
         ``b"GET"`` or ``b"POST"``; None if something else waits, only a part of it, or more behind it.
@@ -31,7 +39,8 @@ def short_request(sock: socket.socket) -> bytes | None:
         waiting = sock.recv(LARGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except OSError:
         return None
-    if SHORT_WORK.match(waiting) is None:
+    asked = SHORT_WORK.match(waiting)
+    if asked is None:
         return None
     end = waiting.find(b"\r\n\r\n") + 4
     head = waiting[:end]
@@ -41,7 +50,10 @@ def short_request(sock: socket.socket) -> bytes | None:
     if length is None and b"\r\ncontent-length" in head.lower():
         return None  # written in another way, it is for gunicorn to read
     is_whole = len(waiting) == end + (int(length[1]) if length else 0)
-    return waiting.partition(b" ")[0] if is_whole else None
+    user_id = asked[1]
+    if not is_whole or (user_id is not None and takes_long(unquote(user_id.decode("latin-1")))):
+        return None
+    return waiting.partition(b" ")[0]
 
 
 class Outgoing:

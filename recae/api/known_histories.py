@@ -9,6 +9,8 @@ from recae.data.eventlog.events import Stamp
 Place: TypeAlias = tuple[str, str]
 """Version of the model, and user."""
 T = TypeVar("T")
+LONGEST_KNOWN = 1_000
+"""Items of a history that is remembered: beyond, ten thousand of them take hundreds of megabytes."""
 
 
 class KnownHistories(Generic[T]):
@@ -49,3 +51,31 @@ class KnownHistories(Generic[T]):
             self._known.move_to_end(place)
             while len(self._known) > self.most:
                 self._known.popitem(last=False)
+
+
+class LongHistories:
+    """Users whose history is too long for the loop that answers short requests, those not met for longest forgotten first.
+
+    Args:
+        most: users at a time.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._users: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, user_id: str) -> bool:
+        """Whether the user's history was long when it was last read."""
+        return user_id in self._users
+
+    def note(self, user_id: str, *, is_long: bool) -> None:
+        """Remember how a history was when it was read."""
+        if not is_long and user_id not in self._users:
+            return  # as nearly all are
+        with self._lock:
+            self._users.pop(user_id, None)
+            if is_long:
+                self._users[user_id] = None
+                while len(self._users) > self._most:
+                    self._users.popitem(last=False)

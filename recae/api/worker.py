@@ -173,7 +173,8 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         """Answer the next request of a connection at once, or give it to a thread."""
         if time.monotonic() - self._notified > 1.0:  # of many that have come at once, each may take its time
             self.notify()
-        method = short_request(conn.sock) if self._may_answer_at_once(conn) else None
+        takes_long = self._state.takes_long
+        method = short_request(conn.sock, takes_long) if self._may_answer_at_once(conn) else None
         if method is None:
             super().on_client_socket_readable(conn, client)
         elif method == b"GET" and not self._state.served.makes_passes:

@@ -26,7 +26,7 @@ def report(context: Context, name: str | None, event_types: tuple[str, ...], as_
     """Print the rates of experiment NAME, or of the one in the settings.
 
     A rate is the share of recommendations that an event names by its recommendation_id; the interval of 95 % is over
-    users. Events that were moved to the archive do not count.
+    users. Answers and events older than retention_days are gone together.
     """
     from recae.data.eventlog.served import ServedRecommendations
     from recae.errors import DataError, name_some
@@ -38,7 +38,7 @@ def report(context: Context, name: str | None, event_types: tuple[str, ...], as_
     wanted = name if name is not None else configured.name if configured else ""
     with context.event_log() as log:
         served = ServedRecommendations(log.database)
-        rates = rates_of(served.outcomes(wanted, event_types))
+        rates = rates_of(served.outcomes(wanted, event_types, archive=log.archive))
         if not rates:
             known = served.experiments()
             there = f"there are: {name_some(known)}" if known else "no answer of any experiment was recorded"

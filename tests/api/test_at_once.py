@@ -76,6 +76,19 @@ def test_all_others_are_left_to_threads(pair, sent):
     assert short_request(ours) is None
 
 
+def test_a_user_whose_history_is_long_is_left_to_threads(pair):
+    ours, theirs = pair
+    met = []
+    theirs.sendall(GET.replace(b"/1/", b"/a%2Fb%C3%A9/"))
+
+    assert short_request(ours, lambda user_id: met.append(user_id) is None) is None
+    assert short_request(ours, met.append) == b"GET"
+    assert met == ["a/b\u00e9"] * 2, "as the log knows them"
+    ours.recv(LARGEST)
+    theirs.sendall(POST + b"Content-Length: 2\r\n\r\n[]")
+    assert short_request(ours, lambda _: True) == b"POST", "events have no history"
+
+
 def test_a_client_that_is_gone_has_sent_nothing(pair):
     ours, theirs = pair
     theirs.close()

@@ -4,9 +4,9 @@ from threading import Thread
 
 import pytest
 
-from recae.api import asking, create_app
+from recae.api import asking, context, create_app
 from recae.api.context import EXTENSION
-from recae.api.known_histories import KnownHistories
+from recae.api.known_histories import KnownHistories, LongHistories
 from recae.config import Settings
 from recae.data.eventlog.events import Stamp
 from recae.history_rule import HistoryRule
@@ -171,6 +171,36 @@ def test_a_long_history_is_not_remembered(client, reads, monkeypatch):
     asked(client, "new")
     asked(client, "new")
     assert reads == ["new", "new", "new"]
+
+
+def test_a_long_history_is_known_before_it_is_read_and_once_it_was(recommender, monkeypatch):
+    for module in (asking, context):
+        monkeypatch.setattr(module, "LONGEST_KNOWN", 1)
+    app = create_app(Settings(), recommender)
+    client, api = app.test_client(), app.extensions[EXTENSION]
+    for user, items in {"short": "x", "long": "xy", "repeats": "xx"}.items():
+        for time, item in enumerate(items):
+            send(client, user, item, timestamp=time)
+    users = ("short", "long", "repeats", "stranger", "1")
+
+    assert [api.takes_long(user) for user in users] == [False, True, True, False, False]
+    for user in users:
+        asked(client, user)
+    assert [api.takes_long(user) for user in users] == [False, True, False, False, True], (
+        "of 1 the model knows two items, and repeats are one item of a history"
+    )
+    client.delete("/v1/users/long")
+    asked(client, "long")
+    assert not api.takes_long("long")
+
+
+def test_of_long_histories_those_not_met_for_longest_are_forgotten():
+    known = LongHistories(2)
+    for user in ("a", "b", "a", "c"):
+        known.note(user, is_long=True)
+    known.note("c", is_long=False)
+
+    assert [user in known for user in "abc"] == [True, False, False]
 
 
 def test_what_is_remembered_holds_no_model(client):

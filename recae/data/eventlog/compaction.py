@@ -63,14 +63,20 @@ def delete_user(database: Database, folder: Path, user_id: str, now: int) -> int
 
 
 def expire(database: Database, folder: Path, before: int) -> int:
-    """Remove events with times before ``before`` in one transaction; returns how many."""
+    """Remove events with times before ``before`` in one transaction; returns how many.
+
+    The record of answers that were given before goes with them, so that no rate is of answers whose events are gone.
+    """
+
+    def forget(connection: Connection) -> None:
+        connection.execute(delete(schema.recommendations).where(schema.recommendations.c.served_at < before))
 
     def later(table: pa.Table) -> Any:
         return pc.greater_equal(table.column("timestamp"), before)
 
     with held(database, folder) as log_id:
         affected = [part for part in _listed(database) if part.first_timestamp < before]
-        return _remove(database, folder, log_id, affected, later, events.timestamp < before)
+        return _remove(database, folder, log_id, affected, later, events.timestamp < before, forget)
 
 
 def _listed(database: Database) -> list[Partition]:

@@ -240,7 +240,10 @@ class EventLog:
         return compaction.archive(self.database, self.archive, before, self.watermark())
 
     def expire(self, before: int) -> int:
-        """Remove all events with times before ``before``, live and archived, and return how many they were."""
+        """Remove all events with times before ``before``, live and archived, and return how many they were.
+
+        The record of which answers were given before, which experiments are read from, goes too.
+        """
         return compaction.expire(self.database, self.archive, before)
 
     def tidy(self, *, compact_after_days: float | None = None, retention_days: float | None = None) -> Tidied:

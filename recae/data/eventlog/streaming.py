@@ -22,7 +22,7 @@ def stream(
     ``fields`` are the columns: ``partitions.ARROW``, or with the keys ``partitions.STORED``.
     """
     with ExitStack() as stack:
-        connection, readers = _opened(stack, database, folder, after, until, fields)
+        connection, readers = opened(stack, database, folder, after, until, fields)
         position = after
         while position < until:
             starts = [reader.next for reader in readers]
@@ -40,10 +40,13 @@ def stream(
                 yield table if len(parts) == 1 else table.sort_by("sequence")
 
 
-def _opened(
+def opened(
     stack: ExitStack, database: Database, folder: Path, after: int, until: int, fields: pa.Schema
 ) -> tuple[Connection, list[PartitionReader]]:
-    """One state of the log, with its files open; again if a file was replaced between the two."""
+    """One state of the log, with the files of its partitions open until the stack unwinds; errors as of `stream`.
+
+    Tried again if a file was replaced between the two.
+    """
     for attempt in range(1, TRIES + 1):
         with ExitStack() as opening:
             connection = opening.enter_context(database.read())

@@ -8,7 +8,7 @@ from sqlalchemy import event
 
 from recae.data.acceptance import Acceptance
 from recae.data.eventlog import EventLog
-from recae.data.eventlog.events import _plain_row, _row, accept
+from recae.data.eventlog.events import Event, _plain_row, _row, accept
 from recae.data.eventlog.items import StoredItem, StoredItems
 from recae.data.eventlog.served import Served, ServedRecommendations
 
@@ -115,11 +115,37 @@ def test_recommendations_are_joined_with_the_events_that_name_them(log):
         ]
     )
 
-    assert sorted(served.outcomes("e")) == [("a", 2, 1, 3, 6.0), ("b", 2, 0, 0, 0.0)]
-    assert sorted(served.outcomes("e", ["buy"])) == [("a", 2, 0, 0, 0.0), ("b", 2, 0, 0, 0.0)]
+    def outcomes(*types):
+        return sorted(served.outcomes("e", types, archive=log.archive))
+
+    assert outcomes() == [("a", 2, 1, 3, 6.0), ("b", 2, 0, 0, 0.0)]
+    assert outcomes("buy") == [("a", 2, 0, 0, 0.0), ("b", 2, 0, 0, 0.0)]
     assert served.experiments() == ["e"]
     log.delete_user("u0")
-    assert sorted(served.outcomes("e")) == [("b", 2, 0, 0, 0.0)]
+    assert outcomes() == [("b", 2, 0, 0, 0.0)]
+
+
+def test_archived_events_count_for_experiments_and_expired_answers_go_with_their_events(log, monkeypatch):
+    monkeypatch.setattr("recae.data.eventlog.compaction.PARTITION_ROWS", 2)  # one answer's events in several
+    monkeypatch.setattr("recae.data.eventlog.served.IDS_AT_ONCE", 1)
+    served = ServedRecommendations(log.database)
+    served.add([Served(f"r{n}", f"u{n % 2}", "v1", "model", "e", "ab"[n % 2], n) for n in range(6)])
+    served.add([Served("other", "u0", "v1", "model", "else", "a", 1)])
+    for time, name in enumerate(["r0", "r2", "r0", "other", None, "r1", "r2", "r0"]):
+        kind = "buy" if time % 2 else "view"
+        log.append([Event("u", "i", kind, 2, time, recommendation_id=name)])
+
+    def outcomes(*types):
+        return sorted(served.outcomes("e", types, archive=log.archive))
+
+    of_all, of_buys = outcomes(), outcomes("buy")
+    assert of_all == [("a", 3, 2, 5, 10.0), ("b", 3, 1, 1, 2.0)]
+    assert of_buys == [("a", 3, 2, 2, 4.0), ("b", 3, 1, 1, 2.0)]
+    assert log.compact(7) == 7
+    assert (outcomes(), outcomes("buy")) == (of_all, of_buys), "moving events changes no rate"
+
+    log.expire(3)  # r0, r1 and r2 were given before, and r3 to r5 lead to nothing
+    assert outcomes() == [("a", 1, 0, 0, 0.0), ("b", 2, 0, 0, 0.0)]
 
 
 PLAIN = {"user_id": "u", "item_id": "i"}
