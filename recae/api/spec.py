@@ -38,7 +38,7 @@ ERRORS = {
     500: "The server made a mistake; its log tells more under the `request_id`",
     503: "No model is loaded yet, the event log cannot be reached or the model store is damaged; try again after "
     "`Retry-After` seconds. With the code `not_begun` a retraining may go on all the same: look at "
-    "`GET /v1/admin/runs` before",
+    "`GET /v1/admin/runs` before beginning another",
 }
 """In the document's words, not Python's phrases, which change between its versions."""
 
@@ -48,12 +48,21 @@ Body: TypeAlias = BaseModel | Mapping[str, Any]
 View: TypeAlias = Callable[..., Body]
 Route: TypeAlias = Callable[..., ResponseReturnValue]
 
+ABOUT = """Recommendations from an autoencoder: for users as the event log knows them now, for any history, and by similarity;
+and the events and items they are made from.
+
+To begin: ask `GET /v1/users/{user_id}/recommendations` for somebody whom the event log knows, or `POST /v1/recommendations`
+with the items that somebody likes; `explain` names the reasons. Tell what people do with `POST /v1/events`, each event with the
+`recommendation_id` of the answer that led to it: it counts in the next answer. `POST /v1/recommendations/batch` answers for many.
+
+Where keys are set up, send yours in `X-API-Key`. Ids are strings. An answer holds exactly `n` items, or `short` says why not. Every
+error has one shape, `ErrorBody`: go by its `code`. After 429 and 503 ask again when `Retry-After` says."""
+
 tree = SpecTree(
     "flask",
     title="recae",
     version=recae.__version__,
-    description="Recommendations from an autoencoder: for users as the event log knows them now, for any history, and "
-    "by similarity; and the events and items they are made from.",
+    description=ABOUT,
     mode="strict",
     security_schemes=[
         SecurityScheme(
