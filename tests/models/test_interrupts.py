@@ -8,11 +8,11 @@ import io
 import pytest
 
 from recae.errors import ArtifactError
-from recae.models import model_class, names, trainer
-from tests.models.cases import CASES, Case, named
+from recae.models import create, factorisation, model_class, names, trainer
+from tests.models.cases import CASES, Case, named, two_tastes
 from tests.models.test_neural import holdout
 
-WITHOUT_CHECKPOINTS = {"als", "bpr", "lmf"}
+WITHOUT_CHECKPOINTS = {"bpr", "lmf"}
 """Their epochs are implicit's, which gives nothing of its state away and takes none: interrupted, they begin anew."""
 
 BY_EPOCHS = [case for case in CASES if "epochs" in model_class(case.name).config_class.model_fields]
@@ -52,7 +52,8 @@ def written(monkeypatch):
             raise KeyboardInterrupt
 
     write = trainer.write_state
-    monkeypatch.setattr(trainer, "write_state", counting)
+    for module in (trainer, factorisation):
+        monkeypatch.setattr(module, "write_state", counting)
     return counted
 
 
@@ -97,7 +98,20 @@ def test_a_checkpoint_of_another_number_of_epochs_is_refused(case, tmp_path):
         case.make(epochs=2).fit(case.data, show_progress=False, checkpoint=file)
 
 
-@pytest.mark.parametrize("case", named([case for case in BY_EPOCHS if case.name in {"bpr", "lmf"}]))
-def test_a_model_that_keeps_no_checkpoint_leaves_no_file(case, tmp_path):
-    case.make(epochs=1).fit(case.data, show_progress=False, checkpoint=str(tmp_path / "state"))
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("case", named([case for case in CASES if case not in KEEPING]))
+def test_a_model_that_keeps_no_checkpoint_leaves_no_file_and_says_so(case, tmp_path):
+    model = case.make().fit(case.data, show_progress=False, checkpoint=str(tmp_path / "state"))
+    is_blend = case.name in {"blend", "rating_blend"}  # theirs are the members'
+    assert bool(list(tmp_path.iterdir())) == model.keeps_checkpoints == is_blend
+
+
+def test_a_blend_of_what_keeps_none_keeps_none():
+    members = [{"name": "ease"}, {"name": "popularity"}]
+    assert not create("blend", members=members).keeps_checkpoints
+
+
+def test_a_finished_fit_of_als_is_taken_as_it_is(tmp_path):
+    file = str(tmp_path / "state")
+    whole = create("als", n_factors=3, epochs=2).fit(two_tastes(), False, checkpoint=file)
+    again = create("als", n_factors=3, epochs=2).fit(two_tastes(), False, checkpoint=file)
+    assert stored(again) == stored(whole)
