@@ -38,8 +38,12 @@ format: setup  ## rewrite the code the way `make lint` wants it
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
 
-bench: setup  ## time and memory of the hot paths; ARGS="rank" runs those whose name has "rank"
+bench: setup  ## time and memory of the hot paths, and serving in brief; ARGS="rank" runs those whose name has "rank"
 	@$(BIN)/python evaluation/bench/run.py $(ARGS)
+ifeq ($(ARGS),)
+	@if command -v wrk > /dev/null; then $(BIN)/python evaluation/bench/bench_serving.py --brief; \
+	else echo "serving is not measured: wrk is not installed (Debian's package: wrk)"; fi
+endif
 
 bench-deep: setup  ## epochs of Mult-VAE and RecVAE against plain dense PyTorch
 	@$(BIN)/python evaluation/bench/bench_deep_epochs.py $(ARGS)
