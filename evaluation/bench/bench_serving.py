@@ -2,7 +2,11 @@
 
     make bench-serving                                          all figures; wrk must be installed
     make bench-serving ARGS="--seconds 4"                       shorter measurements
+    make bench-serving ARGS="--brief"                           the small model alone, once, two seconds each
     make bench-serving ARGS="--output evaluation/results/bench" write them there as serving.md too
+
+The server does what it does in use: every request brings a key that is checked, histories come from SQLite, what was seen is
+filtered, answers are JSON, each gets a line of the JSON log, and metrics count. Its log goes to /dev/null.
 
 The rates come from wrk with 8 connections on the machine that serves, so both share its cores. The bare route is a Flask
 `jsonify` under gunicorn's own threaded worker, 2 processes with 4 threads, and what the other rates are compared with; the
@@ -19,6 +23,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
 import statistics
@@ -33,7 +38,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_array
-from tables import markdown_table, provenance
+from tables import markdown_table, provenance, publish
 
 from recae.artifacts import ModelStore
 from recae.data.eventlog import EventLog
@@ -43,6 +48,7 @@ from recae.threads import limit_threads
 
 WORKERS, CONNECTIONS = 2, 8
 ROUNDS = 3
+KEY = secrets.token_hex(16)
 ASKED_BEFORE = 3
 """Requests for each user before the measurement: by then nearly all processes have answered for nearly all users."""
 WARM_UP_STEP_S = 5
@@ -68,6 +74,7 @@ end
 EVENTS_LUA = """
 local thread_id = 0
 setup = function(thread) thread:set("seed", os.time() * 1000 + math.random(999)) end
+wrk.headers["Content-Type"] = "application/json"
 counter = 0
 request = function()
   local events = {{}}
@@ -76,7 +83,7 @@ request = function()
     events[i] = string.format('{{"user_id":"%d","item_id":"%d","event_id":"{name}-%d"}}',
       counter % 50000, counter % {n_items}, counter)
   end
-  return wrk.format("POST", "/v1/events", {{["Content-Type"] = "application/json"}}, "[" .. table.concat(events, ",") .. "]")
+  return wrk.format("POST", "/v1/events", nil, "[" .. table.concat(events, ",") .. "]")
 end
 """
 
@@ -121,11 +128,14 @@ def server(*arguments: str, folder: Path, port: int, path: str, **variables: str
         "RECAE_PORT": str(port),
         "RECAE_WORKERS": str(WORKERS),
         "RECAE_MAX_BODY_BYTES": str(2**24),
-        "RECAE_LOG_FORMAT": "off",  # a line a request would go to the screen
+        "RECAE_LOG_FORMAT": "json",
+        "RECAE_API_KEYS": f"bench:admin:{KEY}",
         "PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}",
     }
     environment |= variables
-    process = subprocess.Popen([sys.executable, "-m", *arguments], cwd=folder, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, "-m", *arguments], cwd=folder, env=environment, stdout=subprocess.DEVNULL
+    )
     try:
         deadline = time.monotonic() + 120
         ready = 0
@@ -148,7 +158,8 @@ def ask(port: int, method: str, path: str, body: Any = None) -> tuple[int, Any, 
     started = time.perf_counter()
     try:
         sent = None if body is None else json.dumps(body)
-        connection.request(method, path, sent, {"Content-Type": "application/json"} if sent else {})
+        headers = {"X-API-Key": KEY, **({"Content-Type": "application/json"} if sent else {})}
+        connection.request(method, path, sent, headers)
         response = connection.getresponse()
         return response.status, json.loads(response.read()), time.perf_counter() - started
     except OSError:
@@ -162,7 +173,8 @@ def wrk(port: int, seconds: float, script: str) -> dict[str, float]:
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", "--latency", "-s", file.name, f"http://127.0.0.1:{port}"]
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", "--latency", "-s", file.name, "-H", f"X-API-Key: {KEY}"]
+        command += [f"http://127.0.0.1:{port}"]
         said = subprocess.run([*command, f"-d{seconds}s"], capture_output=True, text=True, check=True).stdout
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
     value, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", said).groups()
@@ -228,7 +240,7 @@ def promotion(port: int, versions: list[str], turns: int = 6) -> dict[str, float
     return {"median_s": statistics.median(times), "worst_s": max(times)}
 
 
-def run(seconds: float) -> dict[str, dict[str, float]]:
+def run(seconds: float, rounds: int = ROUNDS, *, small_only: bool = False) -> dict[str, dict[str, float]]:
     """All figures."""
     found: dict[str, dict[str, float]] = {}
     users = USERS_LUA.format(n_users=SMALL["n_users"])
@@ -251,7 +263,7 @@ def run(seconds: float) -> dict[str, dict[str, float]]:
         )
         versions = prepare(folder, create("ease", l2=200.0), interactions(**SMALL), versions=2)
         rates: dict[str, list[dict[str, float]]] = {BARE_ROUTE: [], RECOMMEND: [], UNREMEMBERED: []}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             path = "/v1/users/1/recommendations"
             with server(*bare, "bare:app", folder=folder, port=port, path=path) as pid:
                 wrk(port, 1, users)
@@ -266,7 +278,7 @@ def run(seconds: float) -> dict[str, dict[str, float]]:
                 rates[UNREMEMBERED].append(measured_wrk(pid, port, seconds, users))
         for name, measured in rates.items():
             in_order = sorted(measured, key=lambda one: one["rate"])
-            found[name] = in_order[-1] if name == BARE_ROUTE else in_order[ROUNDS // 2]
+            found[name] = in_order[-1] if name == BARE_ROUTE else in_order[rounds // 2]
         for name in (RECOMMEND, UNREMEMBERED):
             found[name]["share_of_bare"] = found[name]["rate"] / found[BARE_ROUTE]["rate"]
         with server(*serve, folder=folder, port=port, path="/health/ready"):
@@ -276,6 +288,8 @@ def run(seconds: float) -> dict[str, dict[str, float]]:
                 script = EVENTS_LUA.format(n_each=n_each, name=name, n_items=SMALL["n_items"])
                 found[name] = wrk(port, seconds, script)
                 found[name]["events_per_s"] = found[name]["rate"] * n_each
+    if small_only:
+        return found
     with tempfile.TemporaryDirectory() as named:
         folder, port = Path(named), _free_port()
         prepare(folder, create("mult_vae", epochs=1), interactions(**LARGE))
@@ -302,29 +316,29 @@ def main() -> None:
     """Measure, and print one line a figure."""
     parser = argparse.ArgumentParser(description="What serving costs.")
     parser.add_argument("--seconds", type=int, default=8, help="of each measurement")
+    parser.add_argument(
+        "--brief", action="store_true", help="the small model alone, one round of two seconds each"
+    )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write serving.md there too")
     options = parser.parse_args()
+    if options.brief and options.output:
+        parser.error("--brief measures too little to be kept; leave out --output")
     if shutil.which("wrk") is None:
         parser.error("wrk is not installed (Debian's package: wrk)")
     limit_threads()
-    found = run(options.seconds)
+    found = run(2, 1, small_only=True) if options.brief else run(options.seconds)
     rows = [
         (name, ", ".join(f"{figure} {value:,.3f}" for figure, value in figures.items()))
         for name, figures in found.items()
     ]
-    for name, figures in rows:
-        print(f"{name:38}  {figures}")
-    if options.output:
-        text = [
-            "# Serving",
-            provenance("make bench-serving", WORKERS),
-            (
-                f"gunicorn with {WORKERS} processes, wrk with {CONNECTIONS} connections for {options.seconds} s on the same "
-                f"cores; the middle of {ROUNDS} rounds of the first three, of the bare route the best."
-            ),
-            markdown_table(("what", "measured"), rows),
-        ]
-        (options.output / "serving.md").write_text("\n\n".join(text) + "\n")
+    about = (
+        f"gunicorn with {WORKERS} processes, wrk with {CONNECTIONS} connections for {options.seconds} s on the same cores; "
+        "each request with a key that is checked, a line of the JSON log and metrics; the middle of "
+        f"{ROUNDS} rounds of the first three, of the bare route the best."
+    )
+    table = markdown_table(("what", "measured"), rows)
+    text = "\n\n".join(("# Serving", provenance("make bench-serving", WORKERS), about, table))
+    publish(text, options.output, "serving.md")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     .venv/bin/python evaluation/bench/soak_serving.py                    half an hour
     .venv/bin/python evaluation/bench/soak_serving.py --minutes 3        less
 
-Two models of the bundled sample take turns. Every answer is compared with what the version it names says offline; a
+Two models of the bundled sample take turns, on the second. Clients ask for users, histories, rankings, batches and similar
+items, send events, and make mistakes. Every answer for a user is compared with what the version it names says offline; a
 failed request, a wrong status or a mixed answer is an error, and ends the program with 1. Memory is what the serving
 processes hold for themselves plus their share of what is common (PSS), after a warm-up of a fifth of the time and at
 the end; Linux only.
@@ -26,8 +27,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tables import markdown_table, provenance
+from tables import markdown_table, provenance, publish
 
 from recae.artifacts import ModelStore
 from recae.data.sample import load_sample
@@ -36,6 +38,7 @@ from recae.recommender import Recommender
 from recae.threads import limit_threads
 
 WORKERS, CLIENTS, N = 2, 4, 10
+BATCH = 5
 SWAP_EVERY_S = 10.0
 WARM_UP = 0.2
 Ask = tuple[str, str, bytes | None, int]
@@ -69,27 +72,65 @@ def prepare(home: Path) -> dict[str, Recommender]:
 
 
 def requests_of(users: list[str], items: list[str], rng: random.Random) -> Callable[[], Ask]:
-    """A source of mixed requests, one in ten of them wrong."""
+    """A source of mixed requests, nearly one in ten of them wrong."""
+    wrong: list[Ask] = [
+        ("GET", "/v1/users/1/recommendations?n=0", None, 422),
+        ("GET", "/nowhere", None, 404),
+        ("POST", "/v1/recommendations", b"{", 400),
+        ("GET", "/metrics", None, 200),
+    ]
+
+    def event() -> Ask:
+        """Of a visitor, so that what the users of the sample get stays what it is offline."""
+        sent = {"user_id": f"visitor-{rng.randrange(1_000)}", "item_id": rng.choice(items)}
+        return post("/v1/events", {"events": [sent]}, 202)
+
+    def batch() -> Ask:
+        whom = [{"user_id": user} for user in rng.sample(users, BATCH)]
+        return post("/v1/recommendations/batch", {"requests": whom, "n": N})
+
+    def ranking() -> Ask:
+        return post("/v1/rank", {"user_id": rng.choice(users), "candidates": rng.sample(items, 20)})
+
+    shares: dict[Callable[[], Ask], float] = {
+        lambda: ("GET", f"/v1/users/{rng.choice(users)}/recommendations?n={N}", None, 200): 0.45,
+        lambda: post("/v1/recommendations", {"items": rng.sample(items, 5), "n": N}): 0.15,
+        lambda: ("GET", f"/v1/items/{rng.choice(items)}/similar?n={N}", None, 200): 0.1,
+        event: 0.1,
+        batch: 0.05,
+        ranking: 0.05,
+        lambda: rng.choice(wrong): 0.1,
+    }
+    kinds, weights = list(shares), list(shares.values())
 
     def draw() -> Ask:
-        kind = rng.random()
-        if kind < 0.6:
-            return "GET", f"/v1/users/{rng.choice(users)}/recommendations?n={N}", None, 200
-        if kind < 0.8:
-            body = json.dumps({"items": rng.sample(items, 5), "n": N}).encode()
-            return "POST", "/v1/recommendations", body, 200
-        if kind < 0.9:
-            return "GET", f"/v1/items/{rng.choice(items)}/similar?n={N}", None, 200
-        return rng.choice(
-            [
-                ("GET", "/v1/users/1/recommendations?n=0", None, 422),
-                ("GET", "/nowhere", None, 404),
-                ("POST", "/v1/recommendations", b"{", 400),
-                ("GET", "/metrics", None, 200),
-            ]
-        )
+        make = rng.choices(kinds, weights)[0]
+        return make()
 
     return draw
+
+
+def post(path: str, body: Any, status: int = 200) -> Ask:
+    """A request with a body."""
+    return "POST", path, json.dumps(body).encode(), status
+
+
+def is_mixed(path: str, answer: Any, right: Recommender) -> bool:
+    """Whether an answer for users of the sample differs from what the version it names says offline."""
+    if path.endswith("/batch"):
+        parts = [part["body"] for part in answer["results"]]
+    elif path.startswith("/v1/users/"):
+        parts = [answer]
+    elif path == "/v1/rank":
+        return bool(answer["model_version"] != right.version)
+    else:
+        return False
+    return any(
+        part["model_version"] != right.version
+        or [item["item_id"] for item in part["items"]]
+        != [item.item_id for item in right.recommend(user_id=part["user_id"], n=N).items]
+        for part in parts
+    )
 
 
 def client(
@@ -113,11 +154,8 @@ def client(
             tally.versions.add(version)
         if response.status != status:
             tally.errors.append(f"{method} {path}: {response.status}, expected {status}: {received[:200]!r}")
-        elif found := re.fullmatch(r"/v1/users/(.+)/recommendations\?n=10", path):
-            answer = json.loads(received)
-            expected = [item.item_id for item in right[version].recommend(user_id=found[1], n=N).items]
-            if answer["model_version"] != version or [i["item_id"] for i in answer["items"]] != expected:
-                tally.errors.append(f"{path}: a mixed answer of {version}")
+        elif status == 200 and path != "/metrics" and is_mixed(path, json.loads(received), right[version]):
+            tally.errors.append(f"{path}: a mixed answer of {version}")
     connection.close()
 
 
@@ -176,7 +214,10 @@ def soak(home: Path, minutes: float) -> tuple[Tally, int, float, float, int]:
         for thread in clients:
             thread.start()
         while time.monotonic() < end:
-            time.sleep(min(SWAP_EVERY_S, max(0.0, end - time.monotonic())))
+            due = (
+                started + (swaps + 1) * SWAP_EVERY_S
+            )  # by the clock: a promotion under load takes a while itself
+            time.sleep(max(0.0, min(due, end) - time.monotonic()))
             swaps += 1
             store.promote(versions[swaps % 2])
             if warm is None and time.monotonic() > started + WARM_UP * minutes * 60:
@@ -195,12 +236,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=30.0)
-    minutes = parser.parse_args().minutes
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write soak.md there")
+    options = parser.parse_args()
+    minutes: float = options.minutes
     limit_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         tally, swaps, warm, last, returned = soak(Path(folder), minutes)
     answered = sum(tally.answers.values())
-    print(provenance(f"python evaluation/bench/soak_serving.py --minutes {minutes:g}", WORKERS), end="\n\n")
+    made = provenance(f"make bench-soak ARGS='--minutes {minutes:g}'", WORKERS)
     rows = [
         ("requests", f"{answered:,}"),
         ("per second", f"{answered / minutes / 60:,.0f}"),
@@ -211,7 +254,8 @@ def main() -> None:
         ("memory at the end, MiB", f"{last:,.0f}"),
         ("the server's return code", str(returned)),
     ]
-    print(markdown_table(("", f"{WORKERS} processes, {CLIENTS} clients"), rows))
+    table = markdown_table(("", f"{WORKERS} processes, {CLIENTS} clients"), rows)
+    publish("\n\n".join(("# Mixed load", made, table)), options.output, "soak.md")
     for error in tally.errors[:20]:
         print(error, file=sys.stderr)
     sys.exit(bool(tally.errors) or returned != 0)
