@@ -57,10 +57,10 @@ def get_item(item_id: str) -> ItemOut:
 @bp.put("/items/<id:item_id>")
 @documented("put_item", tag="items", ok=ItemOut, errors=(404, 503))
 def put_item(item_id: str, json: ItemBody) -> ItemOut:
-    """Store an item, whole. Recommendations go by it from now on, in every worker within a second."""
+    """Store an item, whole. Recommendations go by it from now on, in every process of this server; others over the same database follow within a second."""
     item = StoredItem(path_id(item_id, "item_id"), **_fields(json.model_dump()))
     state().storage.items.put([item])
-    state().served.follow_items()
+    state().served.items_changed()
     return _shown(item)
 
 
@@ -80,7 +80,7 @@ def patch_item(item_id: str, json: ItemChange) -> ItemOut:
         return StoredItem(**vars(stored or before) | _fields(given))
 
     item = state().storage.items.change(item_id, changed)
-    state().served.follow_items()
+    state().served.items_changed()
     return _shown(item)
 
 
@@ -91,7 +91,7 @@ def delete_item(item_id: str) -> ItemDeleted:
     item_id = path_id(item_id, "item_id")
     _found(item_id)
     state().storage.items.remove(item_id)
-    state().served.follow_items()
+    state().served.items_changed()
     return ItemDeleted(item_id=item_id)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from recae.api.access import key_ring
 from recae.api.connections import Connections
 from recae.api.context import EXTENSION
+from recae.api.item_changes import ItemChanges
 from recae.api.logs import configuration
 from recae.api.shared_counts import close_folder, forget_process, open_folder
 from recae.config import Settings, is_loopback
@@ -77,7 +78,11 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
 def _worker_class(settings: Settings) -> type["RequestWorker"]:
     from recae.api.worker import RequestWorker
 
-    shared = {"request_timeout_s": settings.request_timeout_s, "connections": Connections()}
+    shared = {
+        "request_timeout_s": settings.request_timeout_s,
+        "connections": Connections(),
+        "item_changes": ItemChanges(),
+    }
     return type("RecaeWorker", (RequestWorker,), shared)
 
 

@@ -14,6 +14,7 @@ from recae.errors import ArtifactError, EventLogError, RecaeError
 from recae.recommender import Recommender
 
 if TYPE_CHECKING:
+    from recae.api.item_changes import ItemChanges
     from recae.api.live_items import LiveItems
     from recae.artifacts import ModelStore
 
@@ -61,6 +62,8 @@ class ServedModel:
         self._recommender = recommender
         self._live = live
         self._named = dict(named or {})
+        self._changes: ItemChanges | None = None
+        self._followed = b""
         self._max_others = max_others
         self._others: OrderedDict[str, Recommender] = OrderedDict()
         self._changing = threading.RLock()  # whoever exchanges recommenders
@@ -96,8 +99,8 @@ class ServedModel:
         Raises:
             ApiError: 503 with the reason, if no model is loaded yet or the one named cannot be; 404, if there is none.
         """
-        if self._live is not None and not self._live.is_loaded:
-            self.follow_items()
+        if self._live is not None:
+            self._follow_others()
         version = self._named.get(model, model)
         if version in (CURRENT, self.version):
             if self._recommender is None:
@@ -191,6 +194,31 @@ class ServedModel:
                 self._others[version] = other.with_items(changed)
             if self._recommender is not None:
                 self._recommender = self._recommender.with_items(changed)
+
+    def items_changed(self) -> None:
+        """Follow a change that this process has made, and tell the others of it: it counts in each request from now on.
+
+        Raises:
+            EventLogError: if the database fails.
+        """
+        if self._changes is not None:
+            self._changes.tell()
+        self.follow_items()
+
+    def share(self, changes: "ItemChanges") -> None:
+        """Hear of items that other processes change through this."""
+        self._changes = changes
+
+    def _follow_others(self) -> None:
+        """Read the items if they were not read yet, or another process has changed some since.
+
+        Raises:
+            EventLogError: if the database fails: what was hidden must not show.
+        """
+        word = self._changes.word() if self._changes is not None else b""
+        if word != self._followed or (self._live is not None and not self._live.is_loaded):
+            self.follow_items()
+            self._followed = word  # as it was before the look
 
     def watch(self, every_s: float) -> Self:
         """Refresh now and then every so many seconds, in a background thread, until `close`."""

@@ -25,6 +25,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from recae.api.at_once import Outgoing, short_request
 from recae.api.connections import Connections
 from recae.api.context import EXTENSION
+from recae.api.item_changes import ItemChanges
 from recae.api.loop import Loop
 
 STATUSES: Final = {
@@ -80,11 +81,12 @@ class Body:
 class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     """Ends requests that take longer than ``request_timeout_s`` of the settings, whose app it serves.
 
-    A subclass of each server knows the settings, and the ``connections`` that its processes share.
+    A subclass of each server knows the settings, and what its processes share: ``connections`` and ``item_changes``.
     """
 
     request_timeout_s: float = 15.0
     connections: Connections
+    item_changes: ItemChanges
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -97,6 +99,7 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         """Load the application, and stand between it and the bodies it reads."""
         super().load_wsgi()
         self._state = self.wsgi.extensions[EXTENSION]
+        self._state.served.share(self.item_changes)
         answer = self.wsgi.wsgi_app
 
         def with_safe_body(environ: dict[str, Any], start_response: Any) -> Any:

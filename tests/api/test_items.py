@@ -1,11 +1,13 @@
 """The catalogue over HTTP: a change shows in the next answer."""
 
 import json
+import os
 from urllib.parse import quote
 
 import pytest
 
 from recae.api import create_app
+from recae.api.item_changes import ItemChanges
 from recae.config import Settings
 
 ALIEN = {
@@ -104,6 +106,37 @@ def test_a_change_by_another_process_is_followed(client, recommender):
     other.extensions["recae"].served.follow_items()  # what the watching thread does twice a second
 
     assert "c" not in ids(other.test_client().get("/v1/users/1/recommendations?n=4"))
+
+
+def test_what_one_process_hides_no_other_shows_from_the_next_request_on(app, client, recommender):
+    shared, other = ItemChanges(), create_app(Settings(reload_s=3_600), recommender)
+    for each in (app, other):
+        each.extensions["recae"].served.share(shared)
+    theirs, everything = other.test_client(), "/v1/users/1/recommendations?n=4"
+    looks = []
+    look = other.extensions["recae"].served.follow_items
+    other.extensions["recae"].served.follow_items = lambda: looks.append(look())
+
+    for hidden in (True, False, True):
+        client.patch("/v1/items/c", json={"hidden": hidden})
+        for path in (everything, everything, "/v1/popular?n=5"):
+            assert ("c" in ids(theirs.get(path))) is not hidden
+    client.delete("/v1/items/x")
+    assert "x" not in ids(theirs.get(everything))
+    assert len(looks) == 4, "nobody looks where nothing has changed"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child does nothing that could wait
+def test_a_change_that_is_told_of_shows_in_a_process_that_was_forked():
+    shared = ItemChanges()
+    before = shared.word()
+    child = os.fork()
+    if child == 0:
+        shared.tell()
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert shared.word() != before
 
 
 def test_an_item_nobody_knows_is_404(client):
