@@ -255,7 +255,7 @@ def main() -> None:
         ("the server's return code", str(returned)),
     ]
     table = markdown_table(("", f"{WORKERS} processes, {CLIENTS} clients"), rows)
-    publish("\n\n".join(("# Mixed load", made, table)), options.output, "soak.md")
+    publish(f"# Mixed load\n\n{made}\n\n{table}", options.output, "soak.md")
     for error in tally.errors[:20]:
         print(error, file=sys.stderr)
     sys.exit(bool(tally.errors) or returned != 0)
