@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from recae.models.losses import normalised_mse
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch
+from recae.models.optimisers import NAdam
 from recae.models.ranking import Positions, Scores
 from recae.models.search_spaces import SearchSpace, span, whole
 
@@ -54,7 +55,7 @@ class ELSA(NeuralModel):
 
     def _optimisers(self) -> list[torch.optim.Optimizer]:
         return [
-            torch.optim.NAdam(
+            NAdam(
                 self.network_.parameters(),
                 lr=self.config.learning_rate,
                 weight_decay=self.config.weight_decay,

@@ -18,6 +18,7 @@ from recae.memory import reused_memory
 from recae.models.base import Fit, Model, ModelConfig
 from recae.models.devices import Device, device_of, serving_device
 from recae.models.matrices import cosine
+from recae.models.optimisers import Adam
 from recae.models.precision import Precision, product_type
 from recae.models.ranking import Positions, Scores, hits, ndcg, rank
 from recae.models.trainer import Schedule, train
@@ -193,7 +194,7 @@ class NeuralModel(Model):
 
     def _adam(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         # fused: one pass over weights and moments in place of ten
-        return torch.optim.Adam(
+        return Adam(
             parameters, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
         )
 

@@ -15,6 +15,7 @@ from recae.models.devices import Device, device_of
 from recae.models.matrices import cosine
 from recae.models.neural import values_at
 from recae.models.observed import Entries, products_at, sparse_times
+from recae.models.optimisers import LBFGS
 from recae.models.ranking import Positions, Scores
 from recae.models.rating_model import RatingModel
 from recae.models.ratings import RatingMeans, Values, ridge_rows
@@ -264,7 +265,7 @@ class _Session:
     def update(self, rows: NDArray[np.int64]) -> float:
         """One round of L-BFGS; the objective before it, per rating."""
         del rows  # always all
-        optimiser = torch.optim.LBFGS(
+        optimiser = LBFGS(
             self._network.parameters(),
             max_iter=self._config.iterations,
             history_size=MEMORY,

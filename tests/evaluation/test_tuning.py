@@ -1,7 +1,9 @@
 """Tuning: finds a known best, never looks at test, goes on after a kill, refuses what it must."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -302,9 +304,9 @@ def test_two_workers_share_the_trials(protocol_file, tmp_path):
 
 
 def finished_in(folder):
+    """Asked of the file itself: Optuna would make the tables that are lacking, beside the process that makes them."""
     try:
-        study = optuna.load_study(study_name="recae", storage=f"sqlite:///{folder / 'study.db'}")
-    except (KeyError, AssertionError, optuna.exceptions.StorageInternalError):
+        with contextlib.closing(sqlite3.connect(f"file:{folder / 'study.db'}?mode=ro", uri=True)) as database:
+            return database.execute("SELECT count(*) FROM trials WHERE state = 'COMPLETE'").fetchone()[0]
+    except sqlite3.OperationalError:
         return 0  # being made
-    states = [optuna.trial.TrialState.COMPLETE]
-    return len(study.get_trials(deepcopy=False, states=states))

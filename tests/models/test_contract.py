@@ -237,7 +237,9 @@ def test_a_model_of_another_class_is_refused_by_name(case, fitted, tmp_path):
         model_class(other).load(tmp_path / "model")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(
+    scope="session"
+)  # the cases' order mixes this module's tests with others', and the process imports for seconds
 def another_process():
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield pool
