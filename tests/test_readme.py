@@ -108,7 +108,7 @@ def own_workplace(workplace, tmp_path_factory):
     return shutil.copytree(workplace, folder, symlinks=True)
 
 
-@pytest.mark.timeout(900)  # nineteen commands, each a process: a minute, or five on a slow machine
+@pytest.mark.timeout(900)  # nineteen commands, each a process of its own: minutes on a slow machine
 def test_the_command_lines_work_one_after_the_other(own_workplace):
     shown = {}
     for command in COMMANDS:

@@ -10,7 +10,8 @@ from recae.data.catalogue import Catalogue
 from recae.data.idmap import IdMap
 from recae.errors import DataError, ModelError, NotFittedError, UnknownIdError
 from recae.models import ranking
-from recae.models.base import Model, ModelConfig
+from recae.models.base import Model
+from recae.models.config import ModelConfig
 from recae.models.linear import EASE
 from recae.models.ranking import NEVER
 from recae.recommender import Query, Recommender

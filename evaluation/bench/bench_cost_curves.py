@@ -9,7 +9,6 @@ memory is what the process grew by at most during the work. The slope is that of
 on logarithmic axes: 1 is proportional, 2 is quadratic.
 """
 
-import argparse
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from bench_ranking import histories
 from scipy.sparse import csr_array
-from tables import cost_of, markdown_table, provenance, publish
+from tables import cost_of, markdown_table, parser_of, provenance, publish
 
 from recae.models import create
 from recae.models.ranking import rank
@@ -169,8 +168,7 @@ def plot(measured: dict[tuple[str, Point], Cost], file: Path) -> None:
 
 def main() -> None:
     """Measure every point, print the table, and write it where asked."""
-    parser = argparse.ArgumentParser(description="Time and memory against size.")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write cost_curves.md and .svg there")
+    parser = parser_of("Time and memory against size.", "cost_curves.md")
     options = parser.parse_args()
     todo = [(work, point) for work in WORKS for point in points()]
     measured = {}
@@ -178,13 +176,14 @@ def main() -> None:
     for work, point in track(todo, "points"):
         with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as process:
             measured[work, point] = process.submit(cost, work, point).result()
-    text = (
-        "# Cost against size\n\n"
-        + provenance("make bench-cost", limit_threads())
-        + f"\n\n{(__doc__ or '').partition(chr(10) * 2)[2].split(chr(10) * 2)[-1].strip()}\n\n"
-        + table(measured)
+    paragraphs = (
+        "# Cost against size",
+        provenance("make bench-cost", limit_threads()),
+        (__doc__ or "").split("\n\n")[-1].strip(),
+        table(measured),
+        "![cost curves](cost_curves.svg)",
     )
-    publish(text + "\n\n![cost curves](cost_curves.svg)", options.output, "cost_curves.md")
+    publish(paragraphs, options.output, "cost_curves.md")
     if options.output:
         plot(measured, options.output / "cost_curves.svg")
 

@@ -14,19 +14,17 @@ weights moves 1.4 GB a step more. In the dense form the products are five, in fl
 each step.
 """
 
-import argparse
 import multiprocessing
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from time import perf_counter
 
 from bench_ranking import histories
 from dense_forms import DenseTraining
 from scipy.sparse import csr_array
-from tables import markdown_table, peak_memory_mib, provenance, publish
+from tables import markdown_table, parser_of, peak_memory_mib, provenance, publish
 
 from recae.data.benchmarks import load_benchmark
 from recae.errors import DataError
@@ -130,12 +128,10 @@ def row(model_name: str, measured: dict[str, Epochs], n_steps: int, n_all: int) 
 
 def main() -> None:
     """Compare, print, and write if asked to."""
-    parser = argparse.ArgumentParser(description="Training epochs against plain dense float32 PyTorch.")
+    parser = parser_of("Training epochs against plain dense float32 PyTorch.", "deep_epochs.md", threads=True)
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--steps", type=int, default=6, help="steps in a pass of a measured epoch")
     parser.add_argument("--rounds", type=int, default=5, help="epochs of each form that count")
-    parser.add_argument("--threads", type=int, help="default: one per core")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write deep_epochs.md there")
     options = parser.parse_args()
     threads = limit_threads(options.threads)
     data = training_rows()[1]
@@ -154,8 +150,11 @@ def main() -> None:
         "steps; the two forms took turns. The dense form is `evaluation/bench/dense_forms.py`."
     )
     title = "# Training epochs against plain dense float32 PyTorch"
-    text = "\n\n".join((title, about, markdown_table(headings, rows), provenance(command, threads)))
-    publish(text, options.output, "deep_epochs.md")
+    publish(
+        (title, about, markdown_table(headings, rows), provenance(command, threads)),
+        options.output,
+        "deep_epochs.md",
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Whether Mult-VAE and RecVAE in recae's fast form learn as well as in plain dense float32 form.
 
-    make bench-quality                                          on MovieLens 1M: half an hour
+    make bench-quality                                          on MovieLens 1M
     make bench-quality ARGS="--benchmark gowalla --users 6000 --models mult_vae --seeds 1"
     make bench-quality ARGS="--output evaluation/results/bench"     write it there as deep_quality.md too
 
@@ -8,14 +8,12 @@ All forms get the same settings, epochs and training rows, and each seed draws i
 same validation users are ranked by the function that serves. No test part is looked at.
 """
 
-import argparse
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from dense_forms import DenseTraining
-from tables import markdown_table, provenance, publish
+from tables import markdown_table, parser_of, provenance, publish
 
 from recae.data.benchmarks import load_benchmark
 from recae.data.holdout import Split
@@ -57,15 +55,15 @@ def values(
 
 def main() -> None:
     """Train, judge, print, and write if asked to."""
-    parser = argparse.ArgumentParser(description="Validation NDCG against plain dense float32 PyTorch.")
+    parser = parser_of(
+        "Validation NDCG against plain dense float32 PyTorch.", "deep_quality.md", threads=True
+    )
     parser.add_argument("--benchmark", default="ml-1m-bars_m1")
     parser.add_argument("--users", type=int, help="train on the first so many users; default: all")
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
-    parser.add_argument("--threads", type=int, help="default: one per core")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write deep_quality.md there")
     options = parser.parse_args()
     threads = limit_threads(options.threads)
     split = validation_of(options.benchmark)
@@ -104,8 +102,11 @@ def main() -> None:
     )
     title = "# Validation NDCG against plain dense float32 PyTorch"
     command = f"make bench-quality ARGS='{settings}'"
-    text = "\n\n".join((title, about, markdown_table(headings, rows), provenance(command, threads)))
-    publish(text, options.output, "deep_quality.md")
+    publish(
+        (title, about, markdown_table(headings, rows), provenance(command, threads)),
+        options.output,
+        "deep_quality.md",
+    )
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@
 What is counted on Gowalla is scoring, ranking and metrics, not the fit, and the memory above that of the fitted model.
 """
 
-import argparse
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-from tables import markdown_table, provenance, publish
+from tables import markdown_table, parser_of, provenance, publish
 
 from recae.data.benchmarks import load_benchmark
 from recae.evaluation.item_facts import ItemFacts
@@ -86,15 +85,15 @@ def resident() -> int:
 def main() -> None:
     """Print the table, and write it if asked."""
     parts = {"gowalla": gowalla, "sample": sample}
-    parser = argparse.ArgumentParser(description="Evaluation of whole protocols.")
+    parser = parser_of("Evaluation of whole protocols.", "evaluation.md")
     parser.add_argument("--only", choices=list(parts))
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write evaluation.md there")
     options = parser.parse_args()
     threads = limit_threads()
     rows = [part() for name, part in parts.items() if options.only in (None, name)]
     table = markdown_table(("what", "at most", "time", "memory above the model"), rows)
-    text = "\n\n".join(("# Evaluation", table, provenance("make bench-evaluation", threads)))
-    publish(text, options.output, "evaluation.md")
+    publish(
+        ("# Evaluation", table, provenance("make bench-evaluation", threads)), options.output, "evaluation.md"
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ installed, as shipped: with fsync. Each number is the median of several runs, ea
 this process used alone, whoever else kept the machine busy; a server's own work is not in it.
 """
 
-import argparse
 import multiprocessing
 import statistics
 import sys
@@ -28,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from tables import markdown_table, peak_memory_mib, provenance, publish
+from tables import markdown_table, parser_of, peak_memory_mib, provenance, publish
 
 from recae.data.eventlog import Event, EventLog
 from recae.data.eventlog.ingest import ingest
@@ -205,9 +204,8 @@ def reading(kind: str) -> Callable[[], object]:
 
 def main() -> None:
     """Measure, print the table, and write it where asked."""
-    parser = argparse.ArgumentParser(description="The event log and the readers.")
+    parser = parser_of("The event log and the readers.", "eventlog.md")
     parser.add_argument("--rows", type=int, default=50_000_000, help="of the Parquet file for the memory")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write eventlog.md there")
     options = parser.parse_args()
     table: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="recae-bench-") as named:
@@ -233,13 +231,13 @@ def main() -> None:
             (by_clock, by_cpu), mib = in_a_process(matrix_memory, path)
             what = f"memory of parquet to a matrix, {options.rows:,} rows"
             table.append((what, "4,096 MiB", f"{mib:,.0f} MiB", f"{by_cpu:,.0f} s", f"{by_clock:,.0f} s"))
-    text = (
-        "# The event log and the readers\n\n"
-        + provenance("make bench-log", limit_threads())
-        + f"\n\n{(__doc__ or '').partition(chr(10) * 2)[2].partition(chr(10) * 2)[2].strip()}\n\n"
-        + markdown_table(("what", "to reach", "median", "by CPU", "single runs"), table)
+    paragraphs = (
+        "# The event log and the readers",
+        provenance("make bench-log", limit_threads()),
+        (__doc__ or "").split("\n\n", 2)[-1].strip(),
+        markdown_table(("what", "to reach", "median", "by CPU", "single runs"), table),
     )
-    publish(text, options.output, "eventlog.md")
+    publish(paragraphs, options.output, "eventlog.md")
 
 
 if __name__ == "__main__":

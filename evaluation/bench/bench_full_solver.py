@@ -8,11 +8,9 @@ called on 41,000 rows at once, so it gets the two halves of the matrix, and leve
 nothing else: neither the Gram matrix, nor the ridge, nor the weights are in its time. A process for each, in turns.
 """
 
-import argparse
 import multiprocessing
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -20,7 +18,7 @@ from bench_deep_epochs import training_rows
 from scipy.linalg.blas import sgemm, ssymm
 from scipy.linalg.lapack import spotrf, spotri
 from scipy.sparse import csr_array
-from tables import markdown_table, peak_memory_mib, provenance, publish
+from tables import markdown_table, parser_of, peak_memory_mib, provenance, publish
 
 from recae.models import create, gram
 from recae.progress import track
@@ -85,10 +83,8 @@ FORMS = {"recae's EASE, whole fit": ease, "LAPACK by halves, inverse alone": lap
 
 def main() -> None:
     """Compare, print, and write if asked to."""
-    parser = argparse.ArgumentParser(description="EASE on Gowalla against the bare LAPACK calls.")
+    parser = parser_of("EASE on Gowalla against the bare LAPACK calls.", "full_solver.md", threads=True)
     parser.add_argument("--rounds", type=int, default=1, help="times each is run")
-    parser.add_argument("--threads", type=int, help="default: one per core")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write full_solver.md there")
     options = parser.parse_args()
     threads = limit_threads(options.threads)
     data = training_rows()[1]
@@ -122,8 +118,11 @@ def main() -> None:
     )
     title = "# EASE on Gowalla against the bare LAPACK calls"
     command = f"make bench-solver ARGS='--rounds {options.rounds}'"
-    text = "\n\n".join((title, about, markdown_table(headings, rows), provenance(command, threads)))
-    publish(text, options.output, "full_solver.md")
+    publish(
+        (title, about, markdown_table(headings, rows), provenance(command, threads)),
+        options.output,
+        "full_solver.md",
+    )
 
 
 if __name__ == "__main__":

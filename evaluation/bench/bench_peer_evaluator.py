@@ -8,7 +8,6 @@ first 20, with the same scores: those of 64 factors, made batch by batch. irspac
 two take turns. The floor is the scores themselves: 157 GFLOP, and 4.9 GB that are written and read once.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -19,7 +18,7 @@ from time import perf_counter
 
 import numpy as np
 from scipy.sparse import csr_array
-from tables import markdown_table, provenance, publish
+from tables import markdown_table, parser_of, provenance, publish
 
 from recae.data.benchmarks import load_benchmark
 from recae.data.holdout import Holdout
@@ -69,13 +68,11 @@ def store(folder: Path, holdout: Holdout, factors: np.ndarray) -> None:
 
 def main() -> None:
     """Compare, print, and write if asked to."""
-    parser = argparse.ArgumentParser(description="Ranking and metrics against irspack's evaluator.")
+    parser = parser_of("Ranking and metrics against irspack's evaluator.", "peer_evaluator.md", threads=True)
     parser.add_argument(
         "--peer", type=Path, default=Path(".venv-peer/bin/python"), help="a Python with irspack"
     )
     parser.add_argument("--rounds", type=int, default=5, help="times each that count")
-    parser.add_argument("--threads", type=int, help="default: one per core")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write peer_evaluator.md there")
     options = parser.parse_args()
     threads = limit_threads(options.threads)
 
@@ -123,8 +120,7 @@ def main() -> None:
     title = "# Ranking and metrics against irspack's C++ evaluator"
     ran = f"make bench-peer ARGS='--rounds {options.rounds}'"
     table = markdown_table(("", "s", "times as fast"), rows)
-    text = "\n\n".join((title, about, table, provenance(ran, threads)))
-    publish(text, options.output, "peer_evaluator.md")
+    publish((title, about, table, provenance(ran, threads)), options.output, "peer_evaluator.md")
 
 
 if __name__ == "__main__":

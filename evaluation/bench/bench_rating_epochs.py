@@ -8,15 +8,13 @@ Both forms have the same weights, loss and optimiser; the dense one reads comple
 outputs and masks those without a rating, as the published code does. float32.
 """
 
-import argparse
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
-from tables import cost_of, markdown_table, provenance, publish
+from tables import cost_of, markdown_table, parser_of, provenance, publish
 from torch import nn
 
 from recae.data.benchmarks import load_benchmark
@@ -145,10 +143,8 @@ def masked(predicted: torch.Tensor, wanted: torch.Tensor, observed: torch.Tensor
 
 def main() -> None:
     """Print the median of each form and their ratio: runs of both take turns, so that other work disturbs both."""
-    parser = argparse.ArgumentParser(description="Rating autoencoders against their dense forms.")
+    parser = parser_of("Rating autoencoders against their dense forms.", "rating_epochs.md", threads=True)
     parser.add_argument("--rounds", type=int, default=5, help="runs of each form that count")
-    parser.add_argument("--threads", type=int, help="default: one per core")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write rating_epochs.md there")
     options = parser.parse_args()
     threads = limit_threads(options.threads)
     rows, found = item_rows(), []
@@ -178,8 +174,11 @@ def main() -> None:
     )
     title = "# Rating autoencoders: observed entries against dense forms"
     command = f"make bench-rating ARGS='--rounds {options.rounds}'"
-    text = "\n\n".join((title, about, markdown_table(headings, found), provenance(command, threads)))
-    publish(text, options.output, "rating_epochs.md")
+    publish(
+        (title, about, markdown_table(headings, found), provenance(command, threads)),
+        options.output,
+        "rating_epochs.md",
+    )
 
 
 if __name__ == "__main__":

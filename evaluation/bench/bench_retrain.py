@@ -9,7 +9,6 @@ learns from all but the newest events and puts a model into service; the night t
 command runs in a process of its own, as a scheduler starts it; each number is the median of several nights.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tables import markdown_table, provenance, publish
+from tables import markdown_table, parser_of, provenance, publish
 
 from recae.data.benchmarks import load_benchmark
 from recae.progress import track
@@ -71,10 +70,9 @@ def prepared(folder: Path, model: str, parts: tuple[Path, Path]) -> Path:
 
 def main() -> None:
     """Print the table, and write it if asked."""
-    parser = argparse.ArgumentParser(description="recae retrain over a million events.")
+    parser = parser_of("recae retrain over a million events.", "retrain.md")
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--nights", type=int, default=NIGHTS)
-    parser.add_argument("--output", type=Path, help="folder for retrain.md")
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory(prefix="recae-retrain-") as name:
@@ -110,15 +108,13 @@ def main() -> None:
                 ]
             )
     headings = ["model", "bar", "median", "nights", "how the last one ended, and its steps in seconds"]
-    text = "\n\n".join(
-        (
-            "# A night over a million events",
-            ABOUT,
-            markdown_table(headings, rows),
-            provenance("make bench-retrain", limit_threads()),
-        )
+    paragraphs = (
+        "# A night over a million events",
+        ABOUT,
+        markdown_table(headings, rows),
+        provenance("make bench-retrain", limit_threads()),
     )
-    publish(text, options.output, "retrain.md")
+    publish(paragraphs, options.output, "retrain.md")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ Each user is asked for again and again, as after a few minutes of use; a server 
 user costs whose events have changed since.
 """
 
-import argparse
 import contextlib
 import http.client
 import json
@@ -38,7 +37,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_array
-from tables import markdown_table, provenance, publish
+from tables import markdown_table, parser_of, provenance, publish
 
 from recae.artifacts import ModelStore
 from recae.data.eventlog import EventLog
@@ -240,7 +239,7 @@ def promotion(port: int, versions: list[str], turns: int = 6) -> dict[str, float
     return {"median_s": statistics.median(times), "worst_s": max(times)}
 
 
-def run(seconds: float, rounds: int = ROUNDS, *, small_only: bool = False) -> dict[str, dict[str, float]]:
+def run(seconds: float, rounds: int, *, small_only: bool) -> dict[str, dict[str, float]]:
     """All figures."""
     found: dict[str, dict[str, float]] = {}
     users = USERS_LUA.format(n_users=SMALL["n_users"])
@@ -314,31 +313,31 @@ def _free_port() -> int:
 
 def main() -> None:
     """Measure, and print one line a figure."""
-    parser = argparse.ArgumentParser(description="What serving costs.")
+    parser = parser_of("What serving costs.", "serving.md")
     parser.add_argument("--seconds", type=int, default=8, help="of each measurement")
     parser.add_argument(
         "--brief", action="store_true", help="the small model alone, one round of two seconds each"
     )
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write serving.md there too")
     options = parser.parse_args()
     if options.brief and options.output:
         parser.error("--brief measures too little to be kept; leave out --output")
     if shutil.which("wrk") is None:
         parser.error("wrk is not installed (Debian's package: wrk)")
     limit_threads()
-    found = run(2, 1, small_only=True) if options.brief else run(options.seconds)
+    seconds, rounds = (2, 1) if options.brief else (options.seconds, ROUNDS)
+    found = run(seconds, rounds, small_only=options.brief)
     rows = [
         (name, ", ".join(f"{figure} {value:,.3f}" for figure, value in figures.items()))
         for name, figures in found.items()
     ]
+    command = "make bench-serving" + (" ARGS=--brief" if options.brief else "")
     about = (
-        f"gunicorn with {WORKERS} processes, wrk with {CONNECTIONS} connections for {options.seconds} s on the same cores; "
+        f"gunicorn with {WORKERS} processes, wrk with {CONNECTIONS} connections for {seconds} s on the same cores; "
         "each request with a key that is checked, a line of the JSON log and metrics; the middle of "
-        f"{ROUNDS} rounds of the first three, of the bare route the best."
+        f"{rounds} round(s) of the first three, of the bare route the best."
     )
     table = markdown_table(("what", "measured"), rows)
-    text = "\n\n".join(("# Serving", provenance("make bench-serving", WORKERS), about, table))
-    publish(text, options.output, "serving.md")
+    publish(("# Serving", provenance(command, WORKERS), about, table), options.output, "serving.md")
 
 
 if __name__ == "__main__":

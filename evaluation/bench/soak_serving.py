@@ -10,7 +10,6 @@ processes hold for themselves plus their share of what is common (PSS), after a 
 the end; Linux only.
 """
 
-import argparse
 import http.client
 import json
 import os
@@ -29,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tables import markdown_table, provenance, publish
+from tables import markdown_table, parser_of, provenance, publish
 
 from recae.artifacts import ModelStore
 from recae.data.sample import load_sample
@@ -232,11 +231,8 @@ def soak(home: Path, minutes: float) -> tuple[Tally, int, float, float, int]:
 
 def main() -> None:
     """Run it and print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("Half an hour of mixed load while models are swapped.", "soak.md")
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write soak.md there")
     options = parser.parse_args()
     minutes: float = options.minutes
     limit_threads(1)
@@ -255,7 +251,7 @@ def main() -> None:
         ("the server's return code", str(returned)),
     ]
     table = markdown_table(("", f"{WORKERS} processes, {CLIENTS} clients"), rows)
-    publish(f"# Mixed load\n\n{made}\n\n{table}", options.output, "soak.md")
+    publish(("# Mixed load", made, table), options.output, "soak.md")
     for error in tally.errors[:20]:
         print(error, file=sys.stderr)
     sys.exit(bool(tally.errors) or returned != 0)

@@ -1,5 +1,6 @@
 """What the reports of this folder share: the machine they were made on, and Markdown."""
 
+import argparse
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -53,9 +54,25 @@ def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> st
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def publish(text: str, folder: Path | None, name: str) -> None:
-    """Print a report in Markdown, and write it to ``folder/name`` where there is a folder."""
+def parser_of(description: str, report: str, *, threads: bool = False) -> argparse.ArgumentParser:
+    """A parser with the options that reports share.
+
+    Args:
+        description: of the program.
+        report: the file that ``--output`` writes.
+        threads: whether there is ``--threads``.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help=f"write {report} there")
+    if threads:
+        parser.add_argument("--threads", type=int, help="default: one per core")
+    return parser
+
+
+def publish(paragraphs: Iterable[str], folder: Path | None, report: str) -> None:
+    """Print a report in Markdown, and write it to ``folder/report`` where there is a folder."""
+    text = "\n\n".join(paragraphs)
     print(text)
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text + "\n")
+        (folder / report).write_text(text + "\n")

@@ -39,9 +39,8 @@ def read_json() -> Any:
             f"the body is over this server's limit of {limit:,} bytes",
         )
     try:
-        return json.loads(
-            body.decode("utf-8-sig"), object_pairs_hook=_object
-        )  # bytes might be UTF-16 to json
+        text = body.decode("utf-8-sig")  # of bytes json would take UTF-16, too
+        return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise ApiError(HTTPStatus.BAD_REQUEST, "malformed_json", _fault(body, error)) from error
 

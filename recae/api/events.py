@@ -16,8 +16,6 @@ from recae.api.event_schemas import (
     UserEvents,
 )
 from recae.api.spec import documented
-from recae.data.catalogue import Item, shown_title
-from recae.errors import UnknownIdError
 
 bp = Blueprint("events", __name__, url_prefix="/v1")
 
@@ -60,7 +58,7 @@ def user_events(user_id: str, query: EventsQuery) -> UserEvents:
     if query.n > limit and "n" in query.model_fields_set:
         raise invalid("n", f"{query.n} is over this server's limit of {limit} events")
     page = state().storage.log.history(user_id, min(query.n, limit), query.cursor)
-    titles = {item_id: _title(item_id) for item_id in {event.item_id for event in page.events}}
+    titles = state().served.titles({event.item_id for event in page.events})
     return UserEvents(
         user_id=user_id,
         events=[EventOut(title=titles[event.item_id], **event._asdict()) for event in page.events],
@@ -79,15 +77,3 @@ def delete_user(user_id: str) -> UserDeleted:
     user_id = path_id(user_id, "user_id")
     deleted = state().storage.log.delete_user(user_id)
     return UserDeleted(user_id=user_id, deleted_events=deleted, remains=REMAINS)
-
-
-def _title(item_id: str) -> str | None:
-    """What the model's catalogue calls an item, or a line that was stored since; there may be no model yet."""
-    recommender = state().served.peek()
-    if recommender is not None and item_id in recommender.items:
-        return recommender.title(item_id)
-    try:
-        stored = state().storage.items.get(item_id)
-    except UnknownIdError:
-        return None
-    return shown_title(Item(item_id, stored.title, stored.year))

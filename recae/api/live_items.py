@@ -47,6 +47,10 @@ class LiveItems:
         """Whether an item was removed, and not stored again since."""
         return item_id in self._removed
 
+    def line(self, item_id: str) -> Item | None:
+        """The stored line of an item, as of the last :meth:`poll`; None if there is none."""
+        return self._lines.get(item_id)
+
     def over(self, recommender: Recommender) -> Recommender:
         """The recommender with every stored line over its catalogue."""
         lines = self._lines.copy()

@@ -94,9 +94,8 @@ def recommend_batch(json: BatchRequest) -> dict[str, Any]:
     users = [each.user_id for each in requests.values() if each.user_id is not None]
     log, no_log = _log_of(users)
     for place, request in requests.items():
-        if (
-            no_log is not None and request.user_id is not None
-        ):  # asked for each, it would be waited for each time
+        if no_log is not None and request.user_id is not None:
+            # asked again for each part, it would be waited for each time
             results[place] = _failed(no_log)
             continue
         try:

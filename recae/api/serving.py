@@ -5,11 +5,12 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, Self
 
 from recae.api.errors import ApiError, not_ready
+from recae.data.catalogue import shown_title
 from recae.errors import ArtifactError, EventLogError, RecaeError
 from recae.recommender import Recommender
 
@@ -123,6 +124,24 @@ class ServedModel:
         """The recommender in service, or None; asks no database."""
         return self._recommender
 
+    def titles(self, item_ids: Iterable[str]) -> dict[str, str | None]:
+        """What items are called in the catalogue as it is now, whether or not the model in service knows them.
+
+        Raises:
+            EventLogError: if the stored items had to be read, and the database fails.
+        """
+        if self._live is not None:
+            self._follow_others()
+        recommender = self._recommender
+        found: dict[str, str | None] = {}
+        for item_id in item_ids:
+            if recommender is not None and item_id in recommender.items:
+                found[item_id] = recommender.title(item_id)
+            else:
+                line = self._live.line(item_id) if self._live is not None else None
+                found[item_id] = None if line is None else shown_title(line)
+        return found
+
     def is_removed(self, item_id: str) -> bool:
         """Whether an item was removed from the catalogue, and not stored again since."""
         return self._live is not None and self._live.is_removed(item_id)
@@ -158,10 +177,8 @@ class ServedModel:
             self.problem = items_problem
         except Exception as error:  # whatever is wrong with a version, the one in service goes on
             self.problem = str(error) if isinstance(error, RecaeError) else f"{type(error).__name__}: {error}"
-            if self._failed_lately(
-                version
-            ):  # what says which version is damaged: told of once, looked at each time
-                return
+            if self._failed_lately(version):
+                return  # the note of what is in service is looked at each time, and told of once
             self._failed = (version, time.monotonic())
             if self._observer:
                 self._observer.model_failed()

@@ -14,7 +14,8 @@ from recae.evaluation.sections import ModelSection, Settings
 from recae.evaluation.shelf import Shelf
 from recae.evaluation.task import Task, Tested
 from recae.models import registry
-from recae.models.base import Model, ModelConfig
+from recae.models.base import Model
+from recae.models.config import ModelConfig
 from recae.models.fitting import with_best_epochs
 from recae.progress import Bar
 

@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 from recae.data.splits import Split
 from recae.evaluation.contenders import Contender
 from recae.models import load_model
-from recae.models.base import Callback, Model
+from recae.models.base import Model
 from recae.models.blend import Blend
+from recae.models.trainer import Callback
 
 
 class Shelf:

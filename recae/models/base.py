@@ -2,20 +2,21 @@
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from scipy.sparse import csr_array, csr_matrix
 
 from recae.data.holdout import Feedback
 from recae.data.splits import Holdout
-from recae.errors import ArtifactError, ConfigError, DataError, FitError
+from recae.errors import ArtifactError, DataError, FitError
 from recae.models.attribution import Attribution
+from recae.models.config import ModelConfig, validated
 from recae.models.devices import device_of
 from recae.models.matrices import (
     as_batch,
@@ -29,22 +30,8 @@ from recae.models.matrices import (
 from recae.models.ranking import NEVER, Positions, Scores, Sought, best_of_each, rank
 from recae.models.search_spaces import SearchSpace
 from recae.models.storage import Source, arrays_of, read_state, write_state
-from recae.models.trainer import fingerprint
+from recae.models.trainer import Callback, Watch, fingerprint
 from recae.models.warm import WarmStart
-
-Callback = Callable[[int, float, float | None], None]
-"""Called after each epoch with its number from 0, the seconds it took and its loss (None in closed form)."""
-
-
-Watch = Callable[[int, float], None]
-"""Called after each epoch that was judged on validation with its number from 0 and the value, higher is better; may raise
-to end the fit."""
-
-
-class ModelConfig(BaseModel):
-    """Settings of a model: frozen, an unknown name is an error, the text under a field is its help."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -91,7 +78,8 @@ class Model(Attribution):
     """Whether a history that was not in the training data can be scored."""
     supports_warm_start: ClassVar[bool] = False
     """Whether training can go on from an earlier model; what is fitted in closed form keeps nothing to start from."""
-
+    keeps_checkpoints: ClassVar[bool] = False
+    """Whether ``fit`` writes its state to a checkpoint and goes on from one; every other begins anew."""
     reads_all_weights: ClassVar[bool] = False
     """Whether each scoring reads all weights, however few histories it is of: then several together take little longer
     than one."""
@@ -107,7 +95,7 @@ class Model(Attribution):
             raise TypeError(
                 f"{type(self).__name__} takes {self.config_class.__name__}, got {type(config).__name__}"
             )
-        self.config = config or _validated(self.config_class, self.name, settings)
+        self.config = config or validated(self.config_class, self.name, settings)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{key}={value!r}" for key, value in self.config.model_dump().items())
@@ -217,11 +205,6 @@ class Model(Attribution):
     def chooses_on_validation(self) -> bool:
         """Whether ``fit`` chooses something, such as the number of epochs, where it is given a validation."""
         return "patience" in type(self.config).model_fields
-
-    @property
-    def keeps_checkpoints(self) -> bool:
-        """Whether ``fit`` writes its state to a checkpoint and goes on from one; every other begins anew."""
-        return False
 
     @property
     def measured(self) -> dict[str, float]:
@@ -418,12 +401,3 @@ class Model(Attribution):
                 "build them with the model's own item ids"
             )
         return matrix
-
-
-def _validated(config_class: type[ModelConfig], name: str, settings: dict[str, Any]) -> ModelConfig:
-    try:
-        return config_class(**settings)
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
-        known = ", ".join(config_class.model_fields) or "none"
-        raise ConfigError(f"settings of {name}: {wrong} (settings are: {known})") from None

@@ -11,7 +11,8 @@ from pydantic import PositiveInt
 from scipy.sparse import csr_array, csr_matrix
 
 from recae.models.attribution import weighted_rows
-from recae.models.base import Fit, Model, ModelConfig
+from recae.models.base import Fit, Model
+from recae.models.config import ModelConfig
 from recae.models.ranking import Positions, Scores
 from recae.models.search_spaces import SearchSpace, whole
 

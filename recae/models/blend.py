@@ -11,9 +11,10 @@ from scipy.sparse import csr_array
 from recae.data.holdout import Feedback, Holdout, holdout_for, pattern
 from recae.errors import ConfigError
 from recae.models import registry
-from recae.models.base import Fit, Model, ModelConfig
+from recae.models.base import Fit, Model
+from recae.models.config import ModelConfig
 from recae.models.matrices import training_matrix
-from recae.models.members import Member, continuing, fit_member, starts_of
+from recae.models.members import Member, are_of_one_kind, continuing, fit_member, starts_of
 from recae.models.ranking import SCORE_BYTES, Positions, Scores, hits, ndcg, top_n
 
 SHARES = np.linspace(0.0, 1.0, 21)
@@ -104,6 +105,11 @@ class Blend(Model):
         return any(member.supports_warm_start for member in self._models())
 
     @property
+    def keeps_checkpoints(self) -> bool:  # type: ignore[override]  # as above
+        """Whether a member does."""
+        return any(member.keeps_checkpoints for member in self._models())
+
+    @property
     def reads_all_weights(self) -> bool:  # type: ignore[override]  # as above
         """Whether a member's scoring does."""
         return any(member.reads_all_weights for member in self._models())
@@ -117,11 +123,6 @@ class Blend(Model):
     def chooses_on_validation(self) -> bool:
         """Weights, or the epochs of a member."""
         return self.config.weights is None or any(member.chooses_on_validation for member in self._models())
-
-    @property
-    def keeps_checkpoints(self) -> bool:
-        """Whether a member does."""
-        return any(member.keeps_checkpoints for member in self.config.unfitted())
 
     def check_device(self) -> None:
         """As the base class does it, for every member."""
@@ -158,8 +159,7 @@ class Blend(Model):
             return self
         unfitted = self.config.unfitted()
         update: dict[str, Any] = {"members": continuing(self.config.members, unfitted, earlier.members_)}
-        same = [member.name for member in unfitted] == [member.name for member in earlier.members_]
-        if self.config.weights is None and same:
+        if self.config.weights is None and are_of_one_kind(unfitted, earlier.members_):
             update["weights"] = tuple(map(float, earlier.weights_))
         return type(self)(self.config.model_copy(update=update))
 

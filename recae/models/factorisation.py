@@ -14,7 +14,8 @@ from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
 
 from recae.errors import FitError
-from recae.models.base import Fit, Model, ModelConfig
+from recae.models.base import Fit, Model
+from recae.models.config import ModelConfig
 from recae.models.decomposition import right_singular_vectors
 from recae.models.matrices import cosine, sparse_times_dense
 from recae.models.ranking import Positions, Scores
@@ -48,6 +49,7 @@ class ALS(Model):
     name = "als"
     has_additive_contributions = True
     supports_warm_start = True
+    keeps_checkpoints = True
     config: ALSConfig
     config_class: ClassVar = ALSConfig
     search_space: ClassVar[SearchSpace] = {
@@ -58,11 +60,6 @@ class ALS(Model):
 
     item_factors_: NDArray[np.float32]
     """Shape (n_items, n_factors)."""
-
-    @property
-    def keeps_checkpoints(self) -> bool:
-        """Always."""
-        return True
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
         n_done = 0

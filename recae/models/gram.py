@@ -127,15 +127,25 @@ def _by_users(histories: csr_array, ridge: Matrix, device: torch.device, *, show
 
 
 def gram_matrix(histories: csr_array, device: torch.device = CPU) -> Tensor:
-    """``X'X`` in float32, C-ordered, made dense in blocks, on the device."""
-    n_items = histories.shape[1]
-    gram = torch.empty((n_items, n_items), device=device)
-    _multiply(histories, histories, gram, 1.0, adds=False)
+    """``X'X`` in float32, made dense in blocks.
+
+    Args:
+        histories: X, shape (n_users, n_items).
+        device: where the result is made.
+
+    Returns:
+        Shape (n_items, n_items), C-ordered.
+    """
+    gram = torch.zeros((histories.shape[1], histories.shape[1]), device=device)
+    add_product(histories, histories, into=gram)
     return gram
 
 
-def add_product(left: csr_array, right: csr_array, *, into: Tensor, weight: float) -> None:
-    """``into += weight * left' right``, in blocks as :func:`gram_matrix`.
+def add_product(left: csr_array, right: csr_array, *, into: Tensor, weight: float = 1.0) -> None:
+    """``into += weight * left' right``, in blocks.
+
+    On a CPU both factors stay sparse, and a thread for each core of the budget makes blocks of rows dense. On a GPU blocks of
+    the right one's columns are dense, of which the left one sums rows.
 
     Args:
         left: shape (n_users, n_rows).
@@ -143,31 +153,18 @@ def add_product(left: csr_array, right: csr_array, *, into: Tensor, weight: floa
         into: shape (n_rows, n_columns), C-ordered, on any device.
         weight: of the product.
     """
-    _multiply(left, right, into, weight, adds=True)
-
-
-def _multiply(left: csr_array, right: csr_array, into: Tensor, weight: float, *, adds: bool) -> None:
-    """``weight * left' right``, added to ``into`` or in its place, where ``into`` is.
-
-    On a CPU both factors stay sparse, and a thread for each core of the budget makes blocks of rows dense. On a GPU blocks of
-    the right one's columns are dense, of which the left one sums rows.
-    """
     by_item = csr_array(left.T)  # (n_rows, n_users)
     if _multiplies_sparse(into.device):
         result = into.numpy()
 
-        def fill(block: slice) -> None:
-            part = (by_item[block] @ right).toarray()
-            if weight != 1.0:
-                part *= np.float32(weight)
-            result[block] = result[block] + part if adds else part
+        def add(block: slice) -> None:
+            result[block] += np.float32(weight) * (by_item[block] @ right).toarray()
 
-        _in_threads(fill, len(result))
+        _in_threads(add, len(result))
         return
     rows, by_column = SparseRows.of(by_item, into.device), csr_array(right.T)
     for block in _blocks(into.shape[1]):
-        part = weight * rows.times(_dense(by_column[block], into.device))
-        into[:, block] = into[:, block] + part if adds else part
+        into[:, block] += weight * rows.times(_dense(by_column[block], into.device))
 
 
 def _multiplies_sparse(device: torch.device) -> bool:

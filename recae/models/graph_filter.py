@@ -8,7 +8,8 @@ from pydantic import NonNegativeFloat, PositiveInt
 from scipy.sparse import csr_array, diags_array
 
 from recae.errors import DataError
-from recae.models.base import Fit, Model, ModelConfig
+from recae.models.base import Fit, Model
+from recae.models.config import ModelConfig
 from recae.models.decomposition import right_singular_vectors
 from recae.models.matrices import sparse_times_dense
 from recae.models.ranking import Positions, Scores

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 from scipy.sparse import csr_array
 
-from recae.models.base import Fit, Model, ModelConfig
+from recae.models.base import Fit, Model
+from recae.models.config import ModelConfig
 from recae.models.devices import Device
 from recae.models.gram import inverse_gram
 from recae.models.matrices import sparse_times_dense, weighted_sum

@@ -9,7 +9,8 @@ from scipy.sparse import csr_array
 
 from recae.data.holdout import Holdout
 from recae.errors import WarmStartError
-from recae.models.base import Fit, Model, ModelConfig
+from recae.models.base import Fit, Model
+from recae.models.config import ModelConfig
 from recae.models.warm import WarmStart
 
 
@@ -31,6 +32,11 @@ def counterparts(members: Sequence[Model], earlier: Sequence[Model]) -> list[Mod
         left = [before for before in left if before is not match]
         found.append(match)
     return found
+
+
+def are_of_one_kind(members: Sequence[Model], earlier: Sequence[Model]) -> bool:
+    """Whether these are models of the same kinds in the same order, so that weights of the ones are weights of the others."""
+    return [member.name for member in members] == [before.name for before in earlier]
 
 
 def starts_of(members: Sequence[Model], start: WarmStart | None) -> list[WarmStart | None]:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from recae.data.splits import Holdout
 from recae.memory import reused_memory
-from recae.models.base import Fit, Model, ModelConfig
+from recae.models.base import Fit, Model
+from recae.models.config import ModelConfig
 from recae.models.devices import Device, device_of, serving_device
 from recae.models.matrices import cosine
 from recae.models.optimisers import Adam
@@ -150,6 +151,7 @@ class NeuralModel(Model):
     reads_all_weights = True
 
     supports_warm_start = True
+    keeps_checkpoints = True
     config: NeuralConfig
     config_class: ClassVar[type[NeuralConfig]]
 
@@ -159,11 +161,6 @@ class NeuralModel(Model):
     network_: nn.Module
     training_log_: dict[str, Any]
     """``losses`` and validation ``values`` of each epoch, and the ``best_epoch``."""
-
-    @property
-    def keeps_checkpoints(self) -> bool:
-        """Always."""
-        return True
 
     @abstractmethod
     def _build(self, histories: csr_array) -> nn.Module:

@@ -8,7 +8,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
-from recae.models.base import Fit, ModelConfig
+from recae.models.base import Fit
+from recae.models.config import ModelConfig
 from recae.models.matrices import cosine
 from recae.models.ranking import Positions, Scores
 from recae.models.rating_model import RatingModel
@@ -81,6 +82,7 @@ class BiasedMF(RatingModel):
 
     name = "biased_mf"
     supports_warm_start = True
+    keeps_checkpoints = True
     config: BiasedMFConfig
     config_class: ClassVar = BiasedMFConfig
     search_space: ClassVar[SearchSpace] = {"n_factors": whole(8, 128, log=True), "l2": span(2, 200, log=True)}
@@ -91,11 +93,6 @@ class BiasedMF(RatingModel):
     """Q, shape (n_items, n_factors)."""
     training_log_: dict[str, Any]
     """``losses`` and validation ``values`` of each epoch, and the ``best_epoch``."""
-
-    @property
-    def keeps_checkpoints(self) -> bool:
-        """Always."""
-        return True
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
         means = RatingMeans.of(histories, self.config.shrinkage)

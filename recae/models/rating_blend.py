@@ -9,8 +9,9 @@ from scipy.optimize import nnls
 from scipy.sparse import csr_array
 
 from recae.errors import ConfigError
-from recae.models.base import Fit, Model, ModelConfig
-from recae.models.members import Member, continuing, fit_member, starts_of
+from recae.models.base import Fit, Model
+from recae.models.config import ModelConfig
+from recae.models.members import Member, are_of_one_kind, continuing, fit_member, starts_of
 from recae.models.ranking import Positions, Scores
 from recae.models.rating_model import RatingModel
 from recae.models.ratings import Values, predicted_at
@@ -87,11 +88,6 @@ class RatingBlend(RatingModel):
         """Whether held-out data decide something: here the weights, and the members' epochs."""
         return True
 
-    @property
-    def keeps_checkpoints(self) -> bool:
-        """Whether a member does."""
-        return any(made(member, self.config.seed).keeps_checkpoints for member in self.config.members)
-
     def check_device(self) -> None:
         """As the base class does it, for every member."""
         for member in self._unfitted():
@@ -101,6 +97,11 @@ class RatingBlend(RatingModel):
     def supports_warm_start(self) -> bool:  # type: ignore[override]  # of other models the class knows, here the config
         """Whether a member does."""
         return any(member.supports_warm_start for member in self._unfitted())
+
+    @property
+    def keeps_checkpoints(self) -> bool:  # type: ignore[override]  # as above
+        """Whether a member does."""
+        return any(member.keeps_checkpoints for member in self._unfitted())
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
         members = self._unfitted()
@@ -137,8 +138,7 @@ class RatingBlend(RatingModel):
             return self
         unfitted = self._unfitted()
         update: dict[str, Any] = {"members": continuing(self.config.members, unfitted, earlier.members_)}
-        same = [member.name for member in unfitted] == [member.name for member in earlier.members_]
-        if self.config.weights is None and same:
+        if self.config.weights is None and are_of_one_kind(unfitted, earlier.members_):
             update |= {"weights": tuple(map(float, earlier.weights_)), "offset": earlier.offset_}
         return type(self)(self.config.model_copy(update=update))
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from recae.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
-    from recae.models.base import Model, ModelConfig
+    from recae.models.base import Model
+    from recae.models.config import ModelConfig
     from recae.models.storage import Source
 
 _PLACES = {

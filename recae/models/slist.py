@@ -9,7 +9,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy.sparse import csr_array
 
 from recae.models.attribution import weighted_rows
-from recae.models.base import Fit, Model, ModelConfig
+from recae.models.base import Fit, Model
+from recae.models.config import ModelConfig
 from recae.models.devices import Device, device_with_room
 from recae.models.gram import add_product, check_memory, gram_matrix, invert_with_ridge, needed_bytes
 from recae.models.matrices import cosine, sparse_times_dense

@@ -10,7 +10,8 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from recae.errors import WarmStartError
-from recae.models.base import Fit, ModelConfig
+from recae.models.base import Fit
+from recae.models.config import ModelConfig
 from recae.models.devices import Device, device_of
 from recae.models.matrices import cosine
 from recae.models.neural import values_at
@@ -78,6 +79,7 @@ class SparseFC(RatingModel):
 
     name = "sparsefc"
     supports_warm_start = True
+    keeps_checkpoints = True
     config: SparseFCConfig
     config_class: ClassVar = SparseFCConfig
     search_space: ClassVar[SearchSpace] = {
@@ -127,11 +129,6 @@ class SparseFC(RatingModel):
         self.weights_ = {name: weight.cpu().numpy() for name, weight in session.weights().items()}
         self.connected_ = session.connected()
         self.training_log_ = log.as_dict()
-
-    @property
-    def keeps_checkpoints(self) -> bool:
-        """Always."""
-        return True
 
     @property
     def measured(self) -> dict[str, float]:

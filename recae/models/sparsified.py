@@ -11,7 +11,8 @@ from scipy.sparse import csc_array, csr_array
 from recae.errors import ConfigError
 from recae.models import registry
 from recae.models.attribution import weighted_rows
-from recae.models.base import Fit, Model, ModelConfig
+from recae.models.base import Fit, Model
+from recae.models.config import ModelConfig
 from recae.models.linear import LinearAutoencoder
 from recae.models.ranking import SCORE_BYTES, Positions, Scores
 

@@ -14,7 +14,8 @@ from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
 
 from recae.errors import DataError, ModelError
-from recae.models.base import Fit, Model, ModelConfig
+from recae.models.base import Fit, Model
+from recae.models.config import ModelConfig
 from recae.models.factorisation import implicits_errors, initialised
 from recae.models.matrices import cosine
 from recae.models.ranking import Positions, Scores

@@ -23,6 +23,12 @@ from recae.errors import ArtifactError, FitError
 from recae.models.storage import read_state, write_state
 from recae.progress import bar
 
+Callback = Callable[[int, float, float | None], None]
+"""Called after each epoch with its number from 0, the seconds it took and its loss (None in closed form)."""
+Watch = Callable[[int, float], None]
+"""Called after each epoch that was judged on validation with its number from 0 and the value, higher is better; may raise
+to end the fit."""
+
 
 class Trainee(Protocol):
     """What the trainer needs of a model under training."""
@@ -80,8 +86,8 @@ def train(
     schedule: Schedule,
     *,
     validate: Callable[[], float] | None = None,
-    callback: Callable[[int, float, float | None], None] | None = None,
-    watch: Callable[[int, float], None] | None = None,
+    callback: Callback | None = None,
+    watch: Watch | None = None,
     checkpoint: str | None = None,
     fingerprint: str = "",
     description: str = "training",

@@ -12,7 +12,8 @@ from recae.data.splits import Holdout, Split, given
 from recae.errors import FitError
 from recae.evaluation.protocol import Protocol
 from recae.models import registry
-from recae.models.base import Model, ModelConfig
+from recae.models.base import Model
+from recae.models.config import ModelConfig
 
 N_ITEMS = 6
 

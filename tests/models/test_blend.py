@@ -12,8 +12,9 @@ from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
 from recae.errors import ConfigError
 from recae.models import create, load_model, registry
-from recae.models.base import Model, ModelConfig
+from recae.models.base import Model
 from recae.models.blend import Blend, standardised
+from recae.models.config import ModelConfig
 from recae.models.fitting import fit_to_everything, with_best_epochs
 from recae.models.storage import arrays_of
 from tests.models.cases import two_tastes, two_tastes_in_order

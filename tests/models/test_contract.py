@@ -237,10 +237,9 @@ def test_a_model_of_another_class_is_refused_by_name(case, fitted, tmp_path):
         model_class(other).load(tmp_path / "model")
 
 
-@pytest.fixture(
-    scope="session"
-)  # the cases' order mixes this module's tests with others', and the process imports for seconds
+@pytest.fixture(scope="session")
 def another_process():
+    """One for all: the order of the cases mixes this module's tests with others', and each process imports for seconds."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield pool
 

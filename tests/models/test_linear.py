@@ -148,9 +148,8 @@ def test_a_gpu_without_room_leaves_the_work_to_the_cpu_or_is_refused_where_it_wa
 ):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(
-        devices, "free_memory", lambda _: 4 * 23**2
-    )  # the matrix alone, without its workspace
+    the_matrix_alone = 4 * 23**2  # without its workspace
+    monkeypatch.setattr(devices, "free_memory", lambda _: the_matrix_alone)
     wanted = create("ease", device="cpu").fit(data, show_progress=False).precision_
     assert (create("ease", device="auto").fit(data, show_progress=False).precision_ == wanted).all()
     with pytest.raises(
