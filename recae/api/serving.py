@@ -68,6 +68,7 @@ class ServedModel:
         self._max_others = max_others
         self._others: OrderedDict[str, Recommender] = OrderedDict()
         self._changing = threading.RLock()  # whoever exchanges recommenders
+        self._looking = threading.Lock()  # whoever finds out which version is in service
         self._loading = threading.Lock()  # whoever reads another model, which may take seconds
         self._failed: tuple[str | None, float] = (None, -math.inf)  # version, monotonic time
         self._failed_others: dict[str, tuple[str, float]] = {}  # version -> reason, monotonic time
@@ -147,7 +148,14 @@ class ServedModel:
         return self._live is not None and self._live.is_removed(item_id)
 
     def refresh(self) -> None:
-        """Read what has changed among the items, and load the promoted version, unless it is loaded already."""
+        """Read what has changed among the items, and load the promoted version, unless it is loaded already.
+
+        One look at a time: an earlier one that ends later would tell of a state that is past.
+        """
+        with self._looking:
+            self._look()
+
+    def _look(self) -> None:
         version, items_problem = None, None
         try:
             version = self._store.current() if self._store is not None else self.version
@@ -166,9 +174,7 @@ class ServedModel:
                     self.problem = items_problem
                     return
                 replaced = self._recommender.version if self._recommender else None
-                with (
-                    self._changing
-                ):  # no change of an item may fall between reading the items and the exchange
+                with self._changing:  # no change of an item falls between reading the items and the exchange
                     self._recommender = self._live.over(fresh) if self._live else fresh
                 self.loaded.set()
                 if self._observer:

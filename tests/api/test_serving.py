@@ -7,7 +7,7 @@ import pytest
 from recae.api import create_app
 from recae.api.errors import ApiError
 from recae.api.serving import ServedModel
-from recae.artifacts import WEIGHTS, ModelStore
+from recae.artifacts import CURRENT, WEIGHTS, ModelStore
 from recae.config import Settings
 from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 
@@ -43,6 +43,31 @@ def test_a_promoted_model_is_served_after_a_refresh_and_a_request_keeps_what_it_
 
     assert (begun.version, served.version, served.problem) == (first, second, None)
     assert begun.recommend(user_id="1", n=1).items[0].item_id == "c"
+
+
+def test_a_look_that_began_earlier_and_ends_later_does_not_hide_what_is_wrong_now(store, save, monkeypatch):
+    store.promote(save())
+    served = ServedModel(store)
+    begun, go_on, load = threading.Event(), threading.Event(), store.load
+
+    def slowly(version):
+        begun.set()
+        assert go_on.wait(30)
+        return load(version)
+
+    monkeypatch.setattr(store, "load", slowly)
+    earlier = threading.Thread(target=served.refresh)
+    earlier.start()
+    assert begun.wait(30)
+    (store.root / CURRENT).write_text("{")
+    later = threading.Thread(target=served.refresh)
+    later.start()
+    later.join(0.2)
+    go_on.set()
+    earlier.join(30)
+    later.join(30)
+
+    assert "current is damaged" in served.problem
 
 
 def test_a_model_that_is_loaded_already_is_not_loaded_again(store, save, monkeypatch):
