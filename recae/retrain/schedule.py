@@ -12,10 +12,10 @@ import sys
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
-from types import FrameType
+from queue import SimpleQueue
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from recae.errors import ConfigError
@@ -120,15 +120,21 @@ def run_forever(when: BaseTrigger, table: RunTable, command: Sequence[str] | Non
         table: of runs, to see what was missed.
         command: what to start; None for ``recae retrain``.
     """
-    scheduler = BlockingScheduler(timezone=UTC)
-    nightly = _Nightly(command or [sys.executable, "-m", "recae", "retrain"])
+    # A signal's handler runs inside whatever the main thread was doing, so it must want no lock that thread may hold.
+    # The scheduler has a thread of its own, and the handler calls the one thing that Python promises it may.
+    told_to_end: SimpleQueue[int] = SimpleQueue()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_, lambda *_: _stop(scheduler, nightly))
+        signal.signal(signal_, lambda number, _: told_to_end.put(number))
+    nightly = _Nightly(command or [sys.executable, "-m", "recae", "retrain"])
+    scheduler = BackgroundScheduler(timezone=UTC)
     scheduler.add_job(nightly.start, when, coalesce=True, max_instances=1, misfire_grace_time=LATE_S)
     if is_missed(table, when, datetime.now(UTC)):
         logger.info("a run was missed; it starts now")
         scheduler.add_job(nightly.start, misfire_grace_time=None)
     scheduler.start()
+    told_to_end.get()
+    nightly.stop()
+    scheduler.shutdown()
 
 
 class _Nightly:
@@ -154,8 +160,3 @@ class _Nightly:
             self._is_over = True
             if self._process is not None and self._process.poll() is None:
                 self._process.send_signal(signal.SIGINT)
-
-
-def _stop(scheduler: BlockingScheduler, nightly: _Nightly, *_: FrameType | int | None) -> None:
-    nightly.stop()
-    scheduler.shutdown(wait=False)
