@@ -7,7 +7,8 @@
                      users.parquet           ids of the rows, if they were given
 
 A version never changes after it appears. A crash at any instruction leaves the store readable and the version
-in service as it was; two writers at once do not disturb each other.
+in service as it was; two writers at once do not disturb each other. To list versions and to switch between them takes
+no library that computes: those are imported where a model is read.
 """
 
 import re
@@ -29,11 +30,10 @@ from recae.errors import ArtifactError, name_some
 from recae.history_rule import NEWEST_COUNTS, HistoryRule
 from recae.in_service import CURRENT, Change, InService
 from recae.manifest import MANIFEST, Manifest, StoredFile
-from recae.models.registry import load_model
-from recae.recommender import Recommender
 
 if TYPE_CHECKING:
     from recae.models.base import Model
+    from recae.recommender import Recommender
 
 WEIGHTS: Final = "weights.safetensors"
 ITEMS: Final = "items.parquet"
@@ -51,8 +51,10 @@ class StoredModel:
     catalogue: Catalogue
     manifest: Manifest
 
-    def recommender(self) -> Recommender:
+    def recommender(self) -> "Recommender":
         """The version, ready to recommend as it was trained to."""
+        from recae.recommender import Recommender
+
         return Recommender(
             self.model,
             self.items,
@@ -246,6 +248,8 @@ class ModelStore:
                 f"no model is in service in {self.root}; run `recae train`, or promote a version"
             )
         manifest = self.check(name)
+        from recae.models.registry import load_model
+
         folder = self.root / name
         catalogue = Catalogue.read(folder / ITEMS)
         items = IdMap(item.item_id for item in catalogue)

@@ -31,7 +31,7 @@ def retrain(context: Context, force: bool, as_json: bool) -> None:
     new.
     """
     from recae.errors import RetrainError
-    from recae.retrain import retrain as run_once
+    from recae.retrain.nightly import retrain as run_once
 
     context.limit_threads()
     try:

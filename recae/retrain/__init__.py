@@ -15,8 +15,3 @@
 
 The table of runs, which the HTTP API reads too, is `recae.runs`.
 """
-
-from recae.retrain.nightly import retrain
-from recae.runs import Run, RunTable, Step, Verdict
-
-__all__ = ["Run", "RunTable", "Step", "Verdict", "retrain"]

@@ -28,8 +28,9 @@ from recae.models import create
 from recae.models.fitting import fit_to_everything
 from recae.progress import bar
 from recae.recommender import Recommender
-from recae.retrain import Run, retrain
 from recae.retrain.contenders import judge
+from recae.retrain.nightly import retrain
+from recae.runs import Run
 from recae.simulation.world import DAY_S, Day, garbage
 
 HABITS = ("nightly", "weekly", "never", "oracle")

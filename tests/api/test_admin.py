@@ -23,7 +23,7 @@ PATIENCE_S = 120
 @pytest.fixture
 def nightly_home(home):
     """A home with settings, eight days of events and a model in service."""
-    from recae.retrain import retrain
+    from recae.retrain.nightly import retrain
 
     home.mkdir(parents=True, exist_ok=True)
     (home / "recae.toml").write_text(CONFIG)

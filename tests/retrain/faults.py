@@ -14,7 +14,8 @@ from pathlib import Path
 
 from recae.artifacts import ModelStore
 from recae.data.eventlog import EventLog
-from recae.retrain import RunTable, retrain
+from recae.retrain.nightly import retrain
+from recae.runs import RunTable
 from tests.retrain.nights import append, day, eight_days, evening, settings
 
 STEPS = ("watermark", "data", "fit", "judge", "gate", "refit", "store", "promote", "prune")

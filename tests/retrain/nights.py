@@ -4,7 +4,7 @@ import numpy as np
 
 from recae.config import Settings
 from recae.data.eventlog import Event, EventLog
-from recae.retrain import retrain
+from recae.retrain.nightly import retrain
 
 DAY = 86_400
 START = 1_700_000_000

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from recae.artifacts import ModelStore
 from recae.cli import cli
-from recae.retrain import RunTable
+from recae.runs import RunTable
 from tests.retrain.nights import CONFIG, append, day, eight_days, settings
 
 

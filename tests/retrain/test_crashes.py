@@ -15,7 +15,8 @@ import pytest
 from recae.artifacts import ModelStore
 from recae.config import Settings
 from recae.data.eventlog import EventLog
-from recae.retrain import RunTable, retrain
+from recae.retrain.nightly import retrain
+from recae.runs import RunTable
 from tests import postgres, processes
 from tests.retrain.nights import append, day, evening, settings
 
@@ -38,7 +39,7 @@ DEEP = {
 ONE_NIGHT = """
 import json, sys
 from recae.config import Settings
-from recae.retrain import retrain
+from recae.retrain.nightly import retrain
 home, number, options = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 from tests.retrain.nights import settings, evening
 run = retrain(settings(home, **options), show_progress=False, clock=evening(number))

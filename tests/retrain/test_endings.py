@@ -15,8 +15,8 @@ from recae.cli import cli
 from recae.data.eventlog import EventLog
 from recae.data.eventlog.intake import record_intake
 from recae.models.linear import EASE
-from recae.retrain import RunTable, recorder, upkeep
-from recae.runs import RECORD
+from recae.retrain import recorder, upkeep
+from recae.runs import RECORD, RunTable
 from tests.retrain.nights import CONFIG, DAY, START, append, begun, day, night, settings
 
 LOSER = {"model": "popularity", "settings": {}}

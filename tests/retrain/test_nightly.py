@@ -12,8 +12,9 @@ from recae.data.eventlog import EventLog
 from recae.data.eventlog.items import StoredItem, StoredItems
 from recae.errors import ConfigError, EventLogError, RetrainError
 from recae.models.linear import EASE
-from recae.retrain import RunTable, patient_log, recorder
+from recae.retrain import patient_log, recorder
 from recae.retrain.baselines import ALS_SETTINGS
+from recae.runs import RunTable
 from tests.retrain.nights import append, day, garbage, night, settings
 
 

@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from pydantic import ValidationError
 
-from recae.retrain import Run
 from recae.retrain import notify as notifying
 from recae.retrain.notify import notify
 from recae.retrain_settings import NotifySettings
+from recae.runs import Run
 from tests.servers import free_port
 
 RUN = Run(run_id="r1", status="refused", message="not_worse: no", started=datetime(2026, 1, 1, tzinfo=UTC))

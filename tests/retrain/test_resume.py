@@ -14,9 +14,9 @@ from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
 from recae.models import create
 from recae.models.linear import EASE
-from recae.retrain import RunTable
 from recae.retrain import candidates as fits
 from recae.retrain_settings import RetrainSettings
+from recae.runs import RunTable
 from tests.models.cases import two_tastes
 from tests.retrain.nights import DAY, START, append, day, night, settings
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from recae.errors import ConfigError
-from recae.retrain import RunTable
 from recae.retrain.schedule import is_missed, next_times, trigger
+from recae.runs import RunTable
 from tests.processes import wait_until
 
 SCHEDULER = """
