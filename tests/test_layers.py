@@ -78,3 +78,11 @@ def test_what_only_looks_loads_no_library_that_computes(tmp_path, command, unwan
 
     assert shown.returncode == 0, shown.stderr
     assert unwanted.isdisjoint(shown.stdout.splitlines()[-1].split())
+
+
+def test_serving_loads_no_pandas():
+    program = "import recae.api.app, recae.models.registry as models, sys\nfor name in models.names(): models.model_class(name)\nprint(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert shown.returncode == 0, shown.stderr
+    assert {"pandas", "matplotlib"}.isdisjoint(shown.stdout.splitlines()[-1].split())

@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from recae.data.events import Times
 from recae.data.idmap import IdMap
-from recae.data.interactions import Interactions
 from recae.errors import DataError
+
+if TYPE_CHECKING:  # both bring pandas, which nothing that serves a model needs
+    from recae.data.events import Times
+    from recae.data.interactions import Interactions
 
 Feedback: TypeAlias = Literal["implicit", "ratings", "sequences"]
 """What the values of a matrix mean: 1 for every interaction, ratings, or places in time."""
@@ -30,11 +32,11 @@ class Holdout:
     """Who stands behind each row."""
     seen: csr_array = None  # type: ignore[assignment]  # __post_init__ fills it in
     """What may not be recommended, same shape; the inputs unless given."""
-    input_times: Times | None = None
+    input_times: "Times | None" = None
     """Seconds since 1970 of every input, aligned with ``inputs.data``; None if the log had no times."""
     candidates: csr_array | None = None
     """The only items to rank for each row, its targets among them, same shape; None for the whole catalogue."""
-    target_times: Times | None = None
+    target_times: "Times | None" = None
     """Seconds since 1970 of every target, aligned with ``targets.data``; None if the log had no times."""
 
     def __post_init__(self) -> None:
@@ -70,7 +72,7 @@ class Split:
     """The kind of split with the settings that define it."""
     seed: int | None
     """The seed it was drawn with; None where nothing is random."""
-    train: Interactions
+    train: "Interactions"
     """What a model may learn from; its items are the vocabulary of both holdouts."""
     validation: Holdout | None
     """For choosing settings and for early stopping."""
@@ -90,9 +92,9 @@ class Split:
 
 
 def given(
-    train: Interactions,
-    validation: Interactions | None,
-    test: Interactions,
+    train: "Interactions",
+    validation: "Interactions | None",
+    test: "Interactions",
     *,
     name: str = "given",
     seed: int | None = None,
@@ -140,7 +142,7 @@ def given(
     )
 
 
-def after_training(train: Interactions, targets: Interactions, seen: csr_array) -> Holdout:
+def after_training(train: "Interactions", targets: "Interactions", seen: csr_array) -> Holdout:
     """Ask for ``targets`` given the training rows; only users with targets stay."""
     rows = np.flatnonzero(np.diff(targets.matrix.indptr))
     inputs = train.select_users(rows)
@@ -155,7 +157,7 @@ def pattern(matrix: csr_array) -> csr_array:
     return csr_array((np.ones_like(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
-def places(matrix: csr_array, times: Times | None) -> csr_array:
+def places(matrix: csr_array, times: "Times | None") -> csr_array:
     """The pattern with each entry's place in its row, from 1 for the earliest; of equal times the lower column first.
 
     Args:
@@ -177,7 +179,7 @@ def places(matrix: csr_array, times: Times | None) -> csr_array:
     return csr_array((found, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
-def values_for(feedback: Feedback, interactions: Interactions) -> csr_array:
+def values_for(feedback: Feedback, interactions: "Interactions") -> csr_array:
     """The matrix that a model of such feedback learns from, shape (n_users, n_items).
 
     Raises:

@@ -61,7 +61,7 @@ def evaluate(
     if not isinstance(protocol, Protocol):
         command = command or f"recae evaluate {_shown(Path(protocol))}"
         protocol = load_protocol(protocol)
-    started, clock = datetime.now(UTC), time.perf_counter()
+    run = Run.begun(protocol, command or "recae.evaluation.evaluate(protocol)")
     contenders = [contenders_of(protocol, section) for section in protocol.models]
     catalogue = load_catalogue(protocol)
     task = Task(protocol, load_split(protocol), catalogue)
@@ -95,7 +95,7 @@ def evaluate(
                     tested_again(task, row, seed, shelf, running)
                 running.advance()
     return _results(
-        Run(protocol, command or "recae.evaluation.evaluate(protocol)", started, clock),
+        run,
         facts.model_copy(update={"more_sha256": tuple(further_hashes)}),
         first,
         rows,
@@ -142,7 +142,7 @@ def judge(
     )
     if protocol.metrics.of_ratings:
         raise EvaluationError("judge ranks; for RMSE and MAE of a model of ours evaluate a protocol")
-    started, clock = datetime.now(UTC), time.perf_counter()
+    run = Run.begun(protocol, "recae.evaluation.judge(models, split, metrics)")
     refuse_leaks(split)
     task = Task(protocol, split, catalogue)
     rows, outsiders = [], {}
@@ -153,18 +153,23 @@ def judge(
         else:
             outsiders[section.title] = outsider(model, split)
         rows.append(given(task, section, outsiders.get(section.title, model)))
-    run = Run(protocol, "recae.evaluation.judge(models, split, metrics)", started, clock)
     return _results(run, facts_of(protocol, split, outsiders), task, rows, {}, catalogue)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What was asked for, and when."""
+    """What was asked for, when, and of which code."""
 
     protocol: Protocol
     command: str
     started: datetime
     clock: float
+    code: str
+
+    @classmethod
+    def begun(cls, protocol: Protocol, command: str) -> "Run":
+        """Of now: by the time it ends, the files of the code may be others."""
+        return cls(protocol, command, datetime.now(UTC), time.perf_counter(), code_sha256())
 
 
 def _results(
@@ -190,7 +195,7 @@ def _results(
         threads=torch.get_num_threads(),
         processor=processor()["name"] or None,
         versions={"recae": recae.__version__} | {library: version(library) for library in LIBRARIES},
-        code_sha256=code_sha256(),
+        code_sha256=run.code,
         peak_memory=peak_memory(),
         data=facts,
         models=models,

@@ -9,7 +9,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from recae.data.splits import Holdout
+from recae.data.holdout import Holdout
 from recae.models.base import Fit
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear, values_at
 from recae.models.observed import Entries, products_at

@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike
 from pydantic import ValidationError
 from scipy.sparse import csr_array, csr_matrix
 
-from recae.data.holdout import Feedback
-from recae.data.splits import Holdout
+from recae.data.holdout import Feedback, Holdout
 from recae.errors import ArtifactError, DataError, FitError
 from recae.models.attribution import Attribution
 from recae.models.config import ModelConfig, validated

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from recae.data.splits import Holdout
+from recae.data.holdout import Holdout
 from recae.models.base import Fit
 from recae.models.neural import (
     NeuralConfig,

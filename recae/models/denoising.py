@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from recae.data.splits import Holdout
+from recae.data.holdout import Holdout
 from recae.errors import DataError
 from recae.models.base import Fit
 from recae.models.losses import logistic_nll, squared_error

@@ -13,7 +13,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from recae.data.splits import Holdout
+from recae.data.holdout import Holdout
 from recae.memory import reused_memory
 from recae.models.base import Fit, Model
 from recae.models.config import ModelConfig

@@ -17,11 +17,11 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from recae.data.idmap import IdMap, Positions
-from recae.data.interactions import Interactions
 from recae.errors import WarmStartError
 from recae.models.storage import arrays_of
 
 if TYPE_CHECKING:
+    from recae.data.interactions import Interactions
     from recae.models.base import Model
 
 Kind: TypeAlias = Literal["user", "item"]
@@ -147,7 +147,7 @@ class Earlier:
     items: IdMap
     users: IdMap | None = None
 
-    def start_of(self, interactions: Interactions) -> WarmStart:
+    def start_of(self, interactions: "Interactions") -> WarmStart:
         """The warm start of a fit to these interactions."""
         users = None if self.users is None else self.users.find(interactions.users)
         return WarmStart(self.model, self.items.find(interactions.items), users)

@@ -141,6 +141,17 @@ def test_the_same_protocol_gives_the_same_results_but_for_the_clock(on):
     assert without_clock(on(held_out_split(), protocol)) == without_clock(on(held_out_split(), protocol))
 
 
+def test_the_code_named_is_that_which_the_run_began_with(on, monkeypatch):
+    monkeypatch.setattr(runner, "code_sha256", lambda: "begun with")
+
+    def while_it_runs(*_):
+        monkeypatch.setattr(runner, "code_sha256", lambda: "installed meanwhile")
+
+    monkeypatch.setattr(runner, "refuse_dishonest", while_it_runs)
+
+    assert on(held_out_split(), ranking_protocol({})).code_sha256 == "begun with"
+
+
 def test_results_hold_what_made_them_and_what_it_took(on):
     results = on(held_out_split(), ranking_protocol({}))
     assert results.code_sha256 == machine.code_sha256()
