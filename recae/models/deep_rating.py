@@ -37,6 +37,8 @@ class DeepAutoRecConfig(NeuralConfig):
     """Share of the code's units that is set to 0 while training."""
     refeeding: NonNegativeFloat = 1.0
     """Weight of the second loss, that the network should leave its own output as it is; 0 to do without."""
+    weight_decay: NonNegativeFloat = 1e-3
+    """Pull of all weights towards 0, its authors' value; logs of 100,000 ratings want ten times as much."""
     batch_size: PositiveInt = 128
     """Training rows (users) in one step."""
     shrinkage: NonNegativeFloat = 5.0
@@ -61,7 +63,7 @@ class DeepAutoRec(RatingModel, NeuralModel):
     search_space: ClassVar[SearchSpace] = {
         "n_hidden": whole(64, 512, log=True),
         "dropout": span(0.3, 0.9),
-        "weight_decay": span(0.0, 1e-3),
+        "weight_decay": span(1e-4, 3e-2, log=True),
     }
     network_: "DeepAutoRecNetwork"
 
