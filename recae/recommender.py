@@ -13,10 +13,11 @@ from scipy.sparse import csr_array
 
 from recae.answers import RankedItem, Ranking, Recommendations, shortage
 from recae.candidates import Mask
+from recae.data.eventlog.events import Recent
 from recae.diversity import POOL, Diversity
 from recae.explanations import Explanation, explanations_of
 from recae.grouping import Grouped
-from recae.histories import MAX_WEIGHT, Histories, Row, Strategy, as_sent
+from recae.histories import MAX_WEIGHT, Histories, Row, Strategy, as_sent, logged
 from recae.models.ranking import NEVER, SCORE_BYTES, Positions, Scores, Sought, best_of
 from recae.ranker import Ranker
 from recae.threads import spread
@@ -182,6 +183,35 @@ class Recommender(Ranker):
             DataError: if a weight is nothing the model can take.
         """
         return self._histories.row(as_sent(history), user_id)
+
+    def read_logged(
+        self, user_id: str, known: Recent, now: float, sent: Mapping[str, float | None] | None = None
+    ) -> tuple[Row, tuple[str, ...]]:
+        """The history of a user as an event log knows them now.
+
+        Their newest events are made into a history as the rows were that the model learned from. The row that it was
+        trained on counts beside them, so that nobody who has seen something gets it again, unless the events were deleted.
+
+        Args:
+            user_id: who it is.
+            known: what the log has of them.
+            now: seconds since 1970, by the log's clock.
+            sent: item id -> weight of what counts beside, earliest first; it is later than all that is known.
+
+        Returns:
+            The history, and ids of what the user knows beside it.
+
+        Raises:
+            DataError: if a weight is nothing the model can take.
+        """
+        row_of = user_id if self.knows_user(user_id) and not known.is_deleted else None
+        history, seen = logged(known.events, self.history_rule, self.model.feedback, now)
+        if row_of is not None and not self.model.supports_fold_in:
+            return self.read(sent or {}, row_of), (*history, *seen)
+        for item_id, weight in (sent or {}).items():
+            history.pop(item_id, None)  # it moves to its later place: some models go by the order
+            history[item_id] = weight
+        return self.read(history, row_of), seen
 
     def prepare(self, query: Query) -> Prepared:
         """Read a request's history and apply its filters.

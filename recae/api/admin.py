@@ -60,8 +60,8 @@ def begin_retrain() -> Begun:
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_begun", message)
         time.sleep(POLL_S)
     message = (
-        f"the run was started, and has not written its record within {patience_s:g} s; it goes on, and "
-        "GET /v1/admin/runs will show it: do not begin another"
+        f"a run was started, and has not written its record within {patience_s:g} s; it goes on unless another began "
+        "at the same time, and GET /v1/admin/runs will show the one that does: do not begin another"
     )
     raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_begun", message)
 

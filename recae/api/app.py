@@ -51,6 +51,7 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
         live=LiveItems(storage),
         named=settings.named_models,
         max_others=settings.max_models,
+        ahead=tuple(settings.experiment.shares) if settings.experiment is not None else (),
         observer=counters,
     )
     app.extensions[context.EXTENSION] = context.ApiState(

@@ -10,7 +10,7 @@ from recae.api.known_histories import LONGEST_KNOWN
 from recae.api.schemas import History, HistoryItem
 from recae.data.eventlog.events import Recent
 from recae.data.eventlog.together import ReadsUsers
-from recae.histories import Row, logged
+from recae.histories import Row
 from recae.recommender import Recommender
 
 NEVER_OUTDATED = datetime.max.replace(tzinfo=UTC)
@@ -89,18 +89,12 @@ def _collected(
     strict: bool,
 ) -> Asked:
     """The history that the log has of a user, with what the request adds."""
-    row_of = user_id if recommender.knows_user(user_id) and not recent.is_deleted else None
-    if strict and row_of is None and not recent.events:
+    is_stranger = recent.is_deleted or not recommender.knows_user(user_id)
+    if strict and is_stranger and not recent.events:
         message = f"user {user_id!r} is neither in the event log nor in the log this model learned from"
         raise ApiError(HTTPStatus.NOT_FOUND, "unknown_user", message, "user_id")
-    feedback = recommender.model.feedback
-    history, seen = logged(recent.events, recommender.history_rule, feedback, state().storage.log.now())
-    if row_of is not None and not recommender.model.supports_fold_in:
-        return Asked(recommender.read(sent, row_of), (*history, *seen), unknown)
-    for item_id, weight in sent.items():
-        history.pop(item_id, None)  # it moves to its later place: some models go by the order
-        history[item_id] = weight
-    return Asked(recommender.read(history, row_of), seen, unknown)
+    row, seen = recommender.read_logged(user_id, recent, state().storage.log.now(), sent)
+    return Asked(row, seen, unknown)
 
 
 def _sent(items: list[HistoryItem]) -> Weights:

@@ -137,10 +137,22 @@ def path_id(value: str, field: str) -> str:
     """An id from the path, under the same rules as one in a body."""
     if ESCAPED in request.environ:
         value = re.sub("%(2[fF5])", lambda found: "%" if found[1] == "25" else "/", value)
+    if "\ufffd" in value and not _is_utf8(request.environ.get("PATH_INFO", "")):
+        # werkzeug puts U+FFFD for each byte it cannot read: many ids would be one
+        raise invalid(field, "an id in a path is UTF-8, percent-encoded; this one is not")
     try:
         return read_id(value)
     except ValueError as error:
         raise invalid(field, str(error)) from error
+
+
+def _is_utf8(path: str) -> bool:
+    """Whether the bytes of a path, which WSGI gives as Latin-1, are UTF-8."""
+    try:
+        path.encode("latin-1").decode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def took_ms() -> float:

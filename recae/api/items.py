@@ -110,9 +110,10 @@ def _found(item_id: str) -> StoredItem:
     try:
         return state().storage.items.get(item_id)
     except UnknownIdError:
-        recommender = current_recommender()
-        if item_id not in recommender.items or state().served.is_removed(item_id):
-            message = f"item {item_id!r} is neither stored nor known to the model in service; PUT stores one"
+        recommender, is_removed = current_recommender(), state().served.is_removed(item_id)
+        if item_id not in recommender.items or is_removed:
+            what = "was removed" if is_removed else "is neither stored nor known to the model in service"
+            message = f"item {item_id!r} {what}; PUT stores one"
             raise ApiError(HTTPStatus.NOT_FOUND, "unknown_item", message, "item_id") from None
         line = recommender.item(item_id)
         return StoredItem(item_id, line.title, line.year, line.categories, line.available, line.hidden)

@@ -4,7 +4,6 @@ import threading
 
 from recae.api.storage import Storage
 from recae.data.catalogue import Item
-from recae.data.eventlog.items import StoredItem
 from recae.recommender import Recommender
 
 
@@ -35,8 +34,7 @@ class LiveItems:
         """
         with self._polling:
             changes = self._storage.items.changes(self._version)
-            changed = [line_of(item) for item in changes.stored]
-            changed += [Item(item_id, hidden=True) for item_id in changes.removed]
+            changed = changes.lines()
             self._lines.update((item.item_id, item) for item in changed)
             self._removed -= {item.item_id for item in changes.stored}
             self._removed |= set(changes.removed)
@@ -55,8 +53,3 @@ class LiveItems:
         """The recommender with every stored line over its catalogue."""
         lines = self._lines.copy()
         return recommender.with_items(lines.values()) if lines else recommender
-
-
-def line_of(item: StoredItem) -> Item:
-    """A stored item as a catalogue's line."""
-    return Item(item.item_id, item.title, item.year, item.categories, item.available, item.hidden)

@@ -132,7 +132,9 @@ class EventLag:
 
         age = self._age_s()
         if age is not None:
-            yield GaugeMetricFamily("recae_event_lag_seconds", "Age of the newest event in the log.", age)
+            yield GaugeMetricFamily(
+                "recae_event_lag_seconds", "Age of the newest of the last 1,000 events that arrived.", age
+            )
 
     def _age_s(self) -> float | None:
         if self._settings.events is None and not (self._settings.home / "events.db").is_file():

@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -45,6 +45,7 @@ class ServedModel:
         live: the catalogue as it is now; None for the one that each model was trained with.
         named: further names of versions.
         max_others: most models kept in memory beside the one in service.
+        ahead: names or versions of models that are read before anybody asks for them.
         observer: who is told of every change.
     """
 
@@ -56,6 +57,7 @@ class ServedModel:
         live: "LiveItems | None" = None,
         named: Mapping[str, str] | None = None,
         max_others: int = 2,
+        ahead: Collection[str] = (),
         observer: Observer | None = None,
     ) -> None:
         self._store = store
@@ -66,6 +68,7 @@ class ServedModel:
         self._changes: ItemChanges | None = None
         self._followed = b""
         self._max_others = max_others
+        self._ahead = ahead
         self._others: OrderedDict[str, Recommender] = OrderedDict()
         self._changing = threading.RLock()  # whoever exchanges recommenders
         self._looking = threading.Lock()  # whoever finds out which version is in service
@@ -248,6 +251,7 @@ class ServedModel:
 
         def loop() -> None:
             self.refresh()
+            self._load_ahead()
             while not self._closed.wait(every_s):
                 self.refresh()
 
@@ -257,6 +261,13 @@ class ServedModel:
     def close(self) -> None:
         """Stop watching."""
         self._closed.set()
+
+    def _load_ahead(self) -> None:
+        for model in self._ahead:
+            try:
+                self.recommender(model)
+            except (ApiError, EventLogError) as error:  # requests try again, and tell of it
+                logger.warning("model %s was not loaded ahead: %s", model, error)
 
     def _load_other(self, model: str, version: str) -> Recommender:
         if self._store is None or version not in self._store.versions():

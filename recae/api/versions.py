@@ -33,6 +33,8 @@ def list_models() -> VersionList:
     current, problem = None, None
     try:
         current = store.current()
+        if current is not None:
+            store.manifest(current)
     except ArtifactError as error:  # the list is what one needs to mend it
         problem = str(error)
     names = state().settings.named_models

@@ -1,6 +1,7 @@
 """`recae recommend` and `recae similar`: answers at the console."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,12 @@ from recae.cli.common import (
     print_ranking,
     version_option,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recae.histories import Row
+    from recae.recommender import Told
 
 
 @click.command(
@@ -63,14 +70,25 @@ def recommend(
     model_version: str,
     as_json: bool,
 ) -> None:
-    """Recommend items to USER_ID, or for a history of items."""
+    """Recommend items to USER_ID, or for a history of items.
+
+    Where there is an event log, a user's events count as they are now, as over HTTP, and so do the stored items.
+    """
     if user_id is None and not named:
         raise click.UsageError("name a user, or items with --items")
     recommender = context.recommender(model_version)
+    sent: dict[str, float | None] = dict.fromkeys(item_ids(recommender, named))
+    history: Told | Row = sent
+    seen: Sequence[str] = ()
+    if user_id is not None and (log := context.event_log_if_any()) is not None:
+        with log:
+            known = log.recent(user_id, context.settings.max_history)
+            history, seen = recommender.read_logged(user_id, known, log.now(), sent)
     found = recommender.recommend(
-        item_ids(recommender, named),
+        history,
         n,
         user_id=user_id,
+        seen=seen,
         exclude_seen=not include_seen,
         categories=categories,
         available_only=not include_unavailable,

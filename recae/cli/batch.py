@@ -9,7 +9,6 @@ from recae.cli.common import Context, as_json, n_items, pass_context, print_json
 
 if TYPE_CHECKING:
     from recae.batch import Finished
-    from recae.data.eventlog import EventLog
 
 
 @click.command(
@@ -71,8 +70,6 @@ def recommend_batch(
     from contextlib import ExitStack
     from dataclasses import asdict
 
-    from recae.api.live_items import LiveItems
-    from recae.api.storage import Storage
     from recae.batch import AllUsers, Batch, Filters, Scorer, UsersFile
     from recae.batch.formats import format_of
     from recae.data.eventlog.snapshot import Snapshot
@@ -85,13 +82,8 @@ def recommend_batch(
     filters = Filters(n, categories, exclude_seen, available_only)
     with ExitStack() as stack:
         recommender = context.recommender(str(before.get("model_version", model_version)))
-        log = _event_log(context)
-        snapshot = None
-        if log is not None:
-            snapshot = Snapshot(stack.enter_context(log), before.get("watermark"))
-            live = LiveItems(Storage(context.settings))
-            live.poll()
-            recommender = live.over(recommender)
+        log = context.event_log_if_any()
+        snapshot = None if log is None else Snapshot(stack.enter_context(log), before.get("watermark"))
         users = UsersFile(users_file) if users_file else AllUsers(recommender.users, snapshot)
         scorer = Scorer(recommender, filters, snapshot, context.settings.max_history)
         identity = {
@@ -110,16 +102,6 @@ def recommend_batch(
             )
             raise
     _show(done, output, recommender.version, as_json=as_json)
-
-
-def _event_log(context: Context) -> "EventLog | None":
-    """The event log, if there is one: opening it would create it."""
-    from recae.data.eventlog import EventLog
-
-    settings = context.settings
-    if settings.events_url.startswith("sqlite:///") and not Path(settings.events_url[10:]).exists():
-        return None
-    return EventLog.open(settings)
 
 
 def _show(done: "Finished", output: Path, version: str, *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,6 +49,16 @@ class Context:
 
         return EventLog.open(self.settings, create=create)
 
+    def event_log_if_any(self) -> "EventLog | None":
+        """The event log, if there is one: opening it would create it.
+
+        Raises:
+            EventLogError: if it cannot be opened.
+        """
+        url = self.settings.events_url
+        is_absent = url.startswith("sqlite:///") and not Path(url[10:]).exists()
+        return None if is_absent else self.event_log()
+
     def limit_threads(self) -> None:
         """Keep to the thread budget from here on."""
         from recae.threads import limit_threads
@@ -55,9 +66,22 @@ class Context:
         limit_threads(self.settings.threads)
 
     def recommender(self, version: str) -> "Recommender":
-        """A stored version, ready to recommend."""
+        """A stored version, ready to recommend what may be recommended now: stored items count over the model's own lines.
+
+        Raises:
+            ArtifactError: if there is no such version, or it is damaged.
+            EventLogError: if there is an event log and it cannot be read: what was hidden must not show.
+        """
         self.limit_threads()
-        return self.store.load(version).recommender()
+        recommender = self.store.load(version).recommender()
+        log = self.event_log_if_any()
+        if log is None:
+            return recommender
+        from recae.data.eventlog.items import StoredItems
+
+        with log:
+            lines = StoredItems(log.database).changes().lines()
+        return recommender.with_items(lines) if lines else recommender
 
 
 pass_context = click.make_pass_decorator(Context)

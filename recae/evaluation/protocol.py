@@ -26,7 +26,7 @@ The same file gives the same numbers: everything that is random is drawn from ``
 import os
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -140,14 +140,27 @@ def load_protocol(path: str | os.PathLike[str]) -> Protocol:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
     for complaint in _contradictions(table):
         raise ConfigError(f"{file}: {complaint}")
-    try:
-        protocol = Protocol.model_validate(table)
-    except ValidationError as error:
-        wrong = "; ".join(_complaint(detail["loc"], detail) for detail in error.errors())
-        raise ConfigError(f"{file}: {wrong}") from None
+    protocol = protocol_of(table, str(file))
     protocol._folder = file.parent  # noqa: SLF001 - set here only: what a file says does not depend on its place
     protocol._file = file  # noqa: SLF001 - as the folder
     return protocol
+
+
+def protocol_of(table: Mapping[str, Any], called: str) -> Protocol:
+    """A protocol from its keys.
+
+    Args:
+        table: as a protocol file has them.
+        called: what errors begin with.
+
+    Raises:
+        ConfigError: naming the keys that are unknown, missing or out of range.
+    """
+    try:
+        return Protocol.model_validate(table)
+    except ValidationError as error:
+        wrong = "; ".join(_complaint(detail["loc"], detail) for detail in error.errors())
+        raise ConfigError(f"{called}: {wrong}") from None
 
 
 def sample_protocol_path() -> Path:

@@ -15,14 +15,14 @@ import torch
 import recae
 from recae.data.catalogue import Catalogue
 from recae.data.splits import Split
-from recae.errors import EvaluationError
+from recae.errors import ConfigError, EvaluationError
 from recae.evaluation.contenders import contenders_of, refuse_dishonest, refuse_other_order, refuse_strangers
 from recae.evaluation.datasets import load_catalogue, load_split, sha256_of
 from recae.evaluation.examples import examples_of, mentioned
 from recae.evaluation.facts import facts_of
 from recae.evaluation.leakage import refuse_leaks
 from recae.evaluation.outsiders import Outsider, ScoreTable, kind_of, outsider
-from recae.evaluation.protocol import Protocol, load_protocol
+from recae.evaluation.protocol import Protocol, load_protocol, protocol_of
 from recae.evaluation.records import DataFacts, Segment
 from recae.evaluation.results import Results, significance_of
 from recae.evaluation.rows import Row, evaluated, given, tested_again
@@ -128,20 +128,25 @@ def judge(
         catalogue: titles and categories of the items.
 
     Raises:
-        ConfigError: for a metric that does not exist.
+        ConfigError: without a model or a metric, or for a metric that does not exist or a name that cannot be used.
         LeakageError: if the split gives away an answer.
         EvaluationError: if a model cannot be judged on this split, or goes by an order that the split does not have.
     """
-    protocol = Protocol.model_validate(
+    if not models or not metrics:
+        raise ConfigError(
+            "judge needs a model and a metric at least, such as {'mine': model} and ['ndcg@20']"
+        )
+    if any(metric in ("rmse", "mae") for metric in [*metrics, select]):
+        raise EvaluationError("judge ranks; for RMSE and MAE of a model of ours evaluate a protocol")
+    protocol = protocol_of(
         {
             "name": name,
             "data": {"source": split.name, "feedback": split.feedback},
             "metrics": {"report": list(metrics), "select": select or metrics[0]},
             "models": [{"name": kind_of(model), "label": title} for title, model in models.items()],
-        }
+        },
+        "judge",
     )
-    if protocol.metrics.of_ratings:
-        raise EvaluationError("judge ranks; for RMSE and MAE of a model of ours evaluate a protocol")
     run = Run.begun(protocol, "recae.evaluation.judge(models, split, metrics)")
     refuse_leaks(split)
     task = Task(protocol, split, catalogue)

@@ -14,7 +14,7 @@ from recae.models import registry
 from recae.models.base import Fit, Model
 from recae.models.config import ModelConfig
 from recae.models.matrices import training_matrix
-from recae.models.members import Member, are_of_one_kind, continuing, fit_member, starts_of
+from recae.models.members import Member, continuing, fit_member, refuse_other_kinds, starts_of
 from recae.models.ranking import SCORE_BYTES, Positions, Scores, hits, ndcg, top_n
 
 SHARES = np.linspace(0.0, 1.0, 21)
@@ -154,12 +154,17 @@ class Blend(Model):
         return self.config.model_copy(update=update)
 
     def continuing(self, earlier: Model) -> Self:
-        """With no more epochs for a member than its earlier one's, and the earlier weights, if the members are the same."""
+        """With no more epochs for a member than its earlier one's, and the earlier weights, unless the config gives some.
+
+        Raises:
+            WarmStartError: if those are the weights of other members.
+        """
         if not isinstance(earlier, Blend):
             return self
         unfitted = self.config.unfitted()
         update: dict[str, Any] = {"members": continuing(self.config.members, unfitted, earlier.members_)}
-        if self.config.weights is None and are_of_one_kind(unfitted, earlier.members_):
+        if self.config.weights is None:
+            refuse_other_kinds(unfitted, earlier.members_)
             update["weights"] = tuple(map(float, earlier.weights_))
         return type(self)(self.config.model_copy(update=update))
 

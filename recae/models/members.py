@@ -34,9 +34,18 @@ def counterparts(members: Sequence[Model], earlier: Sequence[Model]) -> list[Mod
     return found
 
 
-def are_of_one_kind(members: Sequence[Model], earlier: Sequence[Model]) -> bool:
-    """Whether these are models of the same kinds in the same order, so that weights of the ones are weights of the others."""
-    return [member.name for member in members] == [before.name for before in earlier]
+def refuse_other_kinds(members: Sequence[Model], earlier: Sequence[Model]) -> None:
+    """Keep the weights of some models from being taken for those of others, where nothing is held out to choose new ones.
+
+    Raises:
+        WarmStartError: if these are not models of the same kinds in the same order.
+    """
+    now, before = ([member.name for member in models] for models in (members, earlier))
+    if now != before:
+        raise WarmStartError(
+            f"the blend has the members {', '.join(now)}, the earlier one {', '.join(before)}, and too little "
+            "is new to choose weights on; train from the beginning, or set weights"
+        )
 
 
 def starts_of(members: Sequence[Model], start: WarmStart | None) -> list[WarmStart | None]:

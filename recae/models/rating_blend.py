@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from recae.errors import ConfigError
 from recae.models.base import Fit, Model
 from recae.models.config import ModelConfig
-from recae.models.members import Member, are_of_one_kind, continuing, fit_member, starts_of
+from recae.models.members import Member, continuing, fit_member, refuse_other_kinds, starts_of
 from recae.models.ranking import Positions, Scores
 from recae.models.rating_model import RatingModel
 from recae.models.ratings import Values, predicted_at
@@ -131,14 +131,18 @@ class RatingBlend(RatingModel):
         return self.config.model_copy(update=update)
 
     def continuing(self, earlier: Model) -> Self:
-        """With no more epochs for a member than its earlier one's, and the earlier weights and offset, if the members are
-        the same.
+        """With no more epochs for a member than its earlier one's, and the earlier weights and offset, unless the config
+        gives weights.
+
+        Raises:
+            WarmStartError: if those are the weights of other members.
         """
         if not isinstance(earlier, RatingBlend):
             return self
         unfitted = self._unfitted()
         update: dict[str, Any] = {"members": continuing(self.config.members, unfitted, earlier.members_)}
-        if self.config.weights is None and are_of_one_kind(unfitted, earlier.members_):
+        if self.config.weights is None:
+            refuse_other_kinds(unfitted, earlier.members_)
             update |= {"weights": tuple(map(float, earlier.weights_)), "offset": earlier.offset_}
         return type(self)(self.config.model_copy(update=update))
 

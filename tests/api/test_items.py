@@ -253,6 +253,26 @@ def test_an_id_whose_slashes_are_encoded_is_that_id_whatever_it_looks_like(clien
     assert client.delete(f"/v1/users/{path}").json["deleted_events"] == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/items/\xe9"),
+        ("DELETE", "/v1/items/\xe9"),
+        ("GET", "/v1/users/\xfc/events"),
+        ("DELETE", "/v1/users/\xfc"),
+        ("GET", "/v1/users/\xc3(/recommendations"),
+    ],
+)
+def test_bytes_that_are_no_utf8_are_nobodys_id(client, method, path):
+    client.post("/v1/events", json=[{"user_id": "\ufffd", "item_id": "\ufffd"}])
+
+    answer = client.open(method=method, environ_overrides={"PATH_INFO": path})  # as a server gives bytes
+
+    assert answer.status_code == 422
+    assert "UTF-8" in answer.json["error"]["message"]
+    assert len(client.get("/v1/users/%EF%BF%BD/events").json["events"]) == 1
+
+
 def test_ids_with_slashes_are_items_too(client):
     client.put("/v1/items/urn:a/b", json={"title": "Slashes"})
 

@@ -1,6 +1,7 @@
 """The model in service: loaded in the background, replaced on promotion, kept when its successor is damaged."""
 
 import threading
+import time
 
 import pytest
 
@@ -43,6 +44,26 @@ def test_a_promoted_model_is_served_after_a_refresh_and_a_request_keeps_what_it_
 
     assert (begun.version, served.version, served.problem) == (first, second, None)
     assert begun.recommend(user_id="1", n=1).items[0].item_id == "c"
+
+
+def test_the_models_of_an_experiment_are_there_before_anybody_asks(store, save, monkeypatch):
+    store.promote(save())
+    challenger, read = save(), []
+    monkeypatch.setattr(
+        store, "load", lambda version, load=store.load: (read.append(version), load(version))[1]
+    )
+    served = ServedModel(
+        store, named={"challenger": challenger}, ahead=("current", "gone", "challenger")
+    ).watch(60)
+    try:
+        deadline = time.monotonic() + 30
+        while challenger not in read:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert served.recommender("challenger").version == challenger
+        assert read.count(challenger) == 1
+    finally:
+        served.close()
 
 
 def test_a_look_that_began_earlier_and_ends_later_does_not_hide_what_is_wrong_now(store, save, monkeypatch):

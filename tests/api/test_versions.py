@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -180,6 +181,18 @@ def test_a_damaged_note_of_what_is_in_service_is_told_of_once_and_mended_by_a_pr
 
     assert client.post(f"/v1/models/{first}/promote").status_code == 200
     assert client.get("/v1/models").json["problem"] is None
+
+
+def test_a_version_in_service_that_is_gone_is_told_of(serve, store, save):
+    first = save()
+    store.promote(first)
+    client = serve()
+    shutil.rmtree(store.root / first)
+
+    listed = client.get("/v1/models").json
+
+    assert (listed["current"], listed["versions"]) == (first, [])
+    assert f"no version '{first}'" in listed["problem"]
 
 
 # ------------------------------------------------------------------ the latest evaluation

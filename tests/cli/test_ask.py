@@ -3,10 +3,12 @@
 import json
 import re
 
+import pytest
 from click.testing import CliRunner
 
 from recae.artifacts import WEIGHTS, ModelStore
 from recae.cli import cli
+from recae.data.eventlog.items import StoredItem, StoredItems
 from tests.cli.conftest import one_line, run
 from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 
@@ -44,6 +46,35 @@ def test_items_may_be_named_by_id_and_by_title_in_any_case(version):
 
     assert by_id["strategy"] == "fold_in"
     assert by_id["items"] == by_title["items"]
+
+
+def test_events_of_a_user_count_as_they_are_now(version, log):
+    log.append([{"user_id": "new", "item_id": "y"}, {"user_id": "new", "item_id": "z"}])
+
+    answer = json.loads(run("recommend", "new", "--json"))
+
+    assert answer["strategy"] == "fold_in"
+    assert answer["items"] == json.loads(run("recommend", "--items", "y", "--items", "z", "--json"))["items"]
+
+
+def test_a_user_whose_events_were_deleted_is_nobody_known(version, log):
+    log.delete_user("1")
+
+    assert json.loads(run("recommend", "1", "--json"))["strategy"] == "fallback"
+
+
+@pytest.mark.parametrize("asked", [("recommend", "1"), ("similar", "b")], ids=" ".join)
+def test_stored_items_count_as_they_are_now(version, log, asked):
+    items = StoredItems(log.database)
+    before = json.loads(run(*asked, "-n", "5", "--json"))["items"]
+    hidden, removed, renamed = (item["item_id"] for item in before[:3])
+
+    items.put([StoredItem(hidden, hidden=True), StoredItem(renamed, title="Another title")])
+    items.remove(removed)
+
+    after = {item["item_id"]: item["title"] for item in json.loads(run(*asked, "-n", "5", "--json"))["items"]}
+    assert after.keys() == {item["item_id"] for item in before} - {hidden, removed}
+    assert after[renamed] == "Another title"
 
 
 def test_recommend_takes_categories_and_seen_items(version):

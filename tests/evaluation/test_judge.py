@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recae.data.holdout import pattern
-from recae.errors import EvaluationError
+from recae.errors import ConfigError, EvaluationError
 from recae.evaluation import evaluate, judge, load_protocol, load_split, split_for
 from recae.models import create
 
@@ -77,3 +77,21 @@ def test_ones_in_place_of_places_say_so(in_order):
 
     assert (split.feedback, ones.feedback) == ("sequences", "implicit")
     np.testing.assert_array_equal(ones.train.matrix.toarray(), pattern(split.train.matrix).toarray())
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "said"),
+    [
+        ({"metrics": ["foo@1"]}, ConfigError, "judge: .*foo"),
+        ({"metrics": ["ndcg"]}, ConfigError, "judge: .*ndcg"),
+        ({"metrics": []}, ConfigError, "a metric at least"),
+        ({"models": {}}, ConfigError, "a model and a metric"),
+        ({"name": "two words"}, ConfigError, "judge: name"),
+        ({"metrics": ["rmse"]}, EvaluationError, "judge ranks"),
+    ],
+)
+def test_what_judge_cannot_do_is_refused_as_documented(asked, error, said):
+    split = held_out_split()
+    model = create("popularity").fit(split.train.matrix, show_progress=False)
+    with pytest.raises(error, match=said):
+        judge(**{"models": {"popular": model}, "split": split, "metrics": ["recall@2"]} | asked)

@@ -128,8 +128,10 @@ def test_a_blend_of_ratings_that_nothing_judges_keeps_the_weights_and_takes_no_m
     assert again.members_[1].config.epochs == 2
     assert again.weights_.tolist() == pytest.approx([0.3, 0.6])
     assert again.offset_ == 0.25
-    other_members = blend(parts[1], parts[0]).continuing(model)
-    assert other_members.config.weights is None, "they are of other members"
+    with pytest.raises(
+        WarmStartError, match=r"members autorec, rating_means, the earlier one rating_means, autorec"
+    ):
+        blend(parts[1], parts[0]).continuing(model)
 
 
 def test_a_blend_of_likings_that_nothing_judges_keeps_the_weights_and_takes_no_more_epochs():
@@ -137,3 +139,15 @@ def test_a_blend_of_likings_that_nothing_judges_keeps_the_weights_and_takes_no_m
     config = blend(EASE, member("dae", epochs=50)).continuing(model).config
     assert (config.weights, config.members[1].settings["epochs"]) == ((0.75, 0.25), 2)
     assert blend(EASE, member("dae"), weights=[1, 1]).continuing(model).config.weights == (1, 1)
+
+
+def test_weights_of_other_members_are_neither_kept_nor_made_equal_in_silence():
+    log = log_of(20)
+    model = blend(EASE, member("dae"), weights=[3, 1]).fit(log.matrix, show_progress=False)
+    earlier = Earlier(model, log.items, log.users)
+    wider = [EASE, {"name": "popularity"}, member("dae")]
+    with pytest.raises(WarmStartError, match="too little is new to choose weights on"):
+        fit_to_everything(blend(*wider), log, show_progress=False, warm_start_from=earlier)
+    given = blend(*wider, weights=[2, 0, 2])
+    again = fit_to_everything(given, log, show_progress=False, warm_start_from=earlier)
+    assert again.weights_.tolist() == [0.5, 0.0, 0.5]

@@ -34,6 +34,10 @@ class StoredItem:
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further fields, as JSON knows them."""
 
+    def line(self) -> Item:
+        """The item as a line of a catalogue, without its further fields."""
+        return Item(self.item_id, self.title, self.year, self.categories, self.available, self.hidden)
+
 
 class StoredItems:
     """Items by id.
@@ -133,10 +137,7 @@ class StoredItems:
 
     def catalogue(self) -> Catalogue:
         """All items without their further fields, as models and servers take them."""
-        return Catalogue(
-            Item(item.item_id, item.title, item.year, item.categories, item.available, item.hidden)
-            for item in self
-        )
+        return Catalogue(item.line() for item in self)
 
     def _store(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
         _upsert_all(connection, schema.items, rows)
@@ -150,6 +151,12 @@ class Changes(NamedTuple):
     stored: list[StoredItem]
     """As they are now."""
     removed: list[str]
+
+    def lines(self) -> list[Item]:
+        """The same as lines of a catalogue: what was removed is hidden, since a model still knows it."""
+        return [item.line() for item in self.stored] + [
+            Item(item_id, hidden=True) for item_id in self.removed
+        ]
 
 
 def _note(connection: Connection, item_ids: Iterable[str]) -> None:
