@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, csr_matrix
+from scipy.sparse import csr_array, csr_matrix, issparse
 
 from recae.data.holdout import Holdout, Split
 from recae.data.idmap import IdMap
@@ -65,7 +65,8 @@ class Outsider:
         """Scores as they come."""
 
     def _checked(self, scores: Any, expected: tuple[int, int]) -> Scores:
-        found = np.asarray(scores)
+        is_sparse = issparse(scores)
+        found = scores.toarray() if is_sparse else np.asarray(scores)
         if found.shape != expected:
             raise EvaluationError(
                 f"{self!r} gave scores of the shape {found.shape} for {expected[0]:,} histories over {expected[1]:,} items; "

@@ -86,8 +86,10 @@ def read_state(file: Source) -> tuple[dict[str, Any], dict[str, str]]:
     except (OSError, safetensors.SafetensorError, ValueError) as error:
         raise ArtifactError(f"cannot read {_name(file)}: {error}; save the model again") from error
     _check_format(file, header)
-    tree = json.loads(header.pop("tree"))
-    return _restore(tree, arrays), header
+    try:
+        return _restore(json.loads(header.pop("tree")), arrays), header
+    except (KeyError, ValueError) as error:
+        raise ArtifactError(f"{_name(file)} is damaged: {error}; save the model again") from error
 
 
 def arrays_of(state: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
@@ -133,7 +135,9 @@ def _restore(tree: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Any:
     if _SPARSE in tree:
         key, *shape = tree[_SPARSE]
         parts = (arrays[f"{key}.data"], arrays[f"{key}.indices"], arrays[f"{key}.indptr"])
-        return csr_array(parts, shape=tuple(shape))
+        matrix = csr_array(parts, shape=tuple(shape))
+        matrix.check_format(full_check=True)  # places outside the matrix would crash the process, later
+        return matrix
     return {name: _restore(part, arrays) for name, part in tree.items()}
 
 

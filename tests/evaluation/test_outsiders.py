@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from implicit.als import AlternatingLeastSquares
 from implicit.bpr import BayesianPersonalizedRanking
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_array, csr_matrix
 
 from recae.data.filters import keep
 from recae.data.sample import load_sample
@@ -22,6 +22,8 @@ from recae.models.ranking import NEVER
 from .evaluation_fakes import held_out_split
 
 METRICS = ["ndcg@20", "recall@5", "auc"]
+
+WEIGHTS = np.triu(np.arange(36, dtype=np.float32).reshape(6, 6) % 7)
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +183,16 @@ def test_a_file_of_scores_that_cannot_serve_is_refused(tmp_path, table, complain
 
     with pytest.raises(EvaluationError, match=complaint):
         outsider(path, held_out_split())
+
+
+def test_a_function_may_give_sparse_scores():
+    split = held_out_split()
+    dense = {"mine": lambda rows: rows.toarray() @ WEIGHTS}
+    sparse = {"mine": lambda rows: rows @ csr_array(WEIGHTS)}
+
+    found = [judge(models, split, ["ndcg@3"]).models[0].test["ndcg@3"].value for models in (dense, sparse)]
+
+    assert found[0] == found[1]
 
 
 def test_scores_of_the_wrong_shape_and_things_that_are_no_model_are_refused():

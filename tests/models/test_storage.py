@@ -112,3 +112,14 @@ def test_arrays_of_a_file_are_the_file_mapped_and_outlive_its_name(tmp_path):
     assert read_state(file)[0]["weights"][0] == 0.0, "what one process writes is its own"
     file.unlink()
     assert state["weights"].sum() == pytest.approx(np.arange(100_000).sum() + 7, rel=1e-6)
+
+
+@pytest.mark.parametrize("part", ["indices", "indptr"])
+def test_a_sparse_matrix_with_a_place_that_is_none_is_damaged(tmp_path, part):
+    state = {"sparse": csr_array(np.eye(300, dtype=np.float32))}
+    getattr(state["sparse"], part)[-1] = 1_000_000
+    write_state(tmp_path / "a", state, model="x")
+
+    for source in (tmp_path / "a", io.BytesIO((tmp_path / "a").read_bytes())):
+        with pytest.raises(ArtifactError, match="is damaged"):
+            read_state(source)
