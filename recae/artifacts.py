@@ -242,14 +242,14 @@ class ModelStore:
         Raises:
             ArtifactError: if there is none, or a file is missing, damaged or of another format.
         """
+        from recae.models.registry import load_model
+
         name = self.current() if version == CURRENT else version
         if name is None:
             raise ArtifactError(
                 f"no model is in service in {self.root}; run `recae train`, or promote a version"
             )
         manifest = self.check(name)
-        from recae.models.registry import load_model
-
         folder = self.root / name
         catalogue = Catalogue.read(folder / ITEMS)
         items = IdMap(item.item_id for item in catalogue)

@@ -251,7 +251,8 @@ class ServedModel:
 
         def loop() -> None:
             self.refresh()
-            self._load_ahead()
+            # in a thread of its own: seconds of reading would hold up whoever is promoted meanwhile
+            threading.Thread(target=self._load_ahead, name="recae-models-ahead", daemon=True).start()
             while not self._closed.wait(every_s):
                 self.refresh()
 
@@ -266,8 +267,10 @@ class ServedModel:
         for model in self._ahead:
             try:
                 self.recommender(model)
-            except (ApiError, EventLogError) as error:  # requests try again, and tell of it
-                logger.warning("model %s was not loaded ahead: %s", model, error)
+            except (
+                Exception
+            ):  # whatever is wrong with it, the others are loaded; requests try again, and tell of it
+                logger.warning("model %s was not loaded ahead", model, exc_info=True)
 
     def _load_other(self, model: str, version: str) -> Recommender:
         if self._store is None or version not in self._store.versions():

@@ -28,6 +28,7 @@ from recae.evaluation.results import Results, significance_of
 from recae.evaluation.rows import Row, evaluated, given, tested_again
 from recae.evaluation.segments import columns_of, segments_of, user_groups
 from recae.evaluation.shelf import Shelf
+from recae.evaluation.specs import MetricSpec
 from recae.evaluation.task import Task, judged_users
 from recae.machine import code_sha256, peak_memory, processor
 from recae.models.base import Model
@@ -136,7 +137,7 @@ def judge(
         raise ConfigError(
             "judge needs a model and a metric at least, such as {'mine': model} and ['ndcg@20']"
         )
-    if any(metric in ("rmse", "mae") for metric in [*metrics, select]):
+    if any(MetricSpec.parse(metric).of_ratings for metric in [*metrics, select or metrics[0]]):
         raise EvaluationError("judge ranks; for RMSE and MAE of a model of ours evaluate a protocol")
     protocol = protocol_of(
         {

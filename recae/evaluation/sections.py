@@ -158,7 +158,7 @@ class MetricsSection(Section):
         twice = [text for text, times in Counter(report).items() if times > 1]
         if twice:
             raise ValueError(f"{twice[0]} is listed twice")
-        if len({MetricSpec.parse(text).definition.scope == "ratings" for text in report}) > 1:
+        if len({MetricSpec.parse(text).of_ratings for text in report}) > 1:
             raise ValueError("metrics of rankings and of ratings need a protocol each")
         return report
 
@@ -171,7 +171,7 @@ class MetricsSection(Section):
 
     @model_validator(mode="after")
     def _same_task(self) -> Self:
-        if (MetricSpec.parse(self.select).definition.scope == "ratings") != self.of_ratings:
+        if MetricSpec.parse(self.select).of_ratings != self.of_ratings:
             raise ValueError(
                 f"{self.select} cannot choose for {self.report[0]}: one is of rankings, one of ratings"
             )
@@ -180,7 +180,7 @@ class MetricsSection(Section):
     @property
     def of_ratings(self) -> bool:
         """Whether ratings are predicted, rather than items ranked."""
-        return MetricSpec.parse(self.report[0]).definition.scope == "ratings"
+        return MetricSpec.parse(self.report[0]).of_ratings
 
     @property
     def reported(self) -> list[MetricSpec]:

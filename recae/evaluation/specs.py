@@ -141,6 +141,11 @@ class MetricSpec:
         """What the metric is, without its cut-off."""
         return DEFINITIONS[self.name]
 
+    @property
+    def of_ratings(self) -> bool:
+        """Whether it is of predicted ratings, rather than of ranked items."""
+        return self.definition.scope == "ratings"
+
     def is_better(self, value: float, than: float) -> bool:
         """Whether ``value`` beats ``than``; never so for a metric where more is not simply better."""
         if self.definition.better == "higher":

@@ -66,6 +66,38 @@ def test_the_models_of_an_experiment_are_there_before_anybody_asks(store, save, 
         served.close()
 
 
+def test_a_model_that_cannot_be_loaded_ahead_keeps_nobody_from_following_promotions(store, save, monkeypatch):
+    first, second, challenger = save(), save(), save()
+    store.promote(first)
+    go_on, load = threading.Event(), store.load
+
+    def broken(version):
+        if version == challenger:
+            assert go_on.wait(30)
+            raise ValueError("nobody thought of this")
+        return load(version)
+
+    monkeypatch.setattr(store, "load", broken)
+    served = ServedModel(store, ahead=(challenger,)).watch(0.01)
+
+    def follows(version):
+        deadline = time.monotonic() + 30
+        while served.version != version:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    try:
+        follows(first)
+        store.promote(second)
+        follows(second)  # while the other is still being read
+        go_on.set()
+        store.promote(first)
+        follows(first)  # after that has failed
+    finally:
+        go_on.set()
+        served.close()
+
+
 def test_a_look_that_began_earlier_and_ends_later_does_not_hide_what_is_wrong_now(store, save, monkeypatch):
     store.promote(save())
     served = ServedModel(store)

@@ -82,8 +82,9 @@ def test_ones_in_place_of_places_say_so(in_order):
 @pytest.mark.parametrize(
     ("asked", "error", "said"),
     [
-        ({"metrics": ["foo@1"]}, ConfigError, "judge: .*foo"),
-        ({"metrics": ["ndcg"]}, ConfigError, "judge: .*ndcg"),
+        ({"metrics": ["foo@1"]}, ConfigError, "no metric is called 'foo'"),
+        ({"metrics": ["ndcg"]}, ConfigError, "'ndcg' needs the number of ranks"),
+        ({"metrics": ["recall@2", "recall@2"]}, ConfigError, "judge: .*twice"),
         ({"metrics": []}, ConfigError, "a metric at least"),
         ({"models": {}}, ConfigError, "a model and a metric"),
         ({"name": "two words"}, ConfigError, "judge: name"),
