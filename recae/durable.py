@@ -93,8 +93,10 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, *, wait: bool = True, shared: bool = False) -> Iterator[None]:
+def locked(folder: Path, *, wait: bool = True, shared: bool = False) -> Iterator[int]:
     """Hold the folder against every other process that asks the same.
+
+    Gives the descriptor that holds it: a process that inherits this holds it on, until it ends.
 
     Args:
         folder: a file will do too.
@@ -107,7 +109,7 @@ def locked(folder: Path, *, wait: bool = True, shared: bool = False) -> Iterator
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -27,6 +27,8 @@ from recae.errors import RetrainError
 RECORD: Final = "run.json"
 REPORT: Final = "report.html"
 TRACEBACK: Final = "traceback.txt"
+BEGINNING: Final = ".beginning"
+"""Held by a process that was begun over HTTP, for as long as it lives."""
 KEPT: Final = frozenset({RECORD, REPORT, TRACEBACK})
 """What stays of a run that is over."""
 FORMAT_VERSION: Final = 1
@@ -169,6 +171,26 @@ class RunTable:
                 return False
         except BlockingIOError:
             return True
+
+    @contextmanager
+    def beginning(self) -> Iterator[int]:
+        """Be the only one that begins a process, which is to inherit the descriptor given and so holds on until it ends.
+
+        The claim alone would let several be begun: each process imports for seconds before it asks for that.
+
+        Raises:
+            RetrainError: if a process so begun has not ended.
+            OSError: if the folder cannot be made or opened.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        guard = self.root / BEGINNING
+        guard.touch()
+        with ExitStack() as held:
+            try:
+                descriptor = held.enter_context(durable.locked(guard, wait=False))
+            except BlockingIOError:
+                raise self._busy() from None
+            yield descriptor
 
     def begin(self, started: datetime, **fields: Any) -> Run:
         """A new record, on the disk.

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -86,3 +88,18 @@ def test_a_stopped_training_is_resumed_to_the_model_of_an_unbroken_one(log, home
     whole = in_process(*arguments)
     assert resumed["files"]["weights.safetensors"] == whole["files"]["weights.safetensors"]
     assert resumed["version"] != whole["version"]
+
+
+def test_ctrl_c_while_the_program_is_loading_ends_it_in_one_line():
+    program = """
+import runpy, sys
+class Interrupted:
+    def find_spec(self, name, *_of):
+        if name == "click":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+sys.argv = ["recae", "--help"]
+runpy.run_module("recae", run_name="__main__")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "stopped\n")

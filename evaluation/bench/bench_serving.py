@@ -51,6 +51,8 @@ KEY = secrets.token_hex(16)
 ASKED_BEFORE = 3
 """Requests for each user before the measurement: by then nearly all processes have answered for nearly all users."""
 WARM_UP_STEP_S = 5
+SETTLE_S = 1.0
+"""After other connections: while a process still closes those of the last run, it leaves all new ones to the other."""
 BARE_ROUTE, RECOMMEND = "bare route", "recommend, EASE of 3,700 items"
 UNREMEMBERED = "recommend, no histories remembered"
 SMALL = {"n_users": 6_040, "n_items": 3_700, "n_each": 100}
@@ -168,7 +170,8 @@ def ask(port: int, method: str, path: str, body: Any = None) -> tuple[int, Any, 
 
 
 def wrk(port: int, seconds: float, script: str) -> dict[str, float]:
-    """Requests a second and the 99th percentile in ms under ``CONNECTIONS``, after a second of warm-up."""
+    """Requests a second and the 99th percentile in ms under ``CONNECTIONS``."""
+    time.sleep(SETTLE_S)
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()

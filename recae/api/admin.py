@@ -35,13 +35,28 @@ def begin_retrain() -> Begun:
     table = _table()
     if table.is_claimed:
         raise _busy()
+    try:
+        with table.beginning() as held:
+            return _begun(table, held)
+    except RetrainError:
+        raise _busy() from None
+    except OSError as error:
+        raise ApiError(
+            HTTPStatus.SERVICE_UNAVAILABLE, "not_begun", f"no run can be begun: {error}"
+        ) from error
+
+
+def _begun(table: RunTable, held: int) -> Begun:
+    """Begin a process that inherits ``held``, and wait for its record."""
     earlier = list(table.newest_first())
     before = {run.run_id: run.interruptions for run in earlier}
     now = datetime.now(UTC)
     n_looked_at = 2 + sum(run.started > now for run in earlier)  # a clock that was ahead left newer names
     environment = os.environ | {"RECAE_HOME": str(state().settings.home.absolute())}
     command = [sys.executable, "-m", "recae", "retrain"]
-    process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603 - recae itself
+    process = subprocess.Popen(  # noqa: S603 - recae itself
+        command, env=environment, start_new_session=True, pass_fds=(held,)
+    )
     threading.Thread(target=process.wait, daemon=True).start()  # or it would stay behind as a zombie
     patience_s = (
         BEGIN_SHARE * state().settings.request_timeout_s
@@ -60,8 +75,8 @@ def begin_retrain() -> Begun:
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_begun", message)
         time.sleep(POLL_S)
     message = (
-        f"a run was started, and has not written its record within {patience_s:g} s; it goes on unless another began "
-        "at the same time, and GET /v1/admin/runs will show the one that does: do not begin another"
+        f"a run was started, and has not written its record within {patience_s:g} s; it goes on, and GET "
+        "/v1/admin/runs will show it: do not begin another"
     )
     raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_begun", message)
 

@@ -64,6 +64,11 @@ def not_ready(reason: str) -> ApiError:
     return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", reason)
 
 
+def store_damaged(reason: str) -> ApiError:
+    """503: what was asked for is stored, and cannot be read."""
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "store_damaged", reason)
+
+
 def refuse_invalid(error: ValidationError) -> NoReturn:
     """Make the first complaint about a request the answer.
 
@@ -119,7 +124,7 @@ def _of_recae_error(error: RecaeError) -> Response:
         )
     if isinstance(error, ArtifactError):
         current_app.logger.error("request %s failed: %s", g.request_id, error)
-        return _of_api_error(ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "store_damaged", str(error)))
+        return _of_api_error(store_damaged(str(error)))
     if isinstance(error, DataError):
         return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_field", str(error), "items")
     return _of_bug(error)

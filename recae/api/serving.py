@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, Self
 
-from recae.api.errors import ApiError, not_ready
+from recae.api.errors import ApiError, not_ready, store_damaged
 from recae.data.catalogue import shown_title
 from recae.errors import ArtifactError, EventLogError, RecaeError
 from recae.recommender import Recommender
@@ -285,12 +285,12 @@ class ServedModel:
                 return found
             reason, when = self._failed_others.get(version, ("", -math.inf))
             if time.monotonic() - when < RETRY_S:
-                raise not_ready(reason)
+                raise store_damaged(reason)
             try:
                 fresh = _loaded(self._store, version)
             except ArtifactError as error:
                 self._failed_others[version] = str(error), time.monotonic()
-                raise not_ready(str(error)) from error
+                raise store_damaged(str(error)) from error
             self._failed_others.pop(version, None)
             with self._changing:
                 found = self._others[version] = self._live.over(fresh) if self._live else fresh

@@ -42,6 +42,10 @@ PATIENCE_S: Final = 0.03
 """How long a process that has more connections than another leaves the next one to it, and how often it looks: else the
 first to wake up takes all of a client's connections, and the other cores have nothing to do."""
 
+BALANCE_S: Final = 1.0
+"""How often a process looks whether it has kept more connections than another for so long. Clients keep theirs for hours:
+one that connected while the other processes were loading would have one core for all of them."""
+
 SWITCH_S: Final = 0.0005
 """How long a thread may keep the others waiting for the interpreter: at Python's 5 ms, ten requests long."""
 
@@ -94,6 +98,8 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         self._accepts_again = self._first_left = self._last_left = self._notified = 0.0  # monotonic time
         self._loop = Loop(self.method_queue.defer)
         self._parked: set[Any] = set()  # connections whose requests wait for work
+        self._balanced = 0.0  # monotonic time
+        self._n_spare = self._n_to_give = 0  # connections
 
     def load_wsgi(self) -> None:
         """Load the application, and stand between it and the bodies it reads."""
@@ -155,6 +161,19 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         self._last_left, self._accepts_again = now, now + PAUSE_S
         self.set_accept_enabled(False)
         return True
+
+    def _balance(self, now: float) -> None:
+        """Find out how many connections another process should have: half of what it had less, at both of two looks."""
+        n_spare = max(0, self.nr_conns - self.connections.fewest()) // 2
+        self._n_to_give = min(n_spare, self._n_spare)
+        self._balanced, self._n_spare = now, n_spare
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer one request; on a connection that another process should have, as the last: its client makes a new one."""
+        if self._n_to_give > 0:
+            self._n_to_give -= 1
+            req.force_close()
+        return super().handle_request(req, conn)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Begin or cease to take connections; not before a pause is over."""
@@ -276,6 +295,8 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         """Tell the master that this worker lives, at least once a second, and look who is late."""
         super().notify()
         self._notified = now = time.monotonic()
+        if now - self._balanced > BALANCE_S:
+            self._balance(now)
         for conn, deadline in list(self._deadlines.items()):
             if now > deadline:
                 # Its thread wakes up, finds the connection ended, and is free for the next.

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, csr_matrix, issparse
 
-from recae.data.holdout import Holdout, Split
+from recae.data.holdout import Holdout, Split, pattern
 from recae.data.idmap import IdMap
 from recae.errors import EvaluationError, name_some
 from recae.evaluation.exact_order import in_float32
@@ -156,7 +156,7 @@ class ScoreTable(Outsider):
 
         Scores are numbers of any type; `in_float32` keeps their order.
         Rows of users that the test does not ask for, and of items that train does not have, are left out and counted; so are
-        test users without a score, whose lists are empty.
+        test users without a score, whose lists are empty, and candidates without one where the split names candidates.
 
         Raises:
             EvaluationError: if it cannot be read, lacks a column, holds a score that is not finite, or no test user.
@@ -207,8 +207,13 @@ class ScoreTable(Outsider):
         parts = (np.concatenate(by_user), columns[last], indptr)
         asked_in_vain = (np.diff(split.test.targets.indptr) > 0) & (np.diff(indptr) == 0)
         notes = {f"test users without a score in {path.name}": int(asked_in_vain.sum())} | notes
+        scores = csr_array(parts, shape=(len(users), len(items)))
+        if split.test.candidates is not None:
+            candidates = pattern(split.test.candidates)
+            unscored = candidates.nnz - candidates.multiply(pattern(scores)).nnz
+            notes[f"given candidates without a score in {path.name}, which come last"] = unscored
         counted = {reason: count for reason, count in notes.items() if count}
-        return cls(path, csr_array(parts, shape=(len(users), len(items))), users, counted)
+        return cls(path, scores, users, counted)
 
     def _scores(self, holdout: Holdout, rows: Places) -> Any:
         places = self.users.positions(holdout.users.ids[rows], kind="user")

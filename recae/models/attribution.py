@@ -23,7 +23,8 @@ class Attribution(Neighbours):
     """
 
     has_additive_contributions: ClassVar[bool] = False
-    """Whether the contributions of a history sum to its scores, up to a constant that all items have in common. Where
+    """Whether the contributions of a history sum to its scores, but for what no item of the history brings: the score that
+    an item has without any (its popularity), and what all items have in common (the mean that a blend takes off). Where
     they do not, each is the fall of the score when this one item is left out; of ratings, before they are clipped."""
     supports_fold_in: ClassVar[bool]
     name: ClassVar[str]

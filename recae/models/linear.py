@@ -107,8 +107,12 @@ class LinearAutoencoder(Model):
 
     def weights(self) -> Scores:
         """B, shape (n_items, n_items): what an item of the history (row) adds to the score of another (column)."""
-        weights = self.precision_ * -self._multipliers
+        negated, scale = self._factors
+        weights = self.precision_ * negated
         weights[np.diag_indices(len(weights))] += 1.0
+        if scale is not None:
+            weights /= scale[:, None]
+            weights *= scale
         return weights
 
     def _item_similarity(self, wanted: Positions) -> Scores:

@@ -4,7 +4,9 @@ import http.client
 import json
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -81,9 +83,9 @@ def test_while_a_run_goes_on_another_is_a_conflict(client, home):
     assert response.json["error"]["code"] == "busy"
 
 
-def test_a_run_that_is_slow_to_begin_is_told_of_before_the_connection_is_cut(
-    recommender, home, tmp_path, monkeypatch
-):
+@pytest.fixture
+def slow_to_begin(tmp_path, monkeypatch):
+    """What stands for `recae retrain` holds no claim for a minute; gives the processes that were started."""
     slow = tmp_path / "slow"
     slow.write_text("#!/bin/sh\nexec sleep 60\n")
     slow.chmod(0o755)
@@ -92,16 +94,62 @@ def test_a_run_that_is_slow_to_begin_is_told_of_before_the_connection_is_cut(
     monkeypatch.setattr(
         subprocess, "Popen", lambda *args, **more: started.append(popen(*args, **more)) or started[-1]
     )
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_of_requests_at_the_same_moment_one_begins_a_run_and_the_others_are_conflicts(
+    recommender, home, slow_to_begin
+):
+    app = create_app(Settings(home=home, request_timeout_s=1), recommender)
+    together = threading.Barrier(4)
+
+    def ask(_number):
+        client = app.test_client()
+        together.wait()
+        return client.post("/v1/admin/retrain").status_code
+
+    with ThreadPoolExecutor(4) as threads:
+        statuses = sorted(threads.map(ask, range(4)))
+
+    assert statuses == [409, 409, 409, 503], "the one that began it tells that it is slow"
+    assert len(slow_to_begin) == 1
+
+
+def test_while_a_run_imports_another_is_a_conflict_and_after_its_death_no_longer(
+    recommender, home, slow_to_begin
+):
+    client = create_app(Settings(home=home, request_timeout_s=0.2), recommender).test_client()
+    assert client.post("/v1/admin/retrain").status_code == 503
+    assert client.post("/v1/admin/retrain").status_code == 409
+    assert len(slow_to_begin) == 1
+
+    slow_to_begin[0].kill()
+    slow_to_begin[0].wait()
+    assert client.post("/v1/admin/retrain").status_code == 503
+    assert len(slow_to_begin) == 2
+
+
+def test_a_folder_of_runs_that_cannot_be_made_is_told_of(client, home):
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "runs").write_text("no folder")
+    response = client.post("/v1/admin/retrain")
+    assert response.status_code == 503
+    assert response.json["error"]["code"] == "not_begun"
+    assert "runs" in response.json["error"]["message"]
+
+
+def test_a_run_that_is_slow_to_begin_is_told_of_before_the_connection_is_cut(
+    recommender, home, slow_to_begin
+):
     client = create_app(Settings(home=home, request_timeout_s=1), recommender).test_client()
 
     began = time.monotonic()
-    try:
-        response = client.post("/v1/admin/retrain")
-    finally:
-        for process in started:
-            process.kill()
+    response = client.post("/v1/admin/retrain")
 
-    assert len(started) == 1
+    assert len(slow_to_begin) == 1
     assert time.monotonic() - began < 30, "not the minute that the run takes"
     assert response.status_code == 503
     assert "within 0.95 s; it goes on" in response.json["error"]["message"]

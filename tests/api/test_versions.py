@@ -145,7 +145,7 @@ def test_a_damaged_model_that_is_named_is_503_and_not_read_again_at_every_reques
     monkeypatch.setattr(ModelStore, "check", lambda *of: reads.append(of[1]) or check(*of))
     answers = [client.get(f"/v1/users/1/recommendations?model={bad}") for _ in range(3)]
 
-    assert {(each.status_code, each.json["error"]["code"]) for each in answers} == {(503, "not_ready")}
+    assert {(each.status_code, each.json["error"]["code"]) for each in answers} == {(503, "store_damaged")}
     assert len({each.json["error"]["message"] for each in answers}) == 1
     assert reads == [bad]
 

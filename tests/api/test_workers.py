@@ -153,3 +153,37 @@ def test_connections_are_shared_out_between_the_processes(server):
 
     assert sum(taken) == 8
     assert min(taken) >= 2
+
+
+def test_connections_that_one_process_took_alone_are_shared_out_while_they_are_used(server):
+    """As when a client connects while the other process loads its model: it may keep its connections for days."""
+    port, process = server
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    time.sleep(1)  # the connections that asked whether it is ready are gone
+    before = [n_sockets(worker) for worker in workers]
+    connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(8)]
+
+    def use():
+        for connection in connections:
+            connection.request("GET", "/v1/users/1/recommendations")
+            response = connection.getresponse()
+            response.read()
+            assert response.status == 200
+        return [n_sockets(worker) - earlier for worker, earlier in zip(workers, before, strict=True)]
+
+    os.kill(int(workers[0]), signal.SIGSTOP)
+    try:
+        try:
+            taken = use()
+        finally:
+            os.kill(int(workers[0]), signal.SIGCONT)
+        assert taken == [0, 8]
+        until(lambda: use() == [4, 4], process)
+        kept = [connection.sock for connection in connections]
+        until_then = time.monotonic() + 3.5
+        while time.monotonic() < until_then:
+            use()
+        assert [connection.sock for connection in connections] == kept, "of an even share nobody is sent away"
+    finally:
+        for connection in connections:
+            connection.close()

@@ -1,5 +1,7 @@
 """Somebody else's models: the same numbers as ours where they say the same, and clear refusals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -116,6 +118,35 @@ def test_the_highest_score_of_a_pair_counts_and_zero_is_a_score(tmp_path):
     scores = ScoreTable.read(path, split).score_rows(split.test, np.array([0]))
 
     assert scores[0, 4:].tolist() == [-1.0, 0.0]
+
+
+def among_candidates():
+    """h0 is to choose among columns 3, 4 and 5, h1 among 2 and 4, h2 among 0, 4 and 5; all hold the targets."""
+    split = held_out_split()
+    rows, columns = [0, 0, 0, 1, 1, 2, 2, 2], [3, 4, 5, 2, 4, 0, 4, 5]
+    candidates = csr_array((np.ones(8, np.float32), (rows, columns)), shape=split.test.targets.shape)
+    candidates = csr_array(candidates.maximum(split.test.targets != 0))
+    return replace(split, test=replace(split.test, candidates=candidates))
+
+
+def test_candidates_go_with_the_split_and_those_that_a_file_leaves_out_are_counted(tmp_path):
+    split = among_candidates()
+    names = [path.name for path in write_split(split, tmp_path)]
+    asked = pd.read_parquet(tmp_path / "test_candidates.parquet")[["user_id", "item_id"]]
+    path = tmp_path / "scores.parquet"
+
+    asked.assign(score=1.0).to_parquet(path)
+    whole = judge({"file": path}, split, ["ndcg@3"])
+    asked.assign(score=1.0)[2:].to_parquet(path)
+    partly = judge({"file": path}, split, ["ndcg@3"])
+
+    assert "test_candidates.parquet" in names
+    assert len(asked) == split.test.candidates.nnz
+    note = "given candidates without a score in scores.parquet, which come last (file)"
+    assert note not in whole.data.notes
+    assert partly.data.notes[note] == 2
+    assert "test_candidates.parquet" not in [path.name for path in write_split(held_out_split(), tmp_path)]
+    assert not (tmp_path / "test_candidates.parquet").exists(), "of the earlier split"
 
 
 ORDERS = {
