@@ -9,6 +9,8 @@ import click
 from recae.cli.common import Context, as_json, pass_context, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from recae.evaluation.results import Results
 
 
@@ -20,12 +22,24 @@ if TYPE_CHECKING:
 @as_json
 @pass_context
 def evaluate(context: Context, protocol: str, output: str | None, as_json: bool) -> None:
-    """Fit, choose and test the models of PROTOCOL, a TOML file, and print the table."""
+    """Fit, choose and test the models of PROTOCOL, a TOML file, and print the table.
+
+    With --output each test is kept there from the moment it is done: the same command goes on after the last one if it is
+    stopped, by Ctrl-C or a crash, as long as protocol, data, code and machine are the same.
+    """
+    from recae.evaluation.journal import UNFINISHED
     from recae.evaluation.report import make_writable, write
 
+    unfinished = None
     if output is not None:
         make_writable(output)  # now, not after hours of fitting
-    results = run_protocol(context, Path(protocol))
+        unfinished = Path(output) / UNFINISHED
+    try:
+        results = run_protocol(context, Path(protocol), unfinished, lambda line: click.echo(line, err=True))
+    except KeyboardInterrupt:
+        if unfinished is not None and unfinished.exists():
+            click.echo(f"{unfinished} has what was tested; the same command goes on from there", err=True)
+        raise
     if as_json:
         print_json(results.model_dump(mode="json"))
     else:
@@ -40,6 +54,7 @@ def evaluate(context: Context, protocol: str, output: str | None, as_json: bool)
             ) from error
         for path in written:
             click.echo(f"wrote {path}", err=True)
+        (Path(output) / UNFINISHED).unlink(missing_ok=True)
 
 
 @click.command(epilog="\b\nrecae split evaluation/movielens-small.toml --output split")
@@ -96,15 +111,27 @@ def compare(results: tuple[str, ...], leaderboard: str | None) -> None:
     click.echo(comparison.markdown(comparison.blocks(read)), nl=False)
 
 
-def run_protocol(context: Context, protocol: Path) -> "Results":
-    """Evaluate within the thread budget, with the benchmark data where the settings say."""
+def run_protocol(
+    context: Context,
+    protocol: Path,
+    unfinished: Path | None = None,
+    say: "Callable[[str], None]" = lambda _line: None,
+) -> "Results":
+    """Evaluate within the thread budget, with the benchmark data where the settings say.
+
+    Args:
+        context: has the settings.
+        protocol: its file.
+        unfinished: keeps each test.
+        say: told what is done.
+    """
     from recae.evaluation.runner import evaluate as run
 
     context.limit_threads()
     os.environ["RECAE_DATA"] = str(
         context.settings.data
     )  # where a protocol's public data sets are looked for
-    return run(protocol)
+    return run(protocol, unfinished=unfinished, say=say)
 
 
 def print_results(results: "Results") -> None:

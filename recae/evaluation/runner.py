@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from recae.evaluation.contenders import contenders_of, refuse_dishonest, refuse_
 from recae.evaluation.datasets import load_catalogue, load_split, sha256_of
 from recae.evaluation.examples import examples_of, mentioned
 from recae.evaluation.facts import facts_of
+from recae.evaluation.journal import Header, Journal
 from recae.evaluation.leakage import refuse_leaks
 from recae.evaluation.outsiders import Outsider, ScoreTable, kind_of, outsider
 from recae.evaluation.protocol import Protocol, load_protocol, protocol_of
@@ -30,7 +31,7 @@ from recae.evaluation.segments import columns_of, segments_of, user_groups
 from recae.evaluation.shelf import Shelf
 from recae.evaluation.specs import MetricSpec
 from recae.evaluation.task import Task, judged_users
-from recae.machine import code_sha256, peak_memory, processor
+from recae.machine import code_sha256, processor
 from recae.models.base import Model
 from recae.progress import bar
 
@@ -38,7 +39,12 @@ LIBRARIES = ("numpy", "scipy", "torch", "implicit")
 
 
 def evaluate(
-    protocol: Protocol | str | os.PathLike[str], *, show_progress: bool = True, command: str | None = None
+    protocol: Protocol | str | os.PathLike[str],
+    *,
+    show_progress: bool = True,
+    command: str | None = None,
+    unfinished: str | os.PathLike[str] | None = None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Results:
     """Fit, choose and test every model of a protocol.
 
@@ -52,11 +58,16 @@ def evaluate(
         protocol: a protocol, or the path of its file.
         show_progress: show a bar where stderr is a terminal.
         command: recorded as what repeats the run; made from the path if not given.
+        unfinished: a file that keeps each test from the moment it is done, in a folder that is there. If an evaluation
+            that was stopped left it, and nothing has changed since, what is there is not done again. Remove it when the
+            results are written.
+        say: told in a line what was tested, and what was taken over.
 
     Raises:
         ConfigError: if the protocol, a model's name or a setting cannot be used.
         DataError: if the data cannot be read or split that way.
-        EvaluationError: if the protocol cannot give an honest number for one of its models; before any fitting.
+        EvaluationError: if the protocol cannot give an honest number for one of its models, or another process evaluates
+            into the same file; before any fitting.
         FitError: if a model could not be fitted with any of its settings.
     """
     if not isinstance(protocol, Protocol):
@@ -77,32 +88,47 @@ def evaluate(
     further_seeds = protocol.every_seed[1:]
     steps = sum(map(len, contenders)) + len(contenders) * (1 + len(further_seeds))  # every trial and test
     with (
+        Journal(
+            None if unfinished is None else Path(unfinished), _header(run, facts), run.clock, say
+        ) as journal,
         Shelf(contenders, is_open=not protocol.splits_at_random) as shelf,
         bar(f"evaluating {protocol.name}", steps, show=show_progress) as running,
     ):
-        rows = [
-            given(task, section, outsiders[section.title])
-            if section.title in outsiders
-            else evaluated(task, section, models, shelf, running)
-            for section, models in zip(protocol.models, contenders, strict=True)
-        ]
+        rows = []
+        for section, models in zip(protocol.models, contenders, strict=True):
+            if section.title in outsiders:
+                rows.append(given(task, section, outsiders[section.title]))
+                continue
+            row = journal.row(section, protocol.seed)
+            if row is None:
+                row = evaluated(task, section, models, shelf, running)
+                journal.keep(row, row.seconds)
+                say(f"{section.title}: tested after {row.seconds:,.0f} s")
+            else:
+                running.advance(len(models) + 1)
+            rows.append(row)
         for seed in further_seeds:
             shelf.forget_seeds()
             if protocol.splits_at_random:
                 task = Task(protocol, load_split(protocol, seed), catalogue)
                 further_hashes.append(sha256_of(task.split))
             for row in rows:
-                if row.is_seeded or protocol.splits_at_random:
+                depends = row.is_seeded or protocol.splits_at_random
+                if depends and not journal.take_again(row, seed):
+                    before = row.seconds
                     tested_again(task, row, seed, shelf, running)
+                    journal.keep(row, row.seconds - before)
+                    say(f"{row.section.title}: tested with seed {seed} after {row.seconds - before:,.0f} s")
                 running.advance()
-    return _results(
-        run,
-        facts.model_copy(update={"more_sha256": tuple(further_hashes)}),
-        first,
-        rows,
-        columns,
-        catalogue,
-    )
+        return _results(
+            run,
+            facts.model_copy(update={"more_sha256": tuple(further_hashes)}),
+            first,
+            rows,
+            columns,
+            catalogue,
+            journal,
+        )
 
 
 def judge(
@@ -159,7 +185,9 @@ def judge(
         else:
             outsiders[section.title] = outsider(model, split)
         rows.append(given(task, section, outsiders.get(section.title, model)))
-    return _results(run, facts_of(protocol, split, outsiders), task, rows, {}, catalogue)
+    facts = facts_of(protocol, split, outsiders)
+    with Journal(None, _header(run, facts), run.clock, lambda _line: None) as journal:
+        return _results(run, facts, task, rows, {}, catalogue, journal)
 
 
 @dataclass(frozen=True)
@@ -178,6 +206,18 @@ class Run:
         return cls(protocol, command, datetime.now(UTC), time.perf_counter(), code_sha256())
 
 
+def _header(run: Run, facts: DataFacts) -> Header:
+    """On what the numbers depend."""
+    return Header(
+        protocol=run.protocol.model_dump(mode="json"),
+        data=facts.sha256,
+        code=run.code,
+        versions={"recae": recae.__version__} | {library: version(library) for library in LIBRARIES},
+        threads=torch.get_num_threads(),
+        processor=processor()["name"] or None,
+    )
+
+
 def _results(
     run: Run,
     facts: DataFacts,
@@ -185,6 +225,7 @@ def _results(
     rows: Sequence[Row],
     columns: Mapping[str, Sequence[Any]],
     catalogue: Catalogue | None,
+    journal: Journal,
 ) -> Results:
     """All that was found, from the rows of the first seed's task."""
     models, metrics = tuple(row.result() for row in rows), run.protocol.metrics
@@ -197,12 +238,12 @@ def _results(
         protocol=run.protocol,
         command=run.command,
         started=run.started.isoformat(timespec="seconds"),
-        seconds=time.perf_counter() - run.clock,
-        threads=torch.get_num_threads(),
-        processor=processor()["name"] or None,
-        versions={"recae": recae.__version__} | {library: version(library) for library in LIBRARIES},
+        seconds=journal.seconds,
+        threads=journal.header.threads,
+        processor=journal.header.processor,
+        versions=journal.header.versions,
         code_sha256=run.code,
-        peak_memory=peak_memory(),
+        peak_memory=journal.peak,
         data=facts,
         models=models,
         significance=significance_of(models, metrics.reported, metrics.select),

@@ -14,6 +14,8 @@ from recae.data import sample
 from recae.data.interactions import Interactions
 from recae.evaluation import protocol as protocols
 from recae.evaluation import report, runner
+from recae.models.baselines import Popularity
+from recae.models.linear import EASE
 from tests.cli.conftest import one_line, run
 from tests.tastes import CATALOGUE, ITEMS, LIKES, USERS
 
@@ -75,6 +77,30 @@ def test_a_folder_that_cannot_be_written_to_shows_before_any_work(
     Path("afile").touch()
 
     assert complaint in one_line(run("evaluate", protocol, "--output", output, code=1))
+
+
+def test_a_stopped_evaluation_is_gone_on_with_by_the_same_command(protocol, tmp_path, monkeypatch):
+    command = ("evaluate", protocol, "--output", tmp_path / "results")
+    fit = EASE._fit
+
+    def stop(*_of):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EASE, "_fit", stop)
+    stopped = run(*command, code=130)
+    monkeypatch.setattr(EASE, "_fit", fit)
+    monkeypatch.setattr(Popularity, "_fit", lambda *_of: pytest.fail("fitted again"))
+    finished = CliRunner().invoke(cli, [str(word) for word in command]).stderr
+
+    assert "unfinished.jsonl has what was tested; the same command goes on from there" in stopped
+    assert "going on with an evaluation that was stopped; tested already: popularity with seed 0" in finished
+    assert "ease: tested after" in finished
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [
+        "per_user.parquet",
+        "results.html",
+        "results.json",
+        "results.md",
+    ]
 
 
 def test_results_that_cannot_be_written_are_printed_all_the_same(protocol, tmp_path, monkeypatch):
