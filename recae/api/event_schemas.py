@@ -45,7 +45,11 @@ class EventList(Request):
     @model_validator(mode="before")
     @classmethod
     def _in_an_object(cls, value: Any) -> Any:
-        return {"events": value} if isinstance(value, list) else value
+        if isinstance(value, list):
+            return {"events": value}
+        if isinstance(value, dict) and "events" not in value and Event.model_fields.keys() & value.keys():
+            raise ValueError('one event stands alone; send a list of events, or {"events": [...]}')
+        return value
 
 
 class RejectedEvent(Answer):

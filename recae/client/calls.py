@@ -327,6 +327,8 @@ def ready() -> Call[answers.Ready]:
 
 def _part(id_: str) -> str:
     """An id as one part of a path. Dots alone would mean folders, and slashes further parts."""
+    if not isinstance(id_, str):
+        raise TypeError(f"an id is a string, found {type(id_).__name__} {id_!r}")
     if not id_:
         raise ValueError("an id is empty; expected a string of 1 to 256 characters")
     return quote(id_, safe="") if id_.strip(".") else "%2E" * len(id_)

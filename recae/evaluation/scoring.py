@@ -186,6 +186,6 @@ def _auc(ranker: Ranker, holdout: Holdout, rows: Places) -> Iterator[Values]:
 def _refuse_nan(scores: NDArray[np.float32], judged: object) -> None:
     if np.isnan(scores).any():
         raise EvaluationError(
-            f"{judged!r} gave {int(np.isnan(scores).sum()):,} NaN scores, which have no order; "
+            f"{judged!r} gave NaN scores, which have no order; "
             "its training diverged, or a history it cannot take got through"
         )

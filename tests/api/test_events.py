@@ -101,6 +101,14 @@ def test_a_body_without_events_is_422(client, body):
     assert (response.status_code, response.json["error"]["code"]) == (422, "invalid_field")
 
 
+@pytest.mark.parametrize("body", [{"user_id": "u", "item_id": "a"}, {"item_id": "a"}])
+def test_an_event_that_stands_alone_is_told_where_it_belongs(client, body):
+    response = client.post(EVENTS, json=body)
+
+    assert response.status_code == 422
+    assert "one event stands alone; send a list of events" in response.json["error"]["message"]
+
+
 def test_half_a_surrogate_pair_is_rejected_and_never_a_bug(client):
     text = '[{"user_id": "\\ud800", "item_id": "a"}, {"user_id": "u", "item_id": "a", "event_id": "\\udfff"}]'
     response = client.post(EVENTS, data=text, content_type="application/json")

@@ -84,6 +84,12 @@ def test_a_ranking_comes_with_its_recommendation_id_and_what_it_is_made_from(cli
     assert stub.bodies() == [{"user_id": "u1", "candidates": ["i9", "new"], "explain": 1}]
 
 
+@pytest.mark.parametrize("wrong", [True, 7, None, b"u"])
+def test_an_id_in_a_path_is_a_string(client, wrong):
+    with pytest.raises(TypeError, match=f"an id is a string, found {type(wrong).__name__}"):
+        client.recommend(wrong)
+
+
 def test_only_what_differs_from_the_defaults_is_sent(client, stub):
     client.recommend("u1")
     client.recommend(

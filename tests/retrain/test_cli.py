@@ -1,6 +1,7 @@
 """`recae retrain`, `runs`, `schedule` and the newer `recae models`: exit statuses, and what is printed."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
@@ -82,6 +83,15 @@ def test_what_never_ran_is_said(home):
     assert "no runs in" in recae("runs", "list")[1]
     assert recae("runs", "show")[0] == 1
     assert "there is no run 'nine'" in recae("runs", "show", "nine")[1]
+
+
+def test_a_run_of_a_clock_that_was_ahead_is_shown_only_by_its_name(home):
+    table = RunTable(home / "runs")
+    table.root.mkdir(parents=True)
+    ahead, now = table.begin(datetime(2999, 1, 1, tzinfo=UTC)), table.begin(datetime.now(UTC))
+
+    assert json.loads(recae("runs", "show", "--json")[1])["run_id"] == now.run_id
+    assert json.loads(recae("runs", "show", ahead.run_id, "--json")[1])["run_id"] == ahead.run_id
 
 
 def test_the_next_times_are_shown_without_waiting(home):
