@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from flask import g, request
 
@@ -69,48 +69,69 @@ def key_ring(settings: Settings) -> KeyRing:
     return KeyRing(KeyFile(settings.keys), settings.api_keys.get_secret_value())
 
 
-def checker(settings: Settings, ring: KeyRing) -> Callable[[], None]:
-    """The check to run before every request; it leaves the key's name in ``g.key_name``."""
-    limiter = RateLimiter(settings.rate_limit_per_s, settings.burst) if settings.rate_limit_per_s else None
-    roles: dict[tuple[str, str], Role | None] = {}
+class Gate:
+    """The check before every request.
 
-    def check() -> None:
-        g.key_name = ANONYMOUS
+    Args:
+        settings: have the limits.
+        ring: the keys that are known.
+    """
+
+    def __init__(self, settings: Settings, ring: KeyRing) -> None:
+        per_s = settings.rate_limit_per_s
+        self._per_s, self._ring = per_s, ring
+        self._limiter = RateLimiter(per_s, settings.burst) if per_s else None
+        self._roles: dict[tuple[str, str], Role | None] = {}
+
+    def check(self) -> None:
+        """Check the current request; what no route answers gets 404, 405 or Allow, and needs no key."""
         rule, method = request.url_rule, request.method
         if rule is None or method == "OPTIONS":
-            return  # answered with 404, 405 or Allow: nothing of this reaches a route
-        place = (method, rule.rule)
-        if place not in roles:
-            roles[place] = role_of(*place)
-        needed = roles[place]
+            g.key_name = ANONYMOUS
+        else:
+            self.admit(method, rule.rule, request.environ, request.remote_addr)
+
+    def admit(self, method: str, rule: str, environ: Mapping[str, Any], remote_addr: str | None) -> None:
+        """Let a request to a route pass, and leave the key's name in ``g.key_name``.
+
+        Args:
+            method: of the request.
+            rule: of the route, as Flask writes it.
+            environ: has the headers, by their WSGI names.
+            remote_addr: of the caller; None over a Unix socket, which no browser reaches.
+
+        Raises:
+            ApiError: 401, 403 or 429.
+        """
+        g.key_name = ANONYMOUS
+        place = (method, rule)
+        if place not in self._roles:
+            self._roles[place] = role_of(*place)
+        needed = self._roles[place]
         if needed is OPEN:
             return
-        if ring.protected:
-            _identify(ring, needed)
-        elif request.remote_addr:  # there is none over a Unix socket, which no browser reaches
-            if not is_loopback(request.remote_addr):
+        if self._ring.protected:
+            _identify(self._ring, needed, environ)
+        elif remote_addr:
+            if not is_loopback(remote_addr):
                 raise _forbidden(
                     "this server has no API keys, so it answers programs on its own machine only; make one with "
                     "`recae keys create`"
                 )
-            _refuse_other_pages(request.environ.get("HTTP_HOST"), request.environ.get("HTTP_ORIGIN"))
-        if limiter is not None and (wait_s := limiter.take(g.key_name)):
+            _refuse_other_pages(environ.get("HTTP_HOST"), environ.get("HTTP_ORIGIN"))
+        if self._limiter is not None and (wait_s := self._limiter.take(g.key_name)):
             raise ApiError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "rate_limited",
-                f"more than {settings.rate_limit_per_s:g} requests per second; wait as Retry-After says",
+                f"more than {self._per_s:g} requests per second; wait as Retry-After says",
                 headers={"Retry-After": str(math.ceil(wait_s))},
             )
 
-    return check
 
-
-def _identify(ring: KeyRing, needed: Role) -> None:
-    sent = request.environ.get(
-        "HTTP_X_API_KEY"
-    )  # a plain dictionary: request.headers would make one of its own
+def _identify(ring: KeyRing, needed: Role, environ: Mapping[str, Any]) -> None:
+    sent = environ.get("HTTP_X_API_KEY")  # a plain dictionary: request.headers would make one of its own
     if sent is None:
-        scheme, _, token = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         sent = token.strip() if scheme.lower() == "bearer" else None
     if not sent:
         raise _unauthorized("this server asks for a key; send one in X-API-Key, or as Authorization: Bearer")

@@ -1,7 +1,6 @@
 """The Flask application."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, request
 
@@ -9,12 +8,11 @@ from recae.api import (
     access,
     admin,
     context,
+    direct,
     errors,
     events,
     explorer,
-    headers,
     items,
-    logs,
     metrics,
     operations,
     recommendations,
@@ -22,6 +20,7 @@ from recae.api import (
     versions,
 )
 from recae.api.experiments import ServedRecorder
+from recae.api.finish import finished
 from recae.api.known_histories import KnownHistories, LongHistories
 from recae.api.live_items import LiveItems
 from recae.api.serving import ServedModel
@@ -29,6 +28,9 @@ from recae.api.storage import Storage
 from recae.artifacts import ModelStore
 from recae.config import Settings, load_settings
 from recae.recommender import Recommender
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def create_app(settings: Settings | None = None, recommender: Recommender | None = None) -> Flask:
@@ -64,13 +66,16 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
     )
     app.extensions[metrics.EXTENSION] = counters
     app.url_map.converters["id"] = context.IdConverter
-    _hook(app, access.checker(settings, access.key_ring(settings)))
+    gate = access.Gate(settings, access.key_ring(settings))
+    _hook(app, gate)
     errors.register(app)
     if settings.tracing:
         tracing.register(app)
     for resource in (recommendations, items, events, versions, admin, operations, explorer):
         app.register_blueprint(resource.bp)
     _read_paths_as_sent(app)
+    if not settings.tracing:  # which looks at every request on its way into Flask
+        app.extensions[direct.EXTENSION] = direct.DirectAnswers(app, gate)
     if recommender is None:
         served.watch(settings.reload_s)
     return app
@@ -87,23 +92,20 @@ def _read_paths_as_sent(app: Flask) -> None:
     app.wsgi_app = with_path_as_sent  # type: ignore[method-assign] # Flask's documented way
 
 
-def _hook(app: Flask, check_access: Callable[[], None]) -> None:
+def _hook(app: Flask, gate: access.Gate) -> None:
     """What happens before and after every request, in this order; one hook each, and one look for the request.
 
     Flask looks into each hook whether it is a coroutine, and each use of its ``request`` and ``g`` finds the thread's own.
     """
 
     def before() -> None:
-        context.begin()
-        check_access()  # before anything of the request is read
+        context.begin(request.environ)
+        gate.check()  # before anything of the request is read
 
     def after(response: Response) -> Response:
         asked, noted = request._get_current_object(), g._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001 - werkzeug's documented way
-        context.label(response, noted)
-        headers.protect(response)
-        metrics.count_request(response, asked, noted)
-        logs.write_line(response, asked, noted)
-        return response
+        rule = asked.url_rule
+        return finished(response, asked.method, rule.rule if rule else None, noted)
 
     app.before_request(before)
     app.after_request(after)

@@ -26,14 +26,14 @@ NO_PLAIN_BODY: Final = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade)", 
 def short_request(
     sock: socket.socket, takes_long: Callable[[str], bool] = lambda _user_id: False
 ) -> bytes | None:
-    """The method of a request for short work that waits in a socket, from its first byte to its last.
+    """A request for short work that waits in a socket, from its first byte to its last.
 
     Args:
         sock: where it waits.
         takes_long: whether the history of a user is so long that nobody should wait for their answer.
 
     Returns:
-        ``b"GET"`` or ``b"POST"``; None if something else waits, only a part of it, or more behind it.
+        All its bytes, which still wait; None if something else does, only a part of it, or more behind it.
     """
     try:
         waiting = sock.recv(LARGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -53,7 +53,7 @@ def short_request(
     user_id = asked[1]
     if not is_whole or (user_id is not None and takes_long(unquote(user_id.decode("latin-1")))):
         return None
-    return waiting.partition(b" ")[0]
+    return waiting
 
 
 class Outgoing:

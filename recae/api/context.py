@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -161,10 +161,10 @@ def took_ms() -> float:
     return round(seconds * 1000, 3)
 
 
-def begin() -> None:
-    """Start the clock of a request, and give it an id."""
+def begin(environ: Mapping[str, Any]) -> None:
+    """Start the clock of a request, and give it an id: its own, if its headers have a sane one."""
     g.started = time.perf_counter()
-    sent = request.environ.get("HTTP_X_REQUEST_ID", "")
+    sent = environ.get("HTTP_X_REQUEST_ID", "")
     g.request_id = sent if sent and SANE_ID.fullmatch(sent) else secrets.token_hex(16)
 
 

@@ -93,6 +93,13 @@ def register(app: Flask) -> None:
     app.register_error_handler(Exception, _of_bug)
 
 
+def response_of(error: Exception) -> Response:
+    """What `register` makes of an error that is none of Flask's own."""
+    if isinstance(error, ApiError):
+        return _of_api_error(error)
+    return _of_recae_error(error) if isinstance(error, RecaeError) else _of_bug(error)
+
+
 def detail_of(error: Exception) -> tuple[int, ErrorDetail]:
     """Status and detail of an expected error, for a part of a batch; anything else is raised again."""
     if isinstance(error, ApiError):

@@ -11,7 +11,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from flask import Request, Response
+from flask import Response
 
 REQUESTS: Final = "recae.requests"
 """Name of the logger with a line for each request."""
@@ -85,20 +85,20 @@ def configuration(log_format: str) -> dict[str, Any]:
     }
 
 
-def write_line(response: Response, asked: Request, noted: Any) -> None:
+def write_line(response: Response, method: str, rule: str | None, noted: Any) -> None:
     """Write the line of a request; last of all, since it tells how long the request took.
 
     Args:
         response: the answer.
-        asked: the request.
+        method: of the request.
+        rule: of the route that answered, as Flask writes it; None where no path matched.
         noted: what was noted in ``g``.
     """
     if logger.isEnabledFor(logging.INFO):
-        rule = asked.url_rule
         facts = {
             "request_id": noted.request_id,
-            "method": asked.method,
-            "route": rule.rule if rule else UNROUTED,
+            "method": method,
+            "route": rule or UNROUTED,
             "status": response.status_code,
             "ms": round((time.perf_counter() - noted.started) * 1000, 3),
             "model_version": response.headers.get("X-Model-Version", "none"),

@@ -9,7 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from flask import Request, Response, current_app, g
+from flask import Response, current_app, g
 
 from recae.api.logs import UNROUTED
 
@@ -170,12 +170,11 @@ def count_recommendation(strategy: str, seconds: float, fold_in_s: float) -> Non
     current_metrics().recommended(strategy, seconds, fold_in_s)
 
 
-def count_request(response: Response, asked: Request, noted: Any) -> None:
-    """Count a request, by what was noted of it in ``g``."""
-    rule = asked.url_rule
+def count_request(response: Response, method: str, rule: str | None, noted: Any) -> None:
+    """Count a request, by what was noted of it in ``g``; ``rule`` is that of its route, None where no path matched."""
     current_metrics().request_answered(
-        asked.method,
-        rule.rule if rule else UNROUTED,
+        method,
+        rule or UNROUTED,
         response.status_code,
         time.perf_counter() - noted.started,
     )

@@ -38,7 +38,11 @@ def recommend_for_user(user_id: str, query: TopNQuery) -> dict[str, Any]:
     The user's history is read from the event log as it is now. A user without a known history gets the most popular
     items, or 404 with `strict=true`.
     """
-    user_id = path_id(user_id, "user_id")
+    return suggested(path_id(user_id, "user_id"), query)
+
+
+def suggested(user_id: str, query: TopNQuery) -> dict[str, Any]:
+    """What the route above answers, for an id that was read."""
     recommender = _recommender_for(user_id, query)
     asked = asked_of(recommender, user_id, None, strict=query.strict)
     began = time.perf_counter()

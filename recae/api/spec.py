@@ -105,12 +105,12 @@ def documented(
         @wraps(known)
         def route(**arguments: Any) -> ResponseReturnValue:
             if takes_query:
-                arguments["query"] = _query(schemas["query"], request.query_string)
+                arguments["query"] = read_query(schemas["query"], request.query_string)
             elif request.query_string:
                 refuse_query(request.args, has_body=takes_json)
             if takes_json:
                 arguments["json"] = _validated(schemas["json"], read_json())
-            return FlaskResponse(_json(view(**arguments)), status=status, mimetype="application/json")
+            return answer_with(view(**arguments), status)
 
         return route
 
@@ -122,9 +122,18 @@ def document() -> dict[str, Any]:
     return described(json.loads(json.dumps(tree.spec)))
 
 
+def answer_with(body: Body, status: int = 200) -> FlaskResponse:
+    """A response of JSON."""
+    return FlaskResponse(_json(body), status=status, mimetype="application/json")
+
+
 @lru_cache(maxsize=4_096)
-def _query(schema: type[BaseModel], query_string: bytes) -> BaseModel:
-    """The query as its schema has it. Schemas of queries are not changed by views, so equal ones are read once."""
+def read_query(schema: type[BaseModel], query_string: bytes) -> Any:
+    """The query as its schema has it. Schemas of queries are not changed by views, so equal ones are read once.
+
+    Raises:
+        ApiError: 422, if it does not fit.
+    """
     text = query_string.decode("utf-8", "replace")
     try:
         pairs = parse_qs(text, keep_blank_values=True, errors="replace")

@@ -18,14 +18,11 @@ class Storage:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.is_local = settings.events_url.startswith("sqlite:")
+        """Whether the database is a file here, whose readers wait for nobody."""
         self._opening = threading.Lock()
         self._log: EventLog | None = None
         self._failed: tuple[EventLogError, float] | None = None
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the database is a file here, whose readers wait for nobody."""
-        return self._settings.events_url.startswith("sqlite:")
 
     @property
     def log(self) -> EventLog:

@@ -19,12 +19,15 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
-from gunicorn import http, util
+from gunicorn import SERVER, http, util
+from gunicorn.http.body import LengthReader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from recae.api import direct
 from recae.api.at_once import Outgoing, short_request
 from recae.api.connections import Connections
 from recae.api.context import EXTENSION
+from recae.api.direct import DirectAnswers, plain_request
 from recae.api.item_changes import ItemChanges
 from recae.api.loop import Loop
 
@@ -105,6 +108,7 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         """Load the application, and stand between it and the bodies it reads."""
         super().load_wsgi()
         self._state = self.wsgi.extensions[EXTENSION]
+        self._direct: DirectAnswers | None = self.wsgi.extensions.get(direct.EXTENSION)
         self._state.served.share(self.item_changes)
         answer = self.wsgi.wsgi_app
 
@@ -196,25 +200,37 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         if time.monotonic() - self._notified > 1.0:  # of many that have come at once, each may take its time
             self.notify()
         takes_long = self._state.takes_long
-        method = short_request(conn.sock, takes_long) if self._may_answer_at_once(conn) else None
-        if method is None:
+        asked = short_request(conn.sock, takes_long) if self._may_answer_at_once(conn) else None
+        if asked is None:
             super().on_client_socket_readable(conn, client)
-        elif method == b"GET" and not self._state.served.makes_passes:
-            self._answer(conn)  # it can wait for nothing, and a task costs a tenth of it
-        elif not self._loop.run(self._answer, conn):
+        elif asked.startswith(b"GET") and not self._state.served.makes_passes:
+            self._answer(conn, asked)  # it can wait for nothing, and a task costs a tenth of it
+        elif not self._loop.run(self._answer, conn, asked):
             # It waits for work, and nobody is to read from the connection meanwhile.
             self._leave_poller(conn)
             self._parked.add(conn)
             self._deadlines[conn] = time.monotonic() + self.request_timeout_s
 
-    def _answer(self, conn: Any) -> None:
-        """Answer one request of a connection in the loop, as a task if it may have to wait."""
+    def _answer(self, conn: Any, asked: bytes) -> None:
+        """Answer one request of a connection in the loop, as a task if it may have to wait.
+
+        Args:
+            conn: where it waits.
+            asked: all its bytes.
+        """
         sock = conn.sock
-        conn.sock = outgoing = Outgoing(sock)
-        try:
-            goes_on = super().handle(conn)
-        finally:
-            conn.sock = sock
+        plain = plain_request(asked) if self._may_answer_directly(conn) else None
+        outgoing = Outgoing(sock)
+        if plain is not None and self._direct is not None:
+            sock.recv(len(asked))  # what short_request has seen
+            outgoing.sendall(self._direct.answer(plain, conn.client[0], SERVER))
+            goes_on = self.alive
+        else:
+            conn.sock = outgoing
+            try:
+                goes_on = super().handle(conn)
+            finally:
+                conn.sock = sock
         try:
             rest = outgoing.send()
         except OSError:
@@ -259,6 +275,21 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             and not conn.is_http2
             and not self.cfg.is_ssl
             and self._state.is_quick
+        )
+
+    def _may_answer_directly(self, conn: Any) -> bool:
+        """Whether what waits in the socket is a request, and no rest of one before; and nobody counts, or is to go."""
+        parser = conn.parser
+        before = getattr(parser.mesg, "body", None)
+        reader = getattr(before, "reader", None)
+        return (
+            self._direct is not None
+            and self._n_to_give == 0
+            and self.max_requests == sys.maxsize
+            and isinstance(conn.client, tuple)
+            and isinstance(reader, LengthReader)
+            and reader.length == 0
+            and not parser.unreader.buf.getvalue()
         )
 
     def _finish_in_thread(self, conn: Any, rest: bytes, goes_on: bool) -> None:

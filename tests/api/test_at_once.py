@@ -34,7 +34,7 @@ def test_whole_requests_for_short_work_are_answered_at_once(pair, sent):
     ours, theirs = pair
     theirs.sendall(sent)
 
-    assert short_request(ours) == sent.split()[0]
+    assert short_request(ours) == sent
     assert ours.recv(LARGEST) == sent, "looking takes nothing"
 
 
@@ -82,11 +82,11 @@ def test_a_user_whose_history_is_long_is_left_to_threads(pair):
     theirs.sendall(GET.replace(b"/1/", b"/a%2Fb%C3%A9/"))
 
     assert short_request(ours, lambda user_id: met.append(user_id) is None) is None
-    assert short_request(ours, met.append) == b"GET"
+    assert short_request(ours, met.append).startswith(b"GET")
     assert met == ["a/b\u00e9"] * 2, "as the log knows them"
     ours.recv(LARGEST)
     theirs.sendall(POST + b"Content-Length: 2\r\n\r\n[]")
-    assert short_request(ours, lambda _: True) == b"POST", "events have no history"
+    assert short_request(ours, lambda _: True).startswith(b"POST"), "events have no history"
 
 
 def test_a_client_that_is_gone_has_sent_nothing(pair):

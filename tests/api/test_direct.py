@@ -1,0 +1,273 @@
+"""Plain requests are answered directly as they are through Flask; all others, and what only looks like one, are left alone."""
+
+import json
+import logging
+import socket
+import sys
+from types import SimpleNamespace
+
+import pytest
+from gunicorn.config import Config
+from gunicorn.http.parser import RequestParser
+
+from recae.api import create_app, tracing
+from recae.api.direct import EXTENSION, MOST_HEADERS, plain_request
+from recae.api.logs import REQUESTS
+from recae.api.worker import RequestWorker
+from recae.artifacts import ModelStore
+from recae.config import Settings
+from recae.errors import EventLogError
+from tests.api.conftest import LIMITS
+from tests.servers import free_port, get, running
+from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
+
+GET = b"GET /v1/users/1/recommendations HTTP/1.1\r\nHost: localhost\r\n\r\n"
+CHANGING = {"recommendation_id", "took_ms", "request_id"}
+OF_THE_SERVER = {"Server", "Date", "Connection", "X-Request-ID"}
+KEY = "k" * 40
+
+
+@pytest.fixture
+def two_tastes_home(home):
+    store = ModelStore(home / "models")
+    store.promote(store.save(fitted_ease(), ITEMS, users=USERS, catalogue=CATALOGUE))
+    return home
+
+
+def request_of(path, headers):
+    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def directly(app, path, headers, remote_addr="127.0.0.1"):
+    """Status, headers and JSON of the direct answer."""
+    asked = plain_request(request_of(path, headers))
+    assert asked is not None, "it is plain"
+    head, _, body = app.extensions[EXTENSION].answer(asked, remote_addr, "server").partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    found = dict(line.split(": ", 1) for line in lines)
+    assert int(found["Content-Length"]) == len(body)
+    assert (found["Server"], found["Connection"]) == ("server", "keep-alive")
+    return status, found, json.loads(body)
+
+
+def through_flask(app, path, headers, remote_addr="127.0.0.1"):
+    """The same of the other way."""
+    response = app.test_client().get(path, headers=headers, environ_base={"REMOTE_ADDR": remote_addr})
+    return f"HTTP/1.1 {response.status}", dict(response.headers), response.json
+
+
+def lasting(answer):
+    status, headers, body = answer
+    kept = {name: value for name, value in headers.items() if name not in OF_THE_SERVER}
+    del kept["Content-Length"]  # numbers of milliseconds differ in length
+    return status, kept, {name: value for name, value in body.items() if name not in CHANGING}
+
+
+PATHS = [
+    "/v1/users/1/recommendations",
+    "/v1/users/1/recommendations?n=2&offset=1",
+    "/v1/users/1/recommendations?exclude_seen=false&available_only=false",
+    "/v1/users/1/recommendations?category=none+such&category=other",
+    "/v1/users/1/recommendations?explain=2",
+    "/v1/users/nobody/recommendations",
+    "/v1/users/nobody/recommendations?strict=true",
+    "/v1/users/../recommendations",
+    "/v1/users/1/recommendations?n=6",
+    "/v1/users/1/recommendations?n=many",
+    "/v1/users/1/recommendations?colour=red",
+    "/v1/users/1/recommendations?n=1&n=2",
+    "/v1/users/1/recommendations?model=none-such",
+    "/v1/users/1/recommendations?",
+    "/v1/users/" + "u" * 256 + "/recommendations",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_answer_is_that_of_flask(app, path):
+    asked = path, {"Host": "localhost", "User-Agent": "curl/8", "Accept": "*/*"}
+    assert lasting(directly(app, *asked)) == lasting(through_flask(app, *asked))
+
+
+@pytest.mark.parametrize(
+    ("headers", "remote_addr"),
+    [
+        ({"X-API-Key": KEY}, "127.0.0.1"),
+        ({"Authorization": f"Bearer {KEY}"}, "192.0.2.1"),
+        ({"X-API-Key": "wrong"}, "127.0.0.1"),
+        ({}, "127.0.0.1"),
+    ],
+)
+def test_keys_are_asked_for_alike(recommender, headers, remote_addr):
+    app = create_app(Settings(**LIMITS, api_keys=f"reader:read:{KEY}"), recommender)
+    asked = PATHS[0], {"Host": "example.org"} | headers, remote_addr
+    answer = directly(app, *asked)
+
+    assert lasting(answer) == lasting(through_flask(app, *asked))
+    assert answer[0].split()[1] == ("200" if KEY in str(headers) else "401")
+
+
+@pytest.mark.parametrize(
+    ("headers", "remote_addr"),
+    [
+        ({"Host": "evil.example"}, "127.0.0.1"),
+        ({"Host": "localhost", "Origin": "https://evil.example"}, "127.0.0.1"),
+        ({"Host": "localhost"}, "192.0.2.1"),
+    ],
+)
+def test_strangers_are_refused_alike_where_there_are_no_keys(app, headers, remote_addr):
+    answer = directly(app, PATHS[0], headers, remote_addr)
+    assert answer[0] == "HTTP/1.1 403 FORBIDDEN"
+    assert lasting(answer) == lasting(through_flask(app, PATHS[0], headers, remote_addr))
+
+
+def test_both_ways_count_together_how_often_a_key_asks(recommender):
+    app = create_app(Settings(**LIMITS, rate_limit_per_s=0.001, burst=2), recommender)
+    asked = PATHS[0], {"Host": "localhost"}
+    statuses = [way(app, *asked)[0].split()[1] for way in (directly, through_flask, directly, through_flask)]
+
+    assert statuses == ["200", "200", "429", "429"]
+    assert int(directly(app, *asked)[1]["Retry-After"]) > 0
+
+
+def test_a_request_keeps_its_id_and_gets_one_if_it_has_none_that_is_sane(app):
+    named = {"Host": "localhost", "X-Request-ID": "mine-1"}
+    assert directly(app, PATHS[0], named)[1]["X-Request-ID"] == "mine-1"
+    assert len(directly(app, PATHS[0], named | {"X-Request-ID": "a b"})[1]["X-Request-ID"]) == 32
+
+
+@pytest.mark.parametrize("error", [EventLogError("no disk"), RuntimeError("a bug")])
+def test_errors_are_answered_alike(app, recommender, monkeypatch, error):
+    def fail(*_of, **_more):
+        raise error
+
+    monkeypatch.setattr(recommender, "recommend", fail)
+    asked = PATHS[0], {"Host": "localhost"}
+    answer = directly(app, *asked)
+
+    assert answer[0].split()[1] == ("503" if isinstance(error, EventLogError) else "500")
+    assert lasting(answer) == lasting(through_flask(app, *asked))
+    assert ("Retry-After" in answer[1]) == isinstance(error, EventLogError)
+
+
+def test_without_a_model_it_is_not_ready(home):
+    app = create_app(Settings(home=home, reload_s=0.01))
+    app.extensions["recae"].served.close()
+    app.extensions["recae"].served.refresh()
+    asked = PATHS[0], {"Host": "localhost"}
+
+    assert directly(app, *asked)[2]["error"]["code"] == "not_ready"
+    assert lasting(directly(app, *asked)) == lasting(through_flask(app, *asked))
+
+
+def test_it_is_counted_and_has_its_line_as_ever(app, caplog):
+    caplog.set_level(logging.INFO, REQUESTS)
+    for way in (directly, through_flask):
+        way(app, PATHS[0], {"Host": "localhost"})
+        way(app, PATHS[-1], {"Host": "localhost"})
+
+    lines = [record.facts for record in caplog.records if record.name == REQUESTS]
+    once = [{name: line[name] for name in line if name not in {"request_id", "ms"}} for line in lines]
+    assert once[:2] == once[2:]
+    assert once[0]["strategy"] == "model"
+    counted = app.test_client().get("/metrics").text
+    assert (
+        'recae_request_seconds_count{method="GET",route="/v1/users/<id:user_id>/recommendations",status="200"} 4.0'
+        in (counted)
+    )
+    assert 'recae_recommendation_seconds_count{strategy="model"} 2.0' in counted
+
+
+def test_where_spans_are_wanted_nothing_goes_past_them(recommender, monkeypatch):
+    monkeypatch.setattr(tracing, "register", lambda _app: None)
+    assert EXTENSION not in create_app(Settings(tracing=True), recommender).extensions
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        GET.replace(b"GET", b"HEAD"),
+        GET.replace(b"/1/", b"/a%2Fb/"),
+        GET.replace(b"/1/", b"/a/b/"),
+        GET.replace(b"/1/", b"/" + b"u" * 257 + b"/"),
+        GET.replace(b"/1/", "/\u00e9/".encode()),
+        GET.replace(b" HTTP", b"?category=%41 HTTP"),
+        GET.replace(b"1.1", b"1.0"),
+        GET.replace(b"Host: localhost\r\n", b""),
+        GET.replace(b"Host", b"Host : x\r\nHost"),
+        GET.replace(b"Host", b"Host: x\r\nHost"),
+        GET.replace(b"Host", b"X-API-Key: a\r\nx-api-key: b\r\nHost"),
+        GET.replace(b"Host", b"X-Note: a\r\n b\r\nHost"),  # one line folded into two
+        GET.replace(b"Host", b"X-Note: a\nb\r\nHost"),
+        GET.replace(b"Host", b"X-Note: \xff\r\nHost"),
+        GET.replace(b"Host", b"X_API_Key: a\r\nHost"),
+        GET.replace(b"Host", b"Content-Length: 0\r\nHost"),
+        GET.replace(b"Host", b"Transfer-Encoding: chunked\r\nHost"),
+        GET.replace(b"Host", b"Expect: 100-continue\r\nHost"),
+        GET.replace(b"Host", b"Upgrade: h2c\r\nHost"),
+        GET.replace(b"Host", b"Connection: close\r\nHost"),
+        GET.replace(b"Host", b"Connection: keep-alive, x-api-key\r\nHost"),
+        GET.replace(b"Host", b"X-Forwarded-Ssl: off\r\nHost"),
+        GET.replace(b"Host", b"".join(b"X-%d: a\r\n" % n for n in range(MOST_HEADERS)) + b"Host"),
+        GET[:-2],
+        GET + b"more",
+        GET + GET,
+        b"",
+        b"\r\n\r\n",
+    ],
+)
+def test_what_is_not_plain_is_left_to_gunicorn(asked):
+    assert plain_request(GET) is not None
+    assert plain_request(asked) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "unread", "holds"),
+    [
+        (GET, 0, True),
+        (b"POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Length: 70\r\n\r\n", 70, False),
+        (b"POST /v1/events HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 0, False),
+    ],
+)
+def test_the_rest_of_a_body_is_no_request(before, unread, holds):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        parser = RequestParser(Config(), ours, ("127.0.0.1", 1))
+        theirs.sendall(before)
+        next(parser)
+        conn = SimpleNamespace(parser=parser, client=("127.0.0.1", 1))
+        worker = SimpleNamespace(_direct=object(), _n_to_give=0, max_requests=sys.maxsize)
+
+        assert RequestWorker._may_answer_directly(worker, conn) is holds
+        assert getattr(parser.mesg.body.reader, "length", 0) == unread
+        for changed in ({"_direct": None}, {"_n_to_give": 1}, {"max_requests": 9}):
+            other = SimpleNamespace(**(vars(worker) | changed))
+            assert RequestWorker._may_answer_directly(other, conn) is False
+
+
+def test_a_body_that_looks_like_a_request_is_not_answered_as_one(two_tastes_home):
+    """A refused request whose body nobody read: what follows on its connection is that body, not somebody's request."""
+    port = free_port()
+    with running([sys.executable, "-m", "recae", "serve"], two_tastes_home, port):
+        assert get(port, PATHS[0])[0] == 200
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            reader = connection.makefile("rb")
+
+            def answer():
+                status = int(reader.readline().split()[1])
+                headers = dict(iter(lambda: tuple(reader.readline().strip().split(b": ", 1)), (b"",)))
+                return status, json.loads(reader.read(int(headers[b"Content-Length"])))
+
+            asked = GET.replace(b"localhost", b"127.0.0.1")
+            for _ in range(3):
+                connection.sendall(asked)
+                assert answer()[1]["user_id"] == "1"
+            inner = asked.replace(b"/1/", b"/2/")
+            connection.sendall(
+                b"POST /none-such HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n" % len(inner)
+            )
+            assert answer()[0] == 404
+            connection.sendall(inner)
+            connection.sendall(asked.replace(b"/1/", b"/3/"))
+            assert answer()[1]["user_id"] == "3"
