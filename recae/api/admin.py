@@ -76,7 +76,7 @@ def _begun(table: RunTable, held: int) -> Begun:
         time.sleep(POLL_S)
     message = (
         f"a run was started, and has not written its record within {patience_s:g} s; it goes on, and GET "
-        "/v1/admin/runs will show it: do not begin another"
+        "/v1/admin/runs will show it, or one that was begun elsewhere in this moment: do not begin another"
     )
     raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_begun", message)
 

@@ -102,6 +102,7 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         self._loop = Loop(self.method_queue.defer)
         self._parked: set[Any] = set()  # connections whose requests wait for work
         self._balanced = 0.0  # monotonic time
+        self._used: set[Any] = set()  # connections with a request since then
         self._n_spare = self._n_to_give = 0  # connections
 
     def load_wsgi(self) -> None:
@@ -167,15 +168,27 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         return True
 
     def _balance(self, now: float) -> None:
-        """Find out how many connections another process should have: half of what it had less, at both of two looks."""
-        n_spare = max(0, self.nr_conns - self.connections.fewest()) // 2
+        """Tell how busy this process is, and find out how many connections another should have, at both of two looks.
+
+        A process without a model tells nothing: it would answer 503 to whoever was sent to it.
+        """
+        if self._state.served.peek() is not None and self.alive:
+            self.connections.tell_busy(self.age, len(self._used), now)
+        self._used.clear()
+        n_spare = self.connections.spare(self.age, now)
         self._n_to_give = min(n_spare, self._n_spare)
         self._balanced, self._n_spare = now, n_spare
 
+    def _gives(self) -> bool:
+        """Whether the connection at hand is one that another process should have, still."""
+        if self._n_to_give > 0 and self.nr_conns > self.connections.fewest() + 1:
+            self._n_to_give -= 1
+            return True
+        return False
+
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Answer one request; on a connection that another process should have, as the last: its client makes a new one."""
-        if self._n_to_give > 0:
-            self._n_to_give -= 1
+        if self._gives():
             req.force_close()
         return super().handle_request(req, conn)
 
@@ -197,6 +210,7 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
         """Answer the next request of a connection at once, or give it to a thread."""
+        self._used.add(conn)
         if time.monotonic() - self._notified > 1.0:  # of many that have come at once, each may take its time
             self.notify()
         takes_long = self._state.takes_long

@@ -27,7 +27,7 @@ def evaluate(context: Context, protocol: str, output: str | None, as_json: bool)
     With --output each test is kept there from the moment it is done: the same command goes on after the last one if it is
     stopped, by Ctrl-C or a crash, as long as protocol, data, code and machine are the same.
     """
-    from recae.evaluation.journal import UNFINISHED
+    from recae.evaluation.journal import UNFINISHED, discard, n_tests
     from recae.evaluation.report import make_writable, write
 
     unfinished = None
@@ -37,8 +37,11 @@ def evaluate(context: Context, protocol: str, output: str | None, as_json: bool)
     try:
         results = run_protocol(context, Path(protocol), unfinished, lambda line: click.echo(line, err=True))
     except KeyboardInterrupt:
-        if unfinished is not None and unfinished.exists():
-            click.echo(f"{unfinished} has what was tested; the same command goes on from there", err=True)
+        if unfinished is not None and (n := n_tests(unfinished)):
+            click.echo(
+                f"{unfinished} keeps {n} test(s); the same command, nothing changed, goes on after them",
+                err=True,
+            )
         raise
     if as_json:
         print_json(results.model_dump(mode="json"))
@@ -54,7 +57,7 @@ def evaluate(context: Context, protocol: str, output: str | None, as_json: bool)
             ) from error
         for path in written:
             click.echo(f"wrote {path}", err=True)
-        (Path(output) / UNFINISHED).unlink(missing_ok=True)
+        discard(Path(output) / UNFINISHED)
 
 
 @click.command(epilog="\b\nrecae split evaluation/movielens-small.toml --output split")

@@ -119,15 +119,18 @@ def list_runs(context: Context, n: int, as_json: bool) -> None:
 @as_json
 @pass_context
 def show_run(context: Context, run_id: str | None, as_json: bool) -> None:
-    """Print one run, or the newest; one that claims to have begun in the future, by a clock that was ahead, only by its name."""
+    """Print one run, or the newest; one that began in the future, by a clock that was ahead, if there is no other."""
     from datetime import UTC, datetime
 
     from recae.errors import RetrainError
     from recae.runs import RunTable
 
     table = RunTable(context.settings.runs)
-    newest = table.newest_first(until=datetime.now(UTC))
-    run = next(newest, None) if run_id is None else table.read(run_id)
+    if run_id is None:
+        known = list(table.newest_first())
+        run = next((each for each in known if each.started <= datetime.now(UTC)), next(iter(known), None))
+    else:
+        run = table.read(run_id)
     if run is None:
         raise RetrainError(f"there are no runs in {table.root}; `recae retrain` makes one")
     if as_json:

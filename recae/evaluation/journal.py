@@ -1,24 +1,29 @@
 """What an evaluation has tested so far, in a file: one that was stopped goes on after the last test, hours later the same.
 
-    {"format": 1, "started": ..., "protocol": ..., "data": ..., "code": ..., ...}    what it is an evaluation of
+    {"format": 1, "protocol": ..., "data": ..., "names": ..., "code": ..., ...}      what it is an evaluation of
     {"title": "ease", "seed": 1, "test": ..., "chosen": ...}                         a line for each test
 
 A line is on the disk before the next model is fitted. Numbers are kept to the last digit, so the results are those of an
-unbroken run. A file of another evaluation, or of other code, is begun anew: no table mixes two of them.
+unbroken run. A file of another evaluation, or of other code, is begun anew: no table mixes two of them. A disk that takes no
+more ends no evaluation: what is found is in memory, too.
 """
 
+import fcntl
+import hashlib
+import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
-from pydantic import ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from recae import durable
+from recae.data.catalogue import Catalogue
+from recae.data.holdout import Split
 from recae.errors import EvaluationError
 from recae.evaluation.records import Learning, Record, Trial
 from recae.evaluation.rows import Row
@@ -33,30 +38,27 @@ UNFINISHED: Final = "unfinished.jsonl"
 FORMAT: Final = 1
 
 
-class Kept(Record):
-    """A record of the file; it may hold NaN, the value of a user without targets in a group of items."""
-
-    model_config = ConfigDict(ser_json_inf_nan="constants")
-
-
-class Header(Kept):
+class Header(Record):
     """What the file is an evaluation of: equal headers, equal numbers."""
 
     format: int = FORMAT
     protocol: dict[str, Any]
     data: str
     """Hash of the matrices."""
+    names: str
+    """Of their users and items, and of what the catalogue says of these."""
     code: str
     versions: dict[str, str]
     threads: int
     processor: str | None
+    gpus: tuple[str, ...] = ()
 
     def unlike(self, other: Self) -> list[str]:
         """Names of the fields that differ."""
         return [name for name in type(self).model_fields if getattr(self, name) != getattr(other, name)]
 
 
-class KeptTest(Kept):
+class KeptTest(Record):
     """A `Tested` as JSON."""
 
     values: dict[str, float]
@@ -100,7 +102,7 @@ class KeptTest(Kept):
         return Tested(scores, self.curves, self.lists, self.predicted, self.measured)
 
 
-class Chosen(Kept):
+class Chosen(Record):
     """What the first seed chose."""
 
     config: Settings | None
@@ -109,7 +111,7 @@ class Chosen(Kept):
     learning: Learning | None
 
 
-class Entry(Kept):
+class Entry(Record):
     """A test of one model with one seed."""
 
     title: str
@@ -138,27 +140,21 @@ class Journal:
     def __init__(self, path: Path | None, header: Header, clock: float, say: Callable[[str], None]) -> None:
         self.header = header
         self._path, self._say = path, say
+        self._file: FileIO | None = None
         self._entries: dict[tuple[str, int], Entry] = {}
-        self._held = ExitStack()
         self._clock = clock
 
     def __enter__(self) -> Self:
-        if self._path is None:
-            return self
-        self._path.touch()
-        try:
-            self._held.enter_context(durable.locked(self._path, wait=False))
-        except BlockingIOError:
-            raise EvaluationError(
-                f"another process evaluates into {self._path.parent}; wait for its end, or name another folder"
-            ) from None
-        self._read(self._path)
+        if self._path is not None:
+            self._file = _held(self._path, self._say)
+            self._read(self._path, self._file)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._held.close()
+        if self._file is not None:
+            self._file.close()
 
     @property
     def seconds(self) -> float:
@@ -206,7 +202,7 @@ class Journal:
             row: tested a moment ago.
             seconds: that this seed has cost.
         """
-        if self._path is None:
+        if self._file is None:
             return
         first = len(row.tests) == 1
         chosen = Chosen(
@@ -224,36 +220,117 @@ class Journal:
             peak=peak_memory(),
             chosen=chosen if first else None,
         )
-        self._append(self._path, entry)
-
-    def _append(self, path: Path, record: Kept) -> None:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(record.model_dump_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _read(self, path: Path) -> None:
-        """Take over what is there, if it is of this evaluation; a line that a crash cut off is cut away."""
-        whole = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
         try:
-            header = Header.model_validate_json(whole[0]) if whole else None
-            entries = [Entry.model_validate_json(line) for line in whole[1:]]
-        except ValidationError:
-            header, entries = None, []
+            _append(self._file, entry)
+        except OSError as error:
+            self._say(
+                f"{self._path} takes no more ({error.strerror or error}): the evaluation goes on, and is kept in memory alone"
+            )
+            self._file.close()
+            self._file = None
+
+    def _read(self, path: Path, file: FileIO) -> None:
+        """Take over what is there, if it is of this evaluation; from a line that a crash left unreadable on it is cut away."""
+        lines = file.readall().splitlines(keepends=True)
+        header, entries, n_bytes = _read_lines(lines)
         if header is None or header != self.header:
-            if whole[1:]:
+            if lines[1:]:
                 unlike = "format" if header is None else ", ".join(header.unlike(self.header))
                 self._say(f"{path} is of an evaluation with another {unlike}; beginning anew")
-            path.write_bytes(b"")
-            self._append(path, self.header)
+            os.ftruncate(file.fileno(), 0)
+            _append(file, self.header)
             return
-        os.truncate(path, sum(map(len, whole)))
+        if len(entries) + 1 < len(lines):
+            self._say(f"{path} is damaged after {len(entries)} test(s), which are taken over")
+        os.ftruncate(file.fileno(), n_bytes)
         self._entries = {(entry.title, entry.seed): entry for entry in entries}
         if entries:
             self._clock -= entries[-1].spent
             self._say(
                 f"going on with an evaluation that was stopped; tested already: {_named(self._entries)}"
             )
+
+
+def names_of(split: Split, catalogue: Catalogue | None) -> str:
+    """SHA-256 of the ids of a split's users and items, and of the catalogue's lines."""
+    digest = hashlib.sha256()
+    for ids in (split.train.items, split.train.users, split.test.users):
+        digest.update(json.dumps(list(ids)).encode())
+    digest.update(json.dumps(None if catalogue is None else list(catalogue)).encode())
+    return digest.hexdigest()
+
+
+def n_tests(path: Path) -> int:
+    """How many tests a file holds; 0 if it is not there."""
+    return len(_read_lines(path.read_bytes().splitlines(keepends=True))[1]) if path.exists() else 0
+
+
+def discard(path: Path) -> None:
+    """Remove the file of an evaluation whose results are written, unless another process has begun one since."""
+    try:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+    except BlockingIOError:
+        return
+    except OSError:
+        path.unlink(missing_ok=True)
+
+
+def _held(path: Path, say: Callable[[str], None]) -> FileIO:
+    """The file, open for reading and appending, and locked as long as it is open.
+
+    Raises:
+        EvaluationError: if another process has it.
+    """
+    file = path.open("a+b", buffering=0)  # of what a full disk did not take nothing is left to be tried again
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise EvaluationError(
+            f"another process evaluates into {path.parent}; wait for its end, or name another folder"
+        ) from None
+    except OSError as error:  # some file systems over a network
+        say(
+            f"{path} cannot be locked ({error.strerror or error}): let no other process evaluate into its folder"
+        )
+    file.seek(0)
+    return file
+
+
+def _append(file: FileIO, record: Record) -> None:
+    """Write a line, or nothing of it.
+
+    Raises:
+        OSError: if the disk does not take it.
+    """
+    before = file.seek(0, os.SEEK_END)
+    try:
+        line = memoryview(json.dumps(record.model_dump()).encode() + b"\n")  # pydantic's JSON would lose NaN
+        while line:
+            line = line[file.write(line) :]
+        os.fsync(file.fileno())
+    except OSError:
+        os.ftruncate(file.fileno(), before)
+        raise
+
+
+def _read_lines(lines: Sequence[bytes]) -> tuple[Header | None, list[Entry], int]:
+    """Header and entries up to the first line that cannot be read, and how many bytes these are."""
+    header, entries, n_bytes = None, [], 0
+    try:
+        for number, line in enumerate(lines):
+            if not line.endswith(b"\n"):
+                break
+            if number:
+                entries.append(Entry.model_validate_json(line))
+            else:
+                header = Header.model_validate_json(line)
+            n_bytes += len(line)
+    except ValidationError:
+        pass
+    return header, entries, n_bytes
 
 
 def _named(entries: Mapping[tuple[str, int], Entry]) -> str:

@@ -20,7 +20,7 @@ from recae.evaluation.contenders import contenders_of, refuse_dishonest, refuse_
 from recae.evaluation.datasets import load_catalogue, load_split, sha256_of
 from recae.evaluation.examples import examples_of, mentioned
 from recae.evaluation.facts import facts_of
-from recae.evaluation.journal import Header, Journal
+from recae.evaluation.journal import Header, Journal, names_of
 from recae.evaluation.leakage import refuse_leaks
 from recae.evaluation.outsiders import Outsider, ScoreTable, kind_of, outsider
 from recae.evaluation.protocol import Protocol, load_protocol, protocol_of
@@ -31,7 +31,7 @@ from recae.evaluation.segments import columns_of, segments_of, user_groups
 from recae.evaluation.shelf import Shelf
 from recae.evaluation.specs import MetricSpec
 from recae.evaluation.task import Task, judged_users
-from recae.machine import code_sha256, processor
+from recae.machine import code_sha256, gpus, processor
 from recae.models.base import Model
 from recae.progress import bar
 
@@ -89,7 +89,10 @@ def evaluate(
     steps = sum(map(len, contenders)) + len(contenders) * (1 + len(further_seeds))  # every trial and test
     with (
         Journal(
-            None if unfinished is None else Path(unfinished), _header(run, facts), run.clock, say
+            None if unfinished is None else Path(unfinished),
+            _header(run, facts, task.split, catalogue),
+            run.clock,
+            say,
         ) as journal,
         Shelf(contenders, is_open=not protocol.splits_at_random) as shelf,
         bar(f"evaluating {protocol.name}", steps, show=show_progress) as running,
@@ -186,7 +189,7 @@ def judge(
             outsiders[section.title] = outsider(model, split)
         rows.append(given(task, section, outsiders.get(section.title, model)))
     facts = facts_of(protocol, split, outsiders)
-    with Journal(None, _header(run, facts), run.clock, lambda _line: None) as journal:
+    with Journal(None, _header(run, facts, split, catalogue), run.clock, lambda _line: None) as journal:
         return _results(run, facts, task, rows, {}, catalogue, journal)
 
 
@@ -206,15 +209,17 @@ class Run:
         return cls(protocol, command, datetime.now(UTC), time.perf_counter(), code_sha256())
 
 
-def _header(run: Run, facts: DataFacts) -> Header:
+def _header(run: Run, facts: DataFacts, split: Split, catalogue: Catalogue | None) -> Header:
     """On what the numbers depend."""
     return Header(
         protocol=run.protocol.model_dump(mode="json"),
         data=facts.sha256,
+        names=names_of(split, catalogue),
         code=run.code,
         versions={"recae": recae.__version__} | {library: version(library) for library in LIBRARIES},
         threads=torch.get_num_threads(),
         processor=processor()["name"] or None,
+        gpus=tuple(gpu["name"] for gpu in gpus()),
     )
 
 

@@ -92,7 +92,9 @@ def test_a_stopped_evaluation_is_gone_on_with_by_the_same_command(protocol, tmp_
     monkeypatch.setattr(Popularity, "_fit", lambda *_of: pytest.fail("fitted again"))
     finished = CliRunner().invoke(cli, [str(word) for word in command]).stderr
 
-    assert "unfinished.jsonl has what was tested; the same command goes on from there" in stopped
+    assert (
+        "unfinished.jsonl keeps 1 test(s); the same command, nothing changed, goes on after them" in stopped
+    )
     assert "going on with an evaluation that was stopped; tested already: popularity with seed 0" in finished
     assert "ease: tested after" in finished
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [

@@ -1,15 +1,21 @@
 """An evaluation that is stopped: what was tested is not done again, and the results are those of an unbroken run."""
 
+import errno
+import fcntl
 import json
 import math
+import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from recae import durable
+from recae.data.catalogue import Catalogue, Item
+from recae.data.idmap import IdMap
 from recae.errors import EvaluationError
 from recae.evaluation import evaluate, runner, task
-from recae.evaluation.journal import KeptTest
+from recae.evaluation.journal import KeptTest, discard, n_tests
 from recae.evaluation.scoring import Score
 
 from .evaluation_fakes import ByColumn, held_out_split, ranking_protocol
@@ -138,6 +144,74 @@ def test_of_other_code_nothing_is_taken_over(file, monkeypatch):
     assert len(ByColumn.fits) == 5
 
 
+def test_of_other_items_or_another_catalogue_nothing_is_taken_over(file, monkeypatch):
+    """Both stand in the results, and categories in some metrics; the matrices are the same."""
+    run(file)
+    other = held_out_split()
+    renamed = replace(other.train, items=IdMap(f"x{item}" for item in other.train.items))
+    for name, value in {
+        "load_split": lambda _protocol, _seed=None: replace(other, train=renamed),
+        "load_catalogue": lambda _protocol: Catalogue([Item("0", "Zero")]),
+    }.items():
+        told = []
+        monkeypatch.setattr(runner, name, value)
+        run(file, told=told)
+        assert "is of an evaluation with another names; beginning anew" in told[0]
+
+
+def test_tests_before_a_damaged_line_are_taken_over(file):
+    whole = facts(run(file))
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:3], b"\0" * 40 + b"\n", *lines[4:]]))
+    ByColumn.fits.clear()
+    told = []
+
+    assert facts(run(file, told=told)) == whole
+    assert "is damaged after 2 test(s), which are taken over" in told[0]
+    assert len(ByColumn.fits) == 2
+    assert len(file.read_bytes().splitlines()) == len(lines)
+
+
+def test_a_disk_that_takes_no_more_ends_no_evaluation(file, monkeypatch):
+    whole, sync, synced, told = facts(run()), os.fsync, [], []
+
+    def full(descriptor):
+        synced.append(descriptor)
+        if len(synced) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    results = run(file, told=told)
+    monkeypatch.undo()
+
+    assert facts(results) == whole
+    assert sum("takes no more (No space left on device)" in line for line in told) == 1
+    assert n_tests(file) == 1, "and nothing half-written behind it"
+
+
+def test_where_files_cannot_be_locked_it_is_said(file, monkeypatch):
+    def unlockable(*_of):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(fcntl, "flock", unlockable)
+    told = []
+    run(file, told=told)
+    assert "cannot be locked (Bad file descriptor): let no other process evaluate into its folder" in told[0]
+    discard(file)
+    assert not file.exists()
+
+
+def test_the_file_that_another_process_has_begun_since_is_left(file):
+    run(file)
+    with durable.locked(file):
+        discard(file)
+    assert file.exists()
+    discard(file)
+    assert not file.exists()
+    assert n_tests(file) == 0
+
+
 @pytest.mark.parametrize("rubbish", [b"\n", b"{}\n", b"\xff\xfe\n{}\n", b'{"title": "last"}\n' * 3])
 def test_a_file_of_something_else_is_begun_anew(file, rubbish):
     file.write_bytes(rubbish)
@@ -160,7 +234,7 @@ def test_every_digit_of_a_test_is_kept():
         {"share": 1 / 9},
     )
 
-    found = KeptTest.model_validate_json(KeptTest.of(test).model_dump_json()).tested()
+    found = KeptTest.model_validate_json(json.dumps(KeptTest.of(test).model_dump())).tested()
 
     np.testing.assert_array_equal(found.scores["a@1"].per_user, values)
     np.testing.assert_array_equal(found.scores["a@1"].by_group["tail"], values[::-1])
