@@ -3,7 +3,7 @@
 As it comes, a thread that has read the first bytes of a request waits for the rest as long as the client likes, and
 errors in the HTTP itself are answered in HTML. Here a request that is not through in time loses its connection, and
 every error has the one JSON shape. What :mod:`recae.api.at_once` finds short is answered in the loop itself, as a task of
-:mod:`recae.api.loop`; and processes share out their connections.
+:mod:`recae.api.loop`, by :mod:`recae.api.direct` if it is plain; and processes share out their connections.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from recae.api import direct
 from recae.api.at_once import Outgoing, short_request
 from recae.api.connections import Connections
 from recae.api.context import EXTENSION
-from recae.api.direct import DirectAnswers, plain_request
+from recae.api.direct import DirectAnswers, Plain, plain_request
 from recae.api.item_changes import ItemChanges
 from recae.api.loop import Loop
 
@@ -236,9 +236,7 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         plain = plain_request(asked) if self._may_answer_directly(conn) else None
         outgoing = Outgoing(sock)
         if plain is not None and self._direct is not None:
-            sock.recv(len(asked))  # what short_request has seen
-            outgoing.sendall(self._direct.answer(plain, conn.client[0], SERVER))
-            goes_on = self.alive
+            goes_on = self._answer_directly(self._direct, conn, outgoing, plain, len(asked))
         else:
             conn.sock = outgoing
             try:
@@ -305,6 +303,18 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             and reader.length == 0
             and not parser.unreader.buf.getvalue()
         )
+
+    def _answer_directly(
+        self, answers: DirectAnswers, conn: Any, outgoing: Outgoing, plain: Plain, n_bytes: int
+    ) -> bool:
+        """Take a plain request out of the socket, and gather its answer; returns whether the connection goes on."""
+        try:
+            conn.sock.recv(n_bytes)  # what short_request has seen
+            outgoing.sendall(answers.answer(plain, conn.client[0], SERVER))
+        except Exception as error:  # noqa: BLE001 - the loop of all connections must not end by one
+            self.handle_error(None, outgoing, conn.client, error)
+            return False
+        return bool(self.alive)
 
     def _finish_in_thread(self, conn: Any, rest: bytes, goes_on: bool) -> None:
         """Let a thread wait for a client that does not take its answer, as long as any request may take."""

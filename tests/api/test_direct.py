@@ -11,6 +11,7 @@ from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
 
 from recae.api import create_app, tracing
+from recae.api.at_once import Outgoing
 from recae.api.direct import EXTENSION, MOST_HEADERS, plain_request
 from recae.api.logs import REQUESTS
 from recae.api.worker import RequestWorker
@@ -243,6 +244,32 @@ def test_the_rest_of_a_body_is_no_request(before, unread, holds):
         for changed in ({"_direct": None}, {"_n_to_give": 1}, {"max_requests": 9}):
             other = SimpleNamespace(**(vars(worker) | changed))
             assert RequestWorker._may_answer_directly(other, conn) is False
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_what_goes_wrong_outside_of_the_application_ends_one_connection_and_not_the_loop(is_gone):
+    def fail(*_of):
+        raise RuntimeError("no metrics")
+
+    ours, theirs = socket.socketpair()
+    log = SimpleNamespace(error=lambda *_of, **_more: None, warning=lambda *_of: None)
+    served = SimpleNamespace(version="v1")
+    worker = SimpleNamespace(alive=True, log=log, _state=SimpleNamespace(served=served))
+    worker.handle_error = lambda *of: RequestWorker.handle_error(worker, *of)
+    with ours, theirs:
+        theirs.sendall(GET)
+        if is_gone:
+            ours.close()
+        conn, outgoing = SimpleNamespace(sock=ours, client=("127.0.0.1", 1)), Outgoing(ours)
+        asked = plain_request(GET)
+
+        assert not RequestWorker._answer_directly(
+            worker, SimpleNamespace(answer=fail), conn, outgoing, asked, len(GET)
+        )
+        if not is_gone:
+            ours.setblocking(False)
+            assert outgoing.send() == b""
+            assert theirs.recv(9_999).startswith(b"HTTP/1.1 500 Internal Server Error")
 
 
 def test_a_body_that_looks_like_a_request_is_not_answered_as_one(two_tastes_home):
