@@ -25,7 +25,7 @@ from recae.api.spec import answer_with, read_query
 EXTENSION: Final = "recae-direct"
 RULE: Final = "/v1/users/<id:user_id>/recommendations"
 PLAIN_LINE: Final = re.compile(
-    rb"GET /v1/users/([A-Za-z0-9_.~-]{1,256})/recommendations(?:\?([^ %#]*))? HTTP/1\.1"
+    rb"GET /v1/users/([A-Za-z0-9_.~-]{1,256})/recommendations(?:\?([!$&-~]*))? HTTP/1\.1"
 )
 PLAIN_HEADER: Final = re.compile(rb"([A-Za-z0-9-]+):[ \t]*([\x20-\x7e]*)")
 MOST_HEADERS: Final = 50

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recae.api import create_app, tracing
 from recae.api.at_once import Outgoing
@@ -220,6 +222,79 @@ def test_where_spans_are_wanted_nothing_goes_past_them(recommender, monkeypatch)
 def test_what_is_not_plain_is_left_to_gunicorn(asked):
     assert plain_request(GET) is not None
     assert plain_request(asked) is None
+
+
+PIECES = [
+    *(
+        b"Host: a",
+        b"host: b",
+        b"X-API-Key: k",
+        b"X-API-Key:k ",
+        b"Accept:",
+        b"Content-Length: 0",
+        b"Connection: close",
+    ),
+    *(
+        b"Connection: Keep-Alive",
+        b"X-Forwarded-Proto: https",
+        b"X-Forwarded-Ssl: on",
+        b"A_b: c",
+        b" folded",
+        b":",
+        b"a",
+    ),
+    *(
+        b"Script-Name: /x",
+        b"Path-Info: /y",
+        b"Cookie: a=b; c",
+        b"X: \x01",
+        b"X: \x7f",
+        b"Referer: http://a/?b#c",
+        b"-: -",
+    ),
+    *(
+        b"TE: trailers",
+        b"Transfer-Encoding: identity",
+        b"Upgrade: websocket",
+        b"Proxy: x",
+        b"Forwarded: for=1",
+        b"",
+    ),
+]
+TARGETS = [
+    b"",
+    b"?n=3",
+    b"?n=3&category=a+b",
+    b"?",
+    b"??",
+    b"?n=3#part",
+    b"?a\x7f",
+    b"?\xc3\xa9",
+    b"?a b",
+    b"?%41",
+]
+
+
+@given(
+    user_id=st.sampled_from([b"1", b"a.b-c_d~e", b"..", b"a/b", b"a%2Fb", b"", b"a;b", b"a:b", b"\xc3\xa9"]),
+    target=st.sampled_from(TARGETS),
+    pieces=st.lists(st.sampled_from(PIECES), max_size=5),
+    end=st.sampled_from([b"\r\n", b"\n", b"\r"]),
+)
+@settings(max_examples=400, deadline=None)
+def test_what_is_plain_gunicorn_reads_alike(user_id, target, pieces, end):
+    line = b"GET /v1/users/" + user_id + b"/recommendations" + target + b" HTTP/1.1"
+    sent = end.join([line, b"Host: localhost", *pieces, b"", b""])
+    asked = plain_request(sent)
+    if asked is None:
+        return
+    request = next(RequestParser(Config(), iter([sent]), ("127.0.0.1", 1)))
+
+    assert (request.method, request.path) == ("GET", f"/v1/users/{asked.user_id}/recommendations")
+    assert request.query == asked.query.decode()
+    assert {f"HTTP_{name.replace('-', '_')}": value for name, value in request.headers} == asked.environ
+    assert not request.should_close()
+    assert request.body.read() == b""
 
 
 @pytest.mark.parametrize(
