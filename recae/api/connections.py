@@ -62,7 +62,7 @@ class Connections:
     def spare(self, process: int, now: float) -> int:
         """How many of its busy connections another process should have: half of what it has more than the least busy one.
 
-        None, if others have as many connections: a client that was sent away would come back.
+        0 if others have as many connections: a client that was sent away would come back.
 
         Args:
             process: its number; it has told both counts.

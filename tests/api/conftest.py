@@ -3,9 +3,10 @@
 import pytest
 
 from recae.api import create_app
+from recae.artifacts import ModelStore
 from recae.config import Settings
 from tests.data.eventlog.conftest import postgres_server, postgres_url, sqlite_url, url
-from tests.tastes import two_tastes
+from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease, two_tastes
 
 __all__ = ["postgres_server", "postgres_url", "sqlite_url", "url"]  # fixtures
 
@@ -20,6 +21,14 @@ def recommender():
 @pytest.fixture
 def app(recommender):
     return create_app(Settings(**LIMITS), recommender)
+
+
+@pytest.fixture
+def store(home):
+    """A model store that has the two tastes in service."""
+    store = ModelStore(home / "models")
+    store.promote(store.save(fitted_ease(), ITEMS, users=USERS, catalogue=CATALOGUE))
+    return store
 
 
 @pytest.fixture

@@ -17,24 +17,15 @@ from recae.api.at_once import Outgoing
 from recae.api.direct import EXTENSION, MOST_HEADERS, plain_request
 from recae.api.logs import REQUESTS
 from recae.api.worker import RequestWorker
-from recae.artifacts import ModelStore
 from recae.config import Settings
 from recae.errors import EventLogError
 from tests.api.conftest import LIMITS
 from tests.servers import free_port, get, running
-from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 
 GET = b"GET /v1/users/1/recommendations HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CHANGING = {"recommendation_id", "took_ms", "request_id"}
 OF_THE_SERVER = {"Server", "Date", "Connection", "X-Request-ID"}
 KEY = "k" * 40
-
-
-@pytest.fixture
-def two_tastes_home(home):
-    store = ModelStore(home / "models")
-    store.promote(store.save(fitted_ease(), ITEMS, users=USERS, catalogue=CATALOGUE))
-    return home
 
 
 def request_of(path, headers):
@@ -347,10 +338,11 @@ def test_what_goes_wrong_outside_of_the_application_ends_one_connection_and_not_
             assert theirs.recv(9_999).startswith(b"HTTP/1.1 500 Internal Server Error")
 
 
-def test_a_body_that_looks_like_a_request_is_not_answered_as_one(two_tastes_home):
+@pytest.mark.usefixtures("store")
+def test_a_body_that_looks_like_a_request_is_not_answered_as_one(home):
     """A refused request whose body nobody read: what follows on its connection is that body, not somebody's request."""
     port = free_port()
-    with running([sys.executable, "-m", "recae", "serve"], two_tastes_home, port):
+    with running([sys.executable, "-m", "recae", "serve"], home, port):
         assert get(port, PATHS[0])[0] == 200
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             reader = connection.makefile("rb")

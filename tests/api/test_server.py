@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from recae.api.server import check_free, gunicorn_options
-from recae.artifacts import ModelStore
 from recae.config import Settings
 from recae.errors import ConfigError
 from tests.servers import PATIENCE_S, free_port, get, running, until
-from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
+from tests.tastes import ITEMS, fitted_ease
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,13 +23,6 @@ def home(tmp_path):
     folder = tmp_path / "served"
     folder.mkdir()
     return folder
-
-
-@pytest.fixture
-def store(home):
-    store = ModelStore(home / "models")
-    store.promote(store.save(fitted_ease(), ITEMS, users=USERS, catalogue=CATALOGUE))
-    return store
 
 
 def test_recae_serve_answers_follows_promotions_and_ends_on_a_signal(home, store):

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from recae.artifacts import ModelStore
 from recae.config import Settings
 from recae.data.eventlog import EventLog
 from tests.servers import free_port, get, until
@@ -23,13 +22,6 @@ FOLLOWED_WITHIN_S = 5.0
 """Promised is a second and the time to read the model; the rest is for a machine that is busy with other tests."""
 ROUNDS = 24
 """Connections in a row that meet both workers in all likelihood."""
-
-
-@pytest.fixture
-def store(home):
-    store = ModelStore(home / "models")
-    store.promote(store.save(fitted_ease(), ITEMS, users=USERS, catalogue=CATALOGUE))
-    return store
 
 
 @pytest.fixture
@@ -52,6 +44,24 @@ def server(home, store):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+@contextlib.contextmanager
+def eight_connections(port, process):
+    """Connections of one client, and a function that tells how many of them each worker has."""
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    time.sleep(1)  # the connections that asked whether it is ready are gone
+    before = [n_sockets(worker) for worker in workers]
+
+    def taken():
+        return [n_sockets(worker) - earlier for worker, earlier in zip(workers, before, strict=True)]
+
+    connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(8)]
+    try:
+        yield connections, taken, [int(worker) for worker in workers]
+    finally:
+        for connection in connections:
+            connection.close()
 
 
 def n_sockets(pid):
@@ -135,55 +145,37 @@ def test_what_was_acknowledged_survives_a_kill(server, home):
 
 def test_connections_are_shared_out_between_the_processes(server):
     """One client's connections, made at once: the first process to wake up must not take them all."""
-    port, process = server
-    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    time.sleep(1)  # the connections that asked whether it is ready are gone
-    before = [n_sockets(worker) for worker in workers]
-    connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(8)]
-    try:
+    with eight_connections(*server) as (connections, taken, _workers):
         for connection in connections:
             connection.connect()
-        for connection in connections:
-            connection.request("GET", "/v1/users/1/recommendations")
-            connection.getresponse().read()
-        taken = [n_sockets(worker) - earlier for worker, earlier in zip(workers, before, strict=True)]
-    finally:
-        for connection in connections:
-            connection.close()
+        use(connections)
+        found = taken()
 
-    assert sum(taken) == 8
-    assert min(taken) >= 2
+    assert sum(found) == 8
+    assert min(found) >= 2
 
 
 def test_connections_that_one_process_took_alone_are_shared_out_while_they_are_used(server):
     """As when a client connects while the other process loads its model: it may keep its connections for days."""
-    port, process = server
-    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    time.sleep(1)  # the connections that asked whether it is ready are gone
-    before = [n_sockets(worker) for worker in workers]
-    connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(8)]
-
-    def use():
-        for connection in connections:
-            connection.request("GET", "/v1/users/1/recommendations")
-            response = connection.getresponse()
-            response.read()
-            assert response.status == 200
-        return [n_sockets(worker) - earlier for worker, earlier in zip(workers, before, strict=True)]
-
-    os.kill(int(workers[0]), signal.SIGSTOP)
-    try:
+    with eight_connections(*server) as (connections, taken, workers):
+        os.kill(workers[0], signal.SIGSTOP)
         try:
-            taken = use()
+            use(connections)
+            assert taken()[0] == 0
         finally:
-            os.kill(int(workers[0]), signal.SIGCONT)
-        assert taken[0] == 0
-        until(lambda: use() == [4, 4], process)
+            os.kill(workers[0], signal.SIGCONT)
+
+        until(lambda: use(connections) or taken() == [4, 4], server[1])
         kept = [connection.sock for connection in connections]
         until_then = time.monotonic() + 3.5
         while time.monotonic() < until_then:
-            use()
+            use(connections)
         assert [connection.sock for connection in connections] == kept, "of an even share nobody is sent away"
-    finally:
-        for connection in connections:
-            connection.close()
+
+
+def use(connections):
+    for connection in connections:
+        connection.request("GET", "/v1/users/1/recommendations")
+        response = connection.getresponse()
+        response.read()
+        assert response.status == 200
