@@ -31,13 +31,23 @@ def read_json() -> Any:
     if request.query_string:
         refuse_query(request.args, has_body=True)
     limit = state().settings.max_body_bytes
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
     body = request.get_data()
     if len(body) >= limit and request.stream.read(1):  # of a chunked body nobody knew the length
-        raise ApiError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            "body_too_large",
-            f"the body is over this server's limit of {limit:,} bytes",
-        )
+        raise _too_large(limit)
+    return json_of(body)
+
+
+def json_of(body: bytes) -> Any:
+    """What a body that is declared as JSON says.
+
+    Raises:
+        ApiError: 413 if it is too large, 400 if it is none.
+    """
+    limit = state().settings.max_body_bytes
+    if len(body) > limit:
+        raise _too_large(limit)
     try:
         text = body.decode("utf-8-sig")  # of bytes json would take UTF-16, too
         return json.loads(text, object_pairs_hook=_object)
@@ -54,6 +64,14 @@ def refuse_query(names: Iterable[str], *, has_body: bool) -> None:
     name = next(iter(names), "query")
     takes = "everything in its body, and nothing in the query" if has_body else "no query"
     raise invalid(name, f"this request takes {takes}")
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "body_too_large",
+        f"the body is over this server's limit of {limit:,} bytes",
+    )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

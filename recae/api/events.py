@@ -34,7 +34,12 @@ def send_events(json: EventList) -> EventsAccepted:
     request may be sent again. An event that cannot be used is rejected for itself. An array of events is taken, too, without
     the object around it.
     """
-    appended = state().storage.log.append(json.events)
+    return stored(json)
+
+
+def stored(asked: EventList) -> EventsAccepted:
+    """What the route above answers."""
+    appended = state().storage.log.append(asked.events)
     return EventsAccepted(
         accepted=appended.accepted,
         duplicates=appended.duplicates,

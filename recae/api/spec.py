@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache, wraps
 from inspect import signature
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qs
 
 from flask import Response as FlaskResponse
@@ -44,6 +44,7 @@ ERRORS = {
 
 BODY_ERRORS = (400, 413, 415)
 
+T = TypeVar("T", bound=BaseModel)
 Body: TypeAlias = BaseModel | Mapping[str, Any]
 View: TypeAlias = Callable[..., Body]
 Route: TypeAlias = Callable[..., ResponseReturnValue]
@@ -93,7 +94,7 @@ def documented(
     """
 
     def decorate(view: View) -> Route:
-        schemas = {name: view.__annotations__.get(name) for name in ("query", "json")}
+        schemas: dict[str, Any] = {name: view.__annotations__.get(name) for name in ("query", "json")}
         guarded = tag != "operations"
         of_access = (401, 403, 429) if guarded else ()
         all_errors = sorted({*errors, *(BODY_ERRORS if schemas["json"] else ()), *of_access, 422, 500})
@@ -109,7 +110,7 @@ def documented(
             elif request.query_string:
                 refuse_query(request.args, has_body=takes_json)
             if takes_json:
-                arguments["json"] = _validated(schemas["json"], read_json())
+                arguments["json"] = validated(schemas["json"], read_json())
             return answer_with(view(**arguments), status)
 
         return route
@@ -143,7 +144,7 @@ def read_query(schema: type[BaseModel], query_string: bytes) -> Any:
         name: values[0] if len(values) == 1 and not _is_list(schema, name) else values
         for name, values in pairs.items()
     }
-    return _validated(schema, single)
+    return validated(schema, single)
 
 
 def _is_list(schema: type[BaseModel], name: str) -> bool:
@@ -151,13 +152,17 @@ def _is_list(schema: type[BaseModel], name: str) -> bool:
     return field is not None and getattr(field.annotation, "__origin__", None) is list
 
 
-def _validated(schema: Any, value: Any) -> BaseModel:
+def validated(schema: type[T], value: Any) -> T:
+    """What JSON says, as a schema has it.
+
+    Raises:
+        ApiError: 422, if it does not fit.
+    """
     if isinstance(value, dict | list):
         try:
-            found: BaseModel = schema.model_validate(value)
+            return schema.model_validate(value)
         except ValidationError as error:
             refuse_invalid(error)
-        return found
     raise invalid("body", "expected a JSON object: { ... }")
 
 

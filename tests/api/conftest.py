@@ -10,6 +10,7 @@ from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease, two_tastes
 
 __all__ = ["postgres_server", "postgres_url", "sqlite_url", "url"]  # fixtures
 
+PLAIN_GET = b"GET /v1/users/1/recommendations HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LIMITS = {"max_n": 5, "max_history": 4, "max_body_bytes": 2_000}
 
 

@@ -1,41 +1,45 @@
-"""Plain requests are answered directly as they are through Flask; all others, and what only looks like one, are left alone."""
+"""Plain requests are answered directly as they are through Flask; what only looks like one is left alone."""
 
+import http.client
 import json
 import logging
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from recae.api import create_app, tracing
 from recae.api.at_once import Outgoing
-from recae.api.direct import EXTENSION, MOST_HEADERS, plain_request
+from recae.api.direct import EXTENSION, plain_request
 from recae.api.logs import REQUESTS
 from recae.api.worker import RequestWorker
 from recae.config import Settings
 from recae.errors import EventLogError
 from tests.api.conftest import LIMITS
+from tests.api.conftest import PLAIN_GET as GET
 from tests.servers import free_port, get, running
 
-GET = b"GET /v1/users/1/recommendations HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CHANGING = {"recommendation_id", "took_ms", "request_id"}
 OF_THE_SERVER = {"Server", "Date", "Connection", "X-Request-ID"}
 KEY = "k" * 40
 
 
-def request_of(path, headers):
-    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode()
+def request_of(path, headers, body=None):
+    """The bytes of a request: one that brings events, if it has a body."""
+    if body is not None:
+        headers = {"Content-Type": "application/json", "Content-Length": len(body)} | headers
+    lines = [f"{'GET' if body is None else 'POST'} {path} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
 
 
-def directly(app, path, headers, remote_addr="127.0.0.1"):
+def directly(app, path, headers, remote_addr="127.0.0.1", body=None):
     """Status, headers and JSON of the direct answer."""
-    asked = plain_request(request_of(path, headers))
+    asked = plain_request(request_of(path, headers, body))
     assert asked is not None, "it is plain"
     head, _, body = app.extensions[EXTENSION].answer(asked, remote_addr, "server").partition(b"\r\n\r\n")
     status, *lines = head.decode().split("\r\n")
@@ -45,9 +49,11 @@ def directly(app, path, headers, remote_addr="127.0.0.1"):
     return status, found, json.loads(body)
 
 
-def through_flask(app, path, headers, remote_addr="127.0.0.1"):
+def through_flask(app, path, headers, remote_addr="127.0.0.1", body=None):
     """The same of the other way."""
-    response = app.test_client().get(path, headers=headers, environ_base={"REMOTE_ADDR": remote_addr})
+    ask = app.test_client().get if body is None else app.test_client().post
+    given = {} if body is None else {"data": body, "content_type": "application/json"}
+    response = ask(path, headers=headers, environ_base={"REMOTE_ADDR": remote_addr}, **given)
     return f"HTTP/1.1 {response.status}", dict(response.headers), response.json
 
 
@@ -81,6 +87,77 @@ PATHS = [
 def test_the_answer_is_that_of_flask(app, path):
     asked = path, {"Host": "localhost", "User-Agent": "curl/8", "Accept": "*/*"}
     assert lasting(directly(app, *asked)) == lasting(through_flask(app, *asked))
+
+
+EVENTS = "/v1/events"
+BODIES = [
+    b'[{"user_id":"1","item_id":"a","event_id":"e-1"}]',
+    b'[{"user_id":"1","item_id":"a","timestamp":1700000000},{"user_id":"1","item_id":"a","timestamp":1700000000}]',
+    b'{"events":[{"user_id":"1","item_id":7,"value":2.5},{"user_id":"1"},{"user_id":"","item_id":"a"},3]}',
+    '[{"user_id":"\u00e9","item_id":"\\ud800"}]'.encode(),
+    b'{"user_id":"1","item_id":"a"}',
+    b'{"events":[]}',
+    b'{"events":[],"events":[]}',
+    b'{"events":[{"user_id":"1","item_id":"a"}],"more":1}',
+    b"[]",
+    b"[",
+    b"",
+    b"3",
+    b"null",
+    b"\xff\xfe[\x00]\x00",
+    b"[" * 5_000,
+    b"[" + b" " * 7_000 + b"]",
+]
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_events_are_taken_as_flask_takes_them(recommender, tmp_path, body):
+    """In a log each, once new and once known already."""
+    answers = []
+    for way in (directly, through_flask):
+        home = tmp_path / way.__name__
+        app = create_app(Settings(**LIMITS | {"home": home, "max_body_bytes": 6_000}), recommender)
+        asked = EVENTS, {"Host": "localhost"}
+        answers.append([lasting(way(app, *asked, body=body)) for _ in range(2)])
+        events = app.test_client().get("/v1/users/1/events").json["events"]
+        for event in events:
+            del event["timestamp"]  # some have the time of arrival
+        answers[-1].append(events)
+
+    assert answers[0] == answers[1]
+    statuses = {"202", "400", "413", "422"}
+    assert answers[0][0][0].split()[1] in statuses
+    assert bool(answers[0][2]) == (
+        b'"user_id":"1","item_id"' in body and answers[0][0][0].split()[1] == "202"
+    )
+
+
+@pytest.mark.parametrize(
+    "key", ["none", "wrong", KEY, "w" * 40], ids=["no key", "wrong key", "reader", "writer"]
+)
+def test_events_need_a_key_that_may_write(recommender, tmp_path, key):
+    keys = f"reader:read:{KEY},writer:write:{'w' * 40}"
+    app = create_app(Settings(**LIMITS | {"home": tmp_path, "api_keys": keys}), recommender)
+    asked = EVENTS, {"Host": "example.org"} | ({} if key == "none" else {"X-API-Key": key}), "192.0.2.1"
+    answer = directly(app, *asked, body=BODIES[1])
+
+    if key == "w" * 40:
+        assert answer[2] == {"accepted": 1, "duplicates": 1, "rejected": []}
+    else:
+        assert answer[0].split()[1] == ("403" if key == KEY else "401")
+        assert lasting(answer) == lasting(through_flask(app, *asked, body=BODIES[1]))
+
+
+def test_a_log_that_fails_is_told_of_alike(app, monkeypatch):
+    def fail(*_of):
+        raise EventLogError("no disk")
+
+    monkeypatch.setattr(app.extensions["recae"].storage.log, "append", fail)
+    asked = EVENTS, {"Host": "localhost"}
+    answer = directly(app, *asked, body=BODIES[0])
+
+    assert (answer[0].split()[1], "Retry-After" in answer[1]) == ("503", True)
+    assert lasting(answer) == lasting(through_flask(app, *asked, body=BODIES[0]))
 
 
 @pytest.mark.parametrize(
@@ -178,117 +255,6 @@ def test_where_spans_are_wanted_nothing_goes_past_them(recommender, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    "asked",
-    [
-        GET.replace(b"GET", b"HEAD"),
-        GET.replace(b"/1/", b"/a%2Fb/"),
-        GET.replace(b"/1/", b"/a/b/"),
-        GET.replace(b"/1/", b"/" + b"u" * 257 + b"/"),
-        GET.replace(b"/1/", "/\u00e9/".encode()),
-        GET.replace(b" HTTP", b"?category=%41 HTTP"),
-        GET.replace(b"1.1", b"1.0"),
-        GET.replace(b"Host: localhost\r\n", b""),
-        GET.replace(b"Host", b"Host : x\r\nHost"),
-        GET.replace(b"Host", b"Host: x\r\nHost"),
-        GET.replace(b"Host", b"X-API-Key: a\r\nx-api-key: b\r\nHost"),
-        GET.replace(b"Host", b"X-Note: a\r\n b\r\nHost"),  # one line folded into two
-        GET.replace(b"Host", b"X-Note: a\nb\r\nHost"),
-        GET.replace(b"Host", b"X-Note: \xff\r\nHost"),
-        GET.replace(b"Host", b"X_API_Key: a\r\nHost"),
-        GET.replace(b"Host", b"Content-Length: 0\r\nHost"),
-        GET.replace(b"Host", b"Transfer-Encoding: chunked\r\nHost"),
-        GET.replace(b"Host", b"Expect: 100-continue\r\nHost"),
-        GET.replace(b"Host", b"Upgrade: h2c\r\nHost"),
-        GET.replace(b"Host", b"Connection: close\r\nHost"),
-        GET.replace(b"Host", b"Connection: keep-alive, x-api-key\r\nHost"),
-        GET.replace(b"Host", b"X-Forwarded-Ssl: off\r\nHost"),
-        GET.replace(b"Host", b"".join(b"X-%d: a\r\n" % n for n in range(MOST_HEADERS)) + b"Host"),
-        GET[:-2],
-        GET + b"more",
-        GET + GET,
-        b"",
-        b"\r\n\r\n",
-    ],
-)
-def test_what_is_not_plain_is_left_to_gunicorn(asked):
-    assert plain_request(GET) is not None
-    assert plain_request(asked) is None
-
-
-PIECES = [
-    *(
-        b"Host: a",
-        b"host: b",
-        b"X-API-Key: k",
-        b"X-API-Key:k ",
-        b"Accept:",
-        b"Content-Length: 0",
-        b"Connection: close",
-    ),
-    *(
-        b"Connection: Keep-Alive",
-        b"X-Forwarded-Proto: https",
-        b"X-Forwarded-Ssl: on",
-        b"A_b: c",
-        b" folded",
-        b":",
-        b"a",
-    ),
-    *(
-        b"Script-Name: /x",
-        b"Path-Info: /y",
-        b"Cookie: a=b; c",
-        b"X: \x01",
-        b"X: \x7f",
-        b"Referer: http://a/?b#c",
-        b"-: -",
-    ),
-    *(
-        b"TE: trailers",
-        b"Transfer-Encoding: identity",
-        b"Upgrade: websocket",
-        b"Proxy: x",
-        b"Forwarded: for=1",
-        b"",
-    ),
-]
-TARGETS = [
-    b"",
-    b"?n=3",
-    b"?n=3&category=a+b",
-    b"?",
-    b"??",
-    b"?n=3#part",
-    b"?a\x7f",
-    b"?\xc3\xa9",
-    b"?a b",
-    b"?%41",
-]
-
-
-@given(
-    user_id=st.sampled_from([b"1", b"a.b-c_d~e", b"..", b"a/b", b"a%2Fb", b"", b"a;b", b"a:b", b"\xc3\xa9"]),
-    target=st.sampled_from(TARGETS),
-    pieces=st.lists(st.sampled_from(PIECES), max_size=5),
-    end=st.sampled_from([b"\r\n", b"\n", b"\r"]),
-)
-@settings(max_examples=400, deadline=None)
-def test_what_is_plain_gunicorn_reads_alike(user_id, target, pieces, end):
-    line = b"GET /v1/users/" + user_id + b"/recommendations" + target + b" HTTP/1.1"
-    sent = end.join([line, b"Host: localhost", *pieces, b"", b""])
-    asked = plain_request(sent)
-    if asked is None:
-        return
-    request = next(RequestParser(Config(), iter([sent]), ("127.0.0.1", 1)))
-
-    assert (request.method, request.path) == ("GET", f"/v1/users/{asked.user_id}/recommendations")
-    assert request.query == asked.query.decode()
-    assert {f"HTTP_{name.replace('-', '_')}": value for name, value in request.headers} == asked.environ
-    assert not request.should_close()
-    assert request.body.read() == b""
-
-
-@pytest.mark.parametrize(
     ("before", "unread", "holds"),
     [
         (GET, 0, True),
@@ -365,3 +331,32 @@ def test_a_body_that_looks_like_a_request_is_not_answered_as_one(home):
             connection.sendall(inner)
             connection.sendall(asked.replace(b"/1/", b"/3/"))
             assert answer()[1]["user_id"] == "3"
+
+
+@pytest.mark.usefixtures("store")
+def test_on_kept_connections_each_event_counts_in_the_next_answer(home):
+    """Eight clients at once, each with a user of its own: in turns an event, and what is suggested after it."""
+    port = free_port()
+    with running([sys.executable, "-m", "recae", "serve"], home, port):
+
+        def ask(connection, *asked):
+            connection.request(*asked)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+
+        def turns(client):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            suggestions = f"/v1/users/new-{client}/recommendations?n=5"
+            items = [item["item_id"] for item in ask(connection, "GET", suggestions)[1]["items"]]
+            for item_id in items:
+                body = json.dumps([{"user_id": f"new-{client}", "item_id": item_id}])
+                sent = ask(connection, "POST", EVENTS, body, {"Content-Type": "application/json"})
+                assert sent == (202, {"accepted": 1, "duplicates": 0, "rejected": []})
+                status, answer = ask(connection, "GET", suggestions)
+                assert status == 200
+                assert item_id not in {item["item_id"] for item in answer["items"]}
+            connection.close()
+            return len(items)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert all(n_items > 1 for n_items in pool.map(turns, range(8)))
