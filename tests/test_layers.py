@@ -67,13 +67,19 @@ ARRAYS = {"numpy", "pyarrow"}
         ("models history", HEAVY),
         ("models prune", HEAVY),
         ("keys list", HEAVY | ARRAYS),
+        ("compare evaluation/results/ml-1m-ncf", {"flask", "implicit", "sqlalchemy", "torch"}),
     ],
 )
 def test_what_only_looks_loads_no_library_that_computes(tmp_path, command, unwanted):
     program = f"import sys; sys.argv[1:] = {command.split()}\ntry:\n from recae.cli import main; main()\nfinally:\n print(*sys.modules)"
     environment = os.environ | {"RECAE_HOME": str(tmp_path)}
     shown = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
     )
 
     assert shown.returncode == 0, shown.stderr

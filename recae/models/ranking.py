@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -134,7 +133,7 @@ def top_n(
         scores = np.ascontiguousarray(scores[:, items])
     n = min(n, scores.shape[1])
 
-    ids, best, tied = _some_best(torch.from_numpy(scores), n)
+    ids, best, tied = _some_best(scores, n)
     for row in np.flatnonzero(tied):  # chosen again, of equal scores the lowest column first
         reached = np.flatnonzero(scores[row] >= best[row].min())
         kept = reached[np.argsort(-scores[row, reached], kind="stable")[:n]]
@@ -262,20 +261,23 @@ def _nth_of_maxima(scores: Scores, n: int) -> np.float32:
     return nth_highest(scores[: n_groups * GROUP].reshape(GROUP, n_groups).max(axis=0), n)
 
 
-def _some_best(scores: torch.Tensor, n: int) -> tuple[NDArray[np.int64], Scores, Flags]:
+def _some_best(given: Scores, n: int) -> tuple[NDArray[np.int64], Scores, Flags]:
     """Columns of the ``n`` highest scores of each row, in any order, and where the choice was not forced.
 
     A wide row is read once: the n-th highest of the maxima of its groups is reached by n scores at least, so the best
     n stand in the n groups with the highest maxima, and only these are looked through.
 
     Args:
-        scores: shape (n_rows, n_items).
+        given: shape (n_rows, n_items).
         n: from 1 to n_items.
 
     Returns:
         ``(ids, best, tied)``: int64 and float32 of shape (n_rows, n); bool (n_rows,), True where other columns may
         have the lowest score chosen too.
     """
+    import torch  # takes seconds, and whoever only reads what was measured does without
+
+    scores = torch.from_numpy(given)
     n_items = scores.shape[1]
     width = 2 ** max(
         4, round(math.log2(max(n_items, 1) / max(n, 1)) / 2)
