@@ -6,7 +6,8 @@ import os
 import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 PATIENCE_S = 60
 
@@ -28,6 +29,15 @@ def get(port, path):
         return None, None, None
     finally:
         connection.close()
+
+
+def n_sockets(pid):
+    """Sockets that a process has open."""
+    number = 0
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            number += str(file.readlink()).startswith("socket:")
+    return number
 
 
 def until(condition, process):

@@ -19,7 +19,7 @@ SHORT_WORK: Final = re.compile(
 )
 """Suggestions of the model in service, with nothing asked for that takes longer; and a few events."""
 
-LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
+LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]{1,9})\r\n", re.IGNORECASE)
 NO_PLAIN_BODY: Final = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade)", re.IGNORECASE)
 
 
@@ -33,7 +33,7 @@ def short_request(
         takes_long: whether the history of a user is so long that nobody should wait for their answer.
 
     Returns:
-        All its bytes, which still wait; None if something else does, only a part of it, or more behind it.
+        All its bytes, which still wait; none if its body is on the way; None if something else waits, or more behind it.
     """
     try:
         waiting = sock.recv(LARGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -43,17 +43,25 @@ def short_request(
     if asked is None:
         return None
     end = waiting.find(b"\r\n\r\n") + 4
-    head = waiting[:end]
-    if end < 4 or NO_PLAIN_BODY.search(head):
+    n_body = _body_bytes(waiting[:end]) if end >= 4 else None
+    if n_body is None:
         return None
-    length = LENGTH.search(head)
-    if length is None and b"\r\ncontent-length" in head.lower():
-        return None  # written in another way, it is for gunicorn to read
-    is_whole = len(waiting) == end + (int(length[1]) if length else 0)
-    user_id = asked[1]
-    if not is_whole or (user_id is not None and takes_long(unquote(user_id.decode("latin-1")))):
+    n_missing, user_id = end + n_body - len(waiting), asked[1]
+    if user_id is None and 0 < n_missing <= LARGEST - len(waiting):
+        return b""
+    if n_missing or (user_id is not None and takes_long(unquote(user_id.decode("latin-1")))):
         return None
     return waiting
+
+
+def _body_bytes(head: bytes) -> int | None:
+    """Bytes of the body that a head announces; None where that is for gunicorn to find out."""
+    if NO_PLAIN_BODY.search(head):
+        return None
+    length = LENGTH.search(head)
+    if length is not None:
+        return int(length[1])
+    return None if b"\r\ncontent-length" in head.lower() else 0  # written in another way
 
 
 class Outgoing:

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from recae.api.context import state
 from recae.api.errors import MAX_SHOWN, ApiError, invalid
@@ -33,9 +34,10 @@ def read_json() -> Any:
     limit = state().settings.max_body_bytes
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
-    body = request.get_data()
-    if len(body) >= limit and request.stream.read(1):  # of a chunked body nobody knew the length
-        raise _too_large(limit)
+    try:
+        body = request.get_data()
+    except RequestEntityTooLarge:  # of a chunked body nobody knew the length
+        raise _too_large(limit) from None
     return json_of(body)
 
 

@@ -36,6 +36,8 @@ PLAIN_HEADER: Final = re.compile(rb"([A-Za-z0-9-]+):[ \t]*([\x20-\x7e]*)")
 PLAIN_LENGTH: Final = re.compile("[0-9]{1,9}")
 PLAIN_TYPES: Final = frozenset({"application/json", "application/json; charset=utf-8"})
 MOST_HEADERS: Final = 50
+LONGEST_LINE: Final = 4_000
+"""Bytes of the first line; gunicorn refuses more than 4,094."""
 FRAMING: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer"})
 """Headers of which more follows than this head, and than a length tells."""
 OF_THE_SCHEME: Final = frozenset({b"x-forwarded-protocol", b"x-forwarded-ssl"})
@@ -102,7 +104,8 @@ def plain_request(asked: bytes) -> Plain | None:
     head, end, body = asked.partition(b"\r\n\r\n")
     line, *lines = head.split(b"\r\n")
     suggestions = PLAIN_LINE.fullmatch(line)
-    if not end or len(lines) > MOST_HEADERS or (suggestions is None and line != EVENTS_LINE):
+    is_small = len(lines) <= MOST_HEADERS and len(line) <= LONGEST_LINE
+    if not end or not is_small or (suggestions is None and line != EVENTS_LINE):
         return None
     environ = _headers(lines)
     if environ is None:

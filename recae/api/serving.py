@@ -104,12 +104,12 @@ class ServedModel:
         Raises:
             ApiError: 503 with the reason, if no model is loaded yet or the one named cannot be; 404, if there is none.
         """
+        version = self._named.get(model, model)
+        if version == CURRENT and self._recommender is None:  # said without the database, which may be why
+            raise not_ready(self.problem or "no model is loaded")
         if self._live is not None:
             self._follow_others()
-        version = self._named.get(model, model)
-        if version in (CURRENT, self.version):
-            if self._recommender is None:
-                raise not_ready(self.problem or "no model is loaded")
+        if version in (CURRENT, self.version) and self._recommender is not None:
             return self._recommender
         found = self._others.get(version)
         if found is None:

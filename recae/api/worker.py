@@ -3,33 +3,31 @@
 As it comes, a thread that has read the first bytes of a request waits for the rest as long as the client likes, and
 errors in the HTTP itself are answered in HTML. Here a request that is not through in time loses its connection, and
 every error has the one JSON shape. What :mod:`recae.api.at_once` finds short is answered in the loop itself, as a task of
-:mod:`recae.api.loop`, by :mod:`recae.api.direct` if it is plain; and processes share out their connections.
+:mod:`recae.api.loop`, by :mod:`recae.api.direct` if it is plain.
 """
 
 import contextlib
 import gc
 import json
 import re
-import selectors
 import socket
 import sys
 import time
 import uuid
 from concurrent.futures import Future
-from functools import partial
 from typing import Any, Final
 
 from gunicorn import SERVER, http, util
 from gunicorn.http.body import LengthReader
-from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from recae.api import direct
 from recae.api.at_once import Outgoing, short_request
-from recae.api.connections import Connections
 from recae.api.context import EXTENSION
 from recae.api.direct import DirectAnswers, Plain, plain_request
+from recae.api.errors import RETRY_AFTER_S
 from recae.api.item_changes import ItemChanges
 from recae.api.loop import Loop
+from recae.api.sharing import SharingWorker
 
 STATUSES: Final = {
     http.errors.LimitRequestLine: "414 URI Too Long",
@@ -40,17 +38,12 @@ STATUSES: Final = {
 LOAD_PATIENCE_S: Final = 20.0
 """How long a new process lets connections wait for its model; other processes take them meanwhile, if there are any."""
 
-PAUSE_S: Final = 0.001
-PATIENCE_S: Final = 0.03
-"""How long a process that has more connections than another leaves the next one to it, and how often it looks: else the
-first to wake up takes all of a client's connections, and the other cores have nothing to do."""
-
-BALANCE_S: Final = 1.0
-"""How often a process looks whether it has kept more connections than another for so long. Clients keep theirs for hours:
-one that connected while the other processes were loading would have one core for all of them."""
-
 SWITCH_S: Final = 0.0005
 """How long a thread may keep the others waiting for the interpreter: at Python's 5 ms, ten requests long."""
+
+REST_S: Final = 0.002
+"""How long the loop looks for the body of a short request before a thread waits for it: many clients send head and body apart,
+one right after the other."""
 
 YOUNG_OBJECTS: Final = 50_000
 """Made since the last collection before the next one; a request makes about two thousand."""
@@ -85,25 +78,22 @@ class Body:
         return data
 
 
-class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
+class RequestWorker(SharingWorker):
     """Ends requests that take longer than ``request_timeout_s`` of the settings, whose app it serves.
 
     A subclass of each server knows the settings, and what its processes share: ``connections`` and ``item_changes``.
     """
 
-    request_timeout_s: float = 15.0
-    connections: Connections
     item_changes: ItemChanges
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadlines: dict[Any, float] = {}  # by connection: monotonic time
-        self._accepts_again = self._first_left = self._last_left = self._notified = 0.0  # monotonic time
+        self._notified = 0.0  # monotonic time
         self._loop = Loop(self.method_queue.defer)
-        self._parked: set[Any] = set()  # connections whose requests wait for work
-        self._balanced = 0.0  # monotonic time
-        self._used: set[Any] = set()  # connections with a request since then
-        self._n_spare = self._n_to_give = 0  # connections
+        self._parked: dict[Any, socket.socket] = {}  # connections whose requests wait for work
+        self._given_up: set[Any] = set()  # connections that were closed meanwhile
+        self._began: dict[Any, float] = {}  # connections with a part of a short request: monotonic time
 
     def load_wsgi(self) -> None:
         """Load the application, and stand between it and the bodies it reads."""
@@ -136,94 +126,53 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         finally:
             self._loop.close()
 
-    def accept(self, listener: Any) -> None:
-        """Take a connection and wait for its first bytes here, in the loop that waits for all.
-
-        gunicorn gives it to a thread at once, which waits five seconds: a few hundred idle ones would hold them all.
-        """
-        if self._leaves_to_others():
-            return
-        try:
-            sock, address = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):  # another process was faster, or the client is gone
-            return
-        self.nr_conns += 1
-        conn = TConn(self.cfg, sock, address, listener.getsockname())
-        conn.timeout = time.monotonic() + self.request_timeout_s
-        self.connections.tell(self.age, self.nr_conns)
-        self.pending_conns.append(conn)
-        self.poller.register(sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
-
-    def _leaves_to_others(self) -> bool:
-        """Whether another process has fewer connections, and may still come to take the one that waits."""
-        if self.nr_conns <= self.connections.fewest():
-            return False
-        now = time.monotonic()
-        if now - self._last_left > 5 * PAUSE_S:  # it was taken: this is another one
-            self._first_left = now
-        elif now - self._first_left > PATIENCE_S:
-            return False
-        self._last_left, self._accepts_again = now, now + PAUSE_S
-        self.set_accept_enabled(False)
-        return True
-
-    def _balance(self, now: float) -> None:
-        """Tell how busy this process is, and find out how many connections another should have, at both of two looks.
-
-        A process without a model tells nothing: it would answer 503 to whoever was sent to it.
-        """
-        if self._state.served.peek() is not None and self.alive:
-            self.connections.tell_busy(self.age, len(self._used), now)
-        self._used.clear()
-        n_spare = self.connections.spare(self.age, now)
-        self._n_to_give = min(n_spare, self._n_spare)
-        self._balanced, self._n_spare = now, n_spare
-
-    def _gives(self) -> bool:
-        """Whether the connection at hand is one that another process should have, still."""
-        if self._n_to_give > 0 and self.nr_conns > self.connections.fewest() + 1:
-            self._n_to_give -= 1
-            return True
-        return False
-
-    def handle_request(self, req: Any, conn: Any) -> Any:
-        """Answer one request; on a connection that another process should have, as the last: its client makes a new one."""
-        if self._gives():
-            req.force_close()
-        return super().handle_request(req, conn)
-
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """Begin or cease to take connections; not before a pause is over."""
-        if not enabled or time.monotonic() >= self._accepts_again:
-            super().set_accept_enabled(enabled)
+    @property
+    def _may_serve(self) -> bool:
+        """As the base class has it, and there is a model: else they would hear 503."""
+        return self._state.served.peek() is not None and super()._may_serve
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """Wait for what comes next, at most until connections may be taken again."""
-        if self.alive:
-            self.connections.tell(self.age, self.nr_conns)
-        else:
-            self.connections.forget(self.age)  # it takes none any more
-        if self.alive and not self._accepting and self.nr_conns < self.worker_connections:
-            timeout = min(timeout, max(self._accepts_again - time.monotonic(), 0.0))
+        """Wait for what comes next, then begin the work that requests wait for."""
         super().wait_for_and_dispatch_events(timeout)
         self._loop.begin_works()
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
         """Answer the next request of a connection at once, or give it to a thread."""
         self._used.add(conn)
-        if time.monotonic() - self._notified > 1.0:  # of many that have come at once, each may take its time
+        now = time.monotonic()
+        if now - self._notified > 1.0:  # of many that have come at once, each may take its time
             self.notify()
-        takes_long = self._state.takes_long
-        asked = short_request(conn.sock, takes_long) if self._may_answer_at_once(conn) else None
-        if asked is None:
-            super().on_client_socket_readable(conn, client)
-        elif asked.startswith(b"GET") and not self._state.served.makes_passes:
+        try:
+            takes_long = self._state.takes_long
+            asked = short_request(conn.sock, takes_long) if self._may_answer_at_once(conn) else None
+            if asked == b"" and now - self._began.setdefault(conn, now) < REST_S:
+                return  # what waits in the socket is told of again
+            self._began.pop(conn, None)
+            if asked:
+                self._answer_at_once(conn, asked)
+                return
+        except Exception as error:  # noqa: BLE001 - the loop of all connections must not end by one
+            self._drop(conn, error)
+            return
+        super().on_client_socket_readable(conn, client)
+
+    def _answer_at_once(self, conn: Any, asked: bytes) -> None:
+        """Answer a request in the loop: as a task, if it may have to wait."""
+        if asked.startswith(b"GET") and not self._state.served.makes_passes:
             self._answer(conn, asked)  # it can wait for nothing, and a task costs a tenth of it
-        elif not self._loop.run(self._answer, conn, asked):
+            return
+        sock = conn.sock
+        if not self._loop.run(self._answer_as_task, conn, asked):
             # It waits for work, and nobody is to read from the connection meanwhile.
             self._leave_poller(conn)
-            self._parked.add(conn)
+            self._parked[conn] = sock
             self._deadlines[conn] = time.monotonic() + self.request_timeout_s
+
+    def _answer_as_task(self, conn: Any, asked: bytes) -> None:
+        try:
+            self._answer(conn, asked)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._drop(conn, error)
 
     def _answer(self, conn: Any, asked: bytes) -> None:
         """Answer one request of a connection in the loop, as a task if it may have to wait.
@@ -243,6 +192,9 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
                 goes_on = super().handle(conn)
             finally:
                 conn.sock = sock
+        if conn in self._given_up:
+            self._given_up.discard(conn)
+            return
         try:
             rest = outgoing.send()
         except OSError:
@@ -251,13 +203,13 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         more_came = (
             goes_on and conn.parser.unreader.buf.getvalue()
         )  # since it was looked at; no poller tells of it
-        if goes_on and not rest and not waited and not more_came:
+        if goes_on and not rest and not waited and not more_came and self.alive:
             self.keepalived_conns.remove(conn)  # the one that waits longest stands first
             self.keepalived_conns.append(conn)
             conn.set_timeout()
             return
         if waited:
-            self._parked.discard(conn)
+            del self._parked[conn]
             self._deadlines.pop(conn, None)
         else:
             self._leave_poller(conn)
@@ -273,8 +225,48 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         if fs.cancelled() or fs.exception() is not None or fs.result():
             super().finish_request(conn, fs)
             return
+        self._close(conn)
+
+    def _close(self, conn: Any) -> None:
         self.nr_conns -= 1
         self.tpool.submit(conn.close, graceful=True)
+
+    def _drop(self, conn: Any, error: Exception) -> None:
+        """Close a connection whose request has met a mistake of ours, and serve the others on."""
+        self.log.error("a connection was closed by a mistake of the server", exc_info=error)
+        if conn in self._given_up:  # closed already
+            self._given_up.discard(conn)
+            return
+        self._parked.pop(conn, None)
+        self._deadlines.pop(conn, None)
+        with contextlib.suppress(KeyError, ValueError, OSError):  # it may have left already
+            self.poller.unregister(conn.sock)
+        with contextlib.suppress(ValueError):
+            self.keepalived_conns.remove(conn)
+        self._close(conn)
+
+    def _give_up(self, conn: Any) -> None:
+        """Refuse a request that has waited too long for work, and give its connection's place to others.
+
+        Its task goes on, and nobody hears of it: what it was to store may be stored all the same.
+        """
+        sock = self._parked.pop(conn)
+        del self._deadlines[conn]
+        self._given_up.add(conn)
+        request_id = uuid.uuid4().hex
+        message = (
+            f"the server waited longer than {self.request_timeout_s:g} s for what this needs, the event log perhaps; what was "
+            "sent may have been stored all the same. Sent again, events with an event_id or a timestamp are not doubled"
+        )
+        self.log.warning("request %s waited for %g s, and was refused", request_id, self.request_timeout_s)
+        version = self._state.served.version
+        answer = _error_bytes(
+            "503 Service Unavailable", "event_log_unavailable", message, request_id, version
+        )
+        with contextlib.suppress(OSError):  # it may be gone
+            util.write_nonblock(sock, answer)
+        conn.sock = sock
+        self._close(conn)
 
     def _leave_poller(self, conn: Any) -> None:
         self.poller.unregister(conn.sock)
@@ -290,7 +282,11 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         )
 
     def _may_answer_directly(self, conn: Any) -> bool:
-        """Whether what waits in the socket is a request, and no rest of one before; and nobody counts, or is to go."""
+        """Whether what waits in the socket is a request, and no rest of one before; and nobody counts, or is to go.
+
+        gunicorn takes the rest out of the socket before the connection comes back to the loop, or closes it. Here is the
+        second lock: by a rest that was taken for a request, one client could speak for another behind the same proxy.
+        """
         parser = conn.parser
         before = getattr(parser.mesg, "body", None)
         reader = getattr(before, "reader", None)
@@ -314,7 +310,7 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         except Exception as error:  # noqa: BLE001 - the loop of all connections must not end by one
             self.handle_error(None, outgoing, conn.client, error)
             return False
-        return bool(self.alive)
+        return True
 
     def _finish_in_thread(self, conn: Any, rest: bytes, goes_on: bool) -> None:
         """Let a thread wait for a client that does not take its answer, as long as any request may take."""
@@ -350,10 +346,11 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         """Tell the master that this worker lives, at least once a second, and look who is late."""
         super().notify()
         self._notified = now = time.monotonic()
-        if now - self._balanced > BALANCE_S:
-            self._balance(now)
+        self._began.clear()
         for conn, deadline in list(self._deadlines.items()):
-            if now > deadline:
+            if now > deadline and conn in self._parked:
+                self._give_up(conn)
+            elif now > deadline:
                 # Its thread wakes up, finds the connection ended, and is free for the next.
                 with contextlib.suppress(OSError):
                     conn.sock.shutdown(socket.SHUT_RDWR)
@@ -371,16 +368,24 @@ class RequestWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             status, code = "500 Internal Server Error", "internal_error"
             message = "the server made a mistake; its log tells more under this request_id"
             self.log.error("request %s failed", request_id, exc_info=exc)
-        error = {"code": code, "message": message, "field": None}
-        body = json.dumps({"error": error, "request_id": request_id})  # ASCII
-        head = (
-            f"HTTP/1.1 {status}",
-            "Connection: close",
-            "Content-Type: application/json",
-            f"Content-Length: {len(body)}",
-            f"X-Request-ID: {request_id}",
-            f"X-Model-Version: {self._state.served.version}",
-            "X-Content-Type-Options: nosniff",
-        )
+        version = self._state.served.version
         with contextlib.suppress(OSError):  # it may be gone
-            util.write_nonblock(client, ("\r\n".join(head) + "\r\n\r\n" + body).encode("ascii"))
+            util.write_nonblock(client, _error_bytes(status, code, message, request_id, version))
+
+
+def _error_bytes(status: str, code: str, message: str, request_id: str, version: str) -> bytes:
+    """An answer in the one shape of errors, after which the connection ends; ``version`` is of the model in service."""
+    error = {"code": code, "message": message, "field": None}
+    body = json.dumps({"error": error, "request_id": request_id})  # ASCII
+    head = [
+        f"HTTP/1.1 {status}",
+        "Connection: close",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        f"X-Request-ID: {request_id}",
+        f"X-Model-Version: {version}",
+        "X-Content-Type-Options: nosniff",
+    ]
+    if status.startswith("503"):
+        head.append(f"Retry-After: {RETRY_AFTER_S}")
+    return ("\r\n".join(head) + "\r\n\r\n" + body).encode("ascii")

@@ -55,9 +55,13 @@ def test_whole_requests_for_short_work_are_answered_at_once(pair, sent):
         GET.replace(b" HTTP", b"?model=other HTTP"),
         GET.replace(b"recommendations", b"events"),
         GET.replace(b"GET", b"DELETE"),
-        POST + b"Content-Length: 3\r\n\r\n[]",
         POST + b"Content-Length: 1\r\n\r\n[]",
         POST + b"Content-Length: two\r\n\r\n[]",
+        POST
+        + b"Content-Length: "
+        + b"1" * 5_000
+        + b"\r\n\r\n[]",  # more digits than Python makes a number of
+        GET.replace(b"Host", b"Content-Length: " + b"1" * 5_000 + b"\r\nHost"),
         POST + b"Content-Length: 20000\r\n\r\n",  # its body comes later
         POST + b"Content-Length:\t20000\r\n\r\n",
         POST + b"Content-Length : 20000\r\n\r\n",
@@ -74,6 +78,17 @@ def test_all_others_are_left_to_threads(pair, sent):
     theirs.sendall(sent)
 
     assert short_request(ours) is None
+
+
+def test_a_body_that_is_on_the_way_is_looked_for_again(pair):
+    ours, theirs = pair
+    sent = POST + b"Content-Length: 2\r\n\r\n[]"
+    for byte in (sent[:-2], sent[-2:-1]):
+        theirs.sendall(byte)
+        assert short_request(ours) == b""
+    theirs.sendall(sent[-1:])
+
+    assert short_request(ours) == sent
 
 
 def test_a_user_whose_history_is_long_is_left_to_threads(pair):

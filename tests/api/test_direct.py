@@ -3,10 +3,14 @@
 import http.client
 import json
 import logging
+import selectors
 import socket
 import sys
+import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from gunicorn.config import Config
@@ -302,6 +306,36 @@ def test_what_goes_wrong_outside_of_the_application_ends_one_connection_and_not_
             ours.setblocking(False)
             assert outgoing.send() == b""
             assert theirs.recv(9_999).startswith(b"HTTP/1.1 500 Internal Server Error")
+
+
+@pytest.mark.parametrize("is_parked", [False, True])
+def test_a_mistake_of_ours_in_the_loop_closes_its_connection_alone(monkeypatch, is_parked):
+    def fail(*_of):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("recae.api.worker.short_request", fail)
+    noted, closed = [], []
+    ours, theirs = socket.socketpair()
+    worker = object.__new__(RequestWorker)  # gunicorn's own begins a process
+    worker.log = SimpleNamespace(error=lambda *of, **more: noted.append((of, more)))
+    worker.poller, worker.nr_conns = selectors.DefaultSelector(), 2
+    worker._used, worker._began, worker._given_up = set(), {}, set()
+    worker._notified = time.monotonic() + 60
+    worker._state = SimpleNamespace(takes_long=fail)
+    worker.tpool = SimpleNamespace(submit=lambda work, **_how: closed.append(work))
+    worker._may_answer_at_once = lambda _conn: True
+    with ours, theirs, worker.poller:
+        conn = Mock(sock=ours, close="close")
+        worker.poller.register(ours, selectors.EVENT_READ)
+        worker.keepalived_conns = deque([conn])
+        worker._parked = {conn: ours} if is_parked else {}
+        worker._deadlines = {conn: 1.0} if is_parked else {}
+        worker.on_client_socket_readable(conn, ours)
+
+        assert (worker.nr_conns, closed) == (1, ["close"])
+        left = [*worker.poller.get_map(), *worker.keepalived_conns, *worker._parked, *worker._deadlines]
+        assert left == []
+        assert str(noted[0][1]["exc_info"]) == "a bug"
 
 
 @pytest.mark.usefixtures("store")

@@ -44,6 +44,33 @@ def test_recae_serve_answers_follows_promotions_and_ends_on_a_signal(home, store
     assert written == {"events.db", "models"}, "nothing else may be written"
 
 
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_body_may_have_the_limit_and_not_a_byte_more_whichever_way_it_comes(home, store, is_chunked):
+    """The first request of a connection goes through Flask, those after it do not."""
+    port, limit = free_port(), 3_000
+    with running([sys.executable, "-m", "recae", "serve"], home, port, RECAE_MAX_BODY_BYTES=str(limit)):
+        for n_bytes, status in ((limit - 1, 202), (limit, 202), (limit + 1, 413), (limit + 2, 413)):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            for turn in range(2):
+                event = f'[{{"user_id":"1","item_id":"a","event_id":"{n_bytes}-{turn}"}}]'
+                body = event.ljust(n_bytes).encode()
+                connection.request(
+                    "POST",
+                    "/v1/events",
+                    iter([body]) if is_chunked else body,
+                    {"Content-Type": "application/json"},
+                    encode_chunked=is_chunked,
+                )
+                response = connection.getresponse()
+                answer = json.loads(response.read())
+                assert response.status == status, answer
+                if status == 413:
+                    assert answer["error"]["message"] == "the body is over this server's limit of 3,000 bytes"
+                else:
+                    assert answer["accepted"] == 1
+            connection.close()
+
+
 def test_a_chunked_body_over_the_limit_is_refused_whole(home, store):
     port = free_port()
     with running([sys.executable, "-m", "recae", "serve"], home, port):

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -178,6 +179,19 @@ def test_watching_loads_in_the_background_until_it_is_closed(store, save):
         assert served.version == version
     finally:
         served.close()
+
+
+def test_without_a_model_nobody_waits_for_the_database_to_hear_so(store):
+    app = create_app(Settings(home=store.root.parent, reload_s=60))
+    served = app.extensions["recae"].served
+    served.close()
+    with (
+        served._changing,
+        ThreadPoolExecutor(1) as others,
+    ):  # held while the log is opened, for minutes perhaps
+        response = others.submit(app.test_client().get, "/health/ready").result(10)
+
+    assert (response.status_code, response.json["error"]["code"]) == (503, "not_ready")
 
 
 def test_ready_is_503_with_the_reason_and_when_to_come_back_until_a_model_is_there(store, save):

@@ -15,7 +15,7 @@ import pytest
 
 from recae.config import Settings
 from recae.data.eventlog import EventLog
-from tests.servers import free_port, get, until
+from tests.servers import free_port, get, n_sockets, until
 from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 
 FOLLOWED_WITHIN_S = 5.0
@@ -62,15 +62,6 @@ def eight_connections(port, process):
     finally:
         for connection in connections:
             connection.close()
-
-
-def n_sockets(pid):
-    """Sockets that a process has open."""
-    number = 0
-    for file in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            number += str(file.readlink()).startswith("socket:")
-    return number
 
 
 def send(port, method, path, body=None):

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from recae.data.eventlog.events import Recent, Row, Stamp, user_key
-from recae.data.eventlog.migrations import migrate, version_of
+from recae.data.eventlog.migrations import is_current, migrate, version_of
 from recae.data.eventlog.together import ReadsUsers
 from recae.errors import EventLogError, LastingLogError
 
@@ -44,7 +44,10 @@ class Database(ABC):
         self.engine = engine
         self._may_create = create
         try:
-            self.write(self._migrate)
+            with self.read() as connection:
+                is_ready = self._is_current(connection)
+            if not is_ready:  # else nobody waits for those who write
+                self.write(self._migrate)
         except BaseException:
             engine.dispose()
             raise
@@ -132,6 +135,10 @@ class Database(ABC):
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         """A transaction that reads one state."""
+
+    def _is_current(self, connection: Connection) -> bool:
+        """Whether nothing is to be made or changed in the database before it is used."""
+        return is_current(connection)
 
     def _migrate(self, connection: Connection) -> None:
         if not self._may_create and not version_of(connection):

@@ -121,6 +121,11 @@ def version_of(connection: Connection) -> int:
     return found
 
 
+def is_current(connection: Connection) -> bool:
+    """Whether no step is missing."""
+    return version_of(connection) == len(MIGRATIONS)
+
+
 def migrate(connection: Connection) -> None:
     """Take the steps that are missing. The caller holds the database against others that migrate.
 

@@ -173,6 +173,9 @@ class SqliteDatabase(Database):
             found: int = connection.exec_driver_sql("SELECT last FROM event_sequence").scalar_one()
         return found
 
+    def _is_current(self, connection: Connection) -> bool:
+        return super()._is_current(connection) and _has_user_index(connection)
+
     def _migrate(self, connection: Connection) -> None:
         super()._migrate(connection)
         _make_user_index(connection)  # a load that was killed has left none
@@ -219,9 +222,13 @@ class SqliteDatabase(Database):
         return last - n + 1
 
 
-def _make_user_index(connection: Connection) -> None:
+def _has_user_index(connection: Connection) -> bool:
     is_there = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?)"
-    if not connection.exec_driver_sql(is_there, (USER_INDEX,)).scalar_one():
+    return bool(connection.exec_driver_sql(is_there, (USER_INDEX,)).scalar_one())
+
+
+def _make_user_index(connection: Connection) -> None:
+    if not _has_user_index(connection):
         connection.exec_driver_sql(f"CREATE INDEX {USER_INDEX} ON events (user_id, timestamp)")
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from recae.data.eventlog import Event, EventLog
+from recae.data.eventlog.events import keyed
 from tests.data.eventlog.conftest import NOW
 
 PATIENCE_S = 120
@@ -35,6 +36,16 @@ def started(log, archive, url, writer, first, last):
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_a_log_is_opened_while_another_writes(log, url, archive):
+    log.append([Event("u", "i", event_id="before")])
+    with log.database._writing() as other:
+        log.database.insert(other, [keyed("u", "i", "view", 1.0, NOW, "now", None)])
+        with ThreadPoolExecutor(1) as pool:
+            opened = pool.submit(EventLog, url, archive).result(10)
+        with opened:
+            assert [event.event_id for event in opened.history("u").events] == ["before"]
 
 
 def ids(log):
