@@ -1,10 +1,11 @@
 """What the commands share: settings, the store, and how answers are shown."""
 
 import json
+import os
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from recae.config import Settings
     from recae.data.eventlog import EventLog
     from recae.recommender import RankedItem, Recommender
+
+
+def forget_unwritten(*streams: TextIO) -> None:
+    """Let what could not be written to stdout or stderr go nowhere: else the end of the process fails by it once more."""
+    for stream in streams:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Context:

@@ -1,10 +1,12 @@
 """`recae retrain`, `schedule` and `runs`: the nightly run, its clock and its records."""
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from recae.cli.common import Context, as_json, pass_context, print_json
+from recae.cli.common import Context, as_json, forget_unwritten, pass_context, print_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,15 +37,19 @@ def retrain(context: Context, force: bool, as_json: bool) -> None:
 
     context.limit_threads()
     try:
-        run = run_once(context.settings, forced=force, say=lambda line: click.echo(line, err=True))
+        run = run_once(context.settings, forced=force, say=_tell)
     except RetrainError as error:
         click.echo(f"Error: {error}", err=True)
         raise click.exceptions.Exit(BUSY) from error
-    if as_json:
-        print_json(run.model_dump(mode="json"))
-    else:
-        _show(run)
-        _name_report(context.settings.runs / run.run_id)
+    try:
+        if as_json:
+            print_json(run.model_dump(mode="json"))
+        else:
+            _show(run)
+            _name_report(context.settings.runs / run.run_id)
+        sys.stdout.flush()
+    except (OSError, SystemExit):  # rich ends by a broken pipe; the run is on record, whoever reads of it or not
+        forget_unwritten(sys.stdout)
     raise click.exceptions.Exit(EXIT_STATUS[run.status])
 
 
@@ -58,12 +64,13 @@ def schedule(context: Context, at: str, timezone: str, dry_run: bool) -> None:
     What was missed while the machine was off is made up for once, at the start.
     """
     import logging
-    import os
     from datetime import UTC, datetime
 
+    from recae.models.registry import check_name
     from recae.retrain.schedule import next_times, run_forever, trigger
     from recae.runs import RunTable
 
+    check_name(context.settings.retrain.model)  # the first night would tell of a wrong one, hours later
     when = trigger(at, timezone)
     coming = next_times(when, datetime.now(UTC), 7)
     if dry_run:
@@ -138,6 +145,14 @@ def show_run(context: Context, run_id: str | None, as_json: bool) -> None:
         return
     _show(run)
     _name_report(table.folder(run.run_id))
+
+
+def _tell(line: str) -> None:
+    try:
+        click.echo(line, err=True)
+    except OSError:
+        forget_unwritten(sys.stderr)
+        raise
 
 
 def _name_report(folder: "Path") -> None:

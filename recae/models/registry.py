@@ -50,14 +50,23 @@ def names() -> list[str]:
     return list(_PLACES)
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that no model has, without loading one.
+
+    Raises:
+        ConfigError: naming those that there are.
+    """
+    if name not in _PLACES:
+        raise ConfigError(f"no model is named {name!r}; there are {', '.join(_PLACES)}")
+
+
 def model_class(name: str) -> type["Model"]:
     """The class of a model.
 
     Raises:
         ConfigError: if no model has this name.
     """
-    if name not in _PLACES:
-        raise ConfigError(f"no model is named {name!r}; there are {', '.join(_PLACES)}")
+    check_name(name)
     module, class_name = _PLACES[name].split(".")
     found: type[Model] = getattr(import_module(f"recae.models.{module}"), class_name)
     return found

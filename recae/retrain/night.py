@@ -27,7 +27,7 @@ from recae.retrain.nightdata import NightData, cut_night, rule_of
 from recae.retrain.patient_log import PatientLog
 from recae.retrain.reading import Reading, read_log
 from recae.retrain.recorder import Recorder, in_a_line
-from recae.retrain.upkeep import room_wanted, tidy_up
+from recae.retrain.upkeep import room_wanted, summary_of, tidy_up
 from recae.retrain_settings import Status
 from recae.runs import RunTable
 
@@ -44,7 +44,6 @@ class Night:
         table: RunTable,
         recorder: Recorder,
         metric: MetricSpec,
-        say: Callable[[str], None],
         show_progress: bool,
         clock: Callable[[], float],
     ) -> None:
@@ -57,7 +56,7 @@ class Night:
         self.show_progress = show_progress
         self.clock = clock
         self.store = ModelStore(settings.models)
-        self.log = PatientLog(settings, say)
+        self.log = PatientLog(settings, recorder.say)
 
     def go(self, problem: Exception | None = None) -> None:
         """All steps, and the end.
@@ -227,9 +226,10 @@ class Night:
         """What every night ends with that could read the log."""
         try:
             with self.recorder.step("prune") as figures:
-                problems = tidy_up(self.settings, self.store, self.table, self.log, figures)
+                problems = tidy_up(self.settings, self.store, self.table, self.log, figures, self.clock())
                 if problems:
                     figures["not_done"] = problems
+                self.run.steps[-1].message = summary_of(figures)
         except OSError as error:  # of the record
             problems = [in_a_line(error)]
         for problem in problems:

@@ -7,7 +7,7 @@ it had fitted, or the checkpoint inside a fit, is taken up again.
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from recae.retrain import novelty, resume
 from recae.retrain.night import Night
 from recae.retrain.notify import notify
 from recae.retrain.recorder import Recorder, in_a_line, with_remarks
+from recae.retrain_settings import GateSettings
 from recae.runs import Run, RunTable
 
 
@@ -48,11 +49,8 @@ def retrain(
 
     Raises:
         RetrainError: if another run is going on.
-        ConfigError: for settings that no run could use.
     """
-    metric = _metric(settings)
-    # unknown names are refused now, and devices that are not here
-    create(settings.retrain.model, **settings.retrain.settings).check_device()
+    metric, unusable = _understood(settings)
     table = RunTable(settings.runs)
     with ExitStack() as held:
         try:
@@ -60,11 +58,11 @@ def retrain(
             run, problem = _begun(table, settings, forced, clock, say)
         except OSError as error:
             return _not_begun(table, settings, forced, clock, say, error)
-        say(f"run {run.run_id}" + (", gone on with" if run.interruptions else ""))
         recorder = Recorder(run, table, metric, say, between, clock)
-        night = Night(settings, table, recorder, metric, say, show_progress, clock)
+        recorder.say(f"run {run.run_id}" + (", gone on with" if run.interruptions else ""))
+        night = Night(settings, table, recorder, metric, show_progress, clock)
         try:
-            night.go(problem)
+            night.go(unusable or problem)
         finally:
             night.close()
         return run
@@ -113,7 +111,8 @@ def _not_begun(
         f"the run could not begin, since its record cannot be written into {table.root}: {in_a_line(error)}; "
         "make room there, and let recae write there"
     )
-    say(f"{run.status}: {run.message}")
+    with suppress(OSError):  # nobody may be listening
+        say(f"{run.status}: {run.message}")
     _tell(run, settings, say)
     return run
 
@@ -121,8 +120,25 @@ def _not_begun(
 def _tell(run: Run, settings: Settings, say: Callable[[str], None]) -> None:
     problem = notify(run, settings.retrain.notify)
     if problem:
-        say(f"warning: {problem}")
+        with suppress(OSError):  # nobody may be listening
+            say(f"warning: {problem}")
         run.message = with_remarks(run.message, [problem])
+
+
+def _understood(settings: Settings) -> tuple[MetricSpec, ConfigError | None]:
+    """What the gate compares by, and what is wrong with the settings: unknown names, devices that are not here.
+
+    It fails the run, and is no error of the command: who is told of failures is told of this one too.
+    """
+    try:
+        metric = _metric(settings)
+    except ConfigError as error:
+        return MetricSpec.parse(GateSettings().metric), error
+    try:
+        create(settings.retrain.model, **settings.retrain.settings).check_device()
+    except ConfigError as error:
+        return metric, error
+    return metric, None
 
 
 def _metric(settings: Settings) -> MetricSpec:

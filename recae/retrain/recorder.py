@@ -42,16 +42,25 @@ class Recorder:
         self.run = run
         self._table = table
         self._metric = metric
-        self._say = say
+        self._listener = say
         self._between = between
         self._clock = clock
         self._remarks: list[str] = []
+
+    def say(self, line: str) -> None:
+        """Tell whoever listens; that nobody does any more (a full disk, a pipe that ended) is no reason to stop."""
+        try:
+            self._listener(line)
+        except OSError as error:
+            problem = f"what it said could not be written: {in_a_line(error)}"
+            if problem not in self._remarks:
+                self._remarks.append(problem)
 
     def remark(self, text: str) -> None:
         """Something to be said beside how the run ends; it stands in its message."""
         if text and text not in self._remarks:
             self._remarks.append(text)
-            self._say(f"warning: {text}")
+            self.say(f"warning: {text}")
 
     def reason(self, error: Exception) -> str:
         """An error in a sentence; where a mistake in the code lies is kept beside the record."""
@@ -69,7 +78,7 @@ class Recorder:
     def step(self, name: str) -> Iterator[dict[str, Any]]:
         """One step; what it puts into the dictionary are its figures."""
         self._between(name)
-        self._say(name)
+        self.say(name)
         step = Step(name=name, started=self._now())
         self.run.steps.append(step)
         self._table.write(self.run)
@@ -97,7 +106,7 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 - how the run ended stands already
             self.remark(f"no report: {in_a_line(error)}")
         self._write(message)
-        self._say(f"{status}: {run.message}")
+        self.say(f"{status}: {run.message}")
         problem = notify(run, told)
         if problem:
             self.remark(problem)

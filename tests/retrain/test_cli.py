@@ -94,6 +94,13 @@ def test_a_run_of_a_clock_that_was_ahead_is_shown_only_by_its_name(home):
     assert json.loads(recae("runs", "show", ahead.run_id, "--json")[1])["run_id"] == ahead.run_id
 
 
+def test_a_misspelt_model_is_refused_before_the_night_comes(home):
+    (home.parent / "recae.toml").write_text('[retrain]\nmodel = "eese"\n')
+    status, said = recae("schedule", "--at", "03:00")
+
+    assert (status, "no model is named 'eese'" in said) == (1, True)
+
+
 def test_the_next_times_are_shown_without_waiting(home):
     status, said = recae("schedule", "--at", "03:00", "--timezone", "Europe/Paris", "--dry-run")
 

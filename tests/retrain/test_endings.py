@@ -2,6 +2,9 @@
 
 import errno
 import json
+import os
+import shlex
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +19,9 @@ from recae.data.eventlog import EventLog
 from recae.data.eventlog.intake import record_intake
 from recae.models.linear import EASE
 from recae.retrain import recorder, upkeep
+from recae.retrain.nightly import retrain
 from recae.runs import RECORD, RunTable
-from tests.retrain.nights import CONFIG, DAY, START, append, begun, day, night, settings
+from tests.retrain.nights import CONFIG, DAY, START, append, begun, day, eight_days, night, settings
 
 LOSER = {"model": "popularity", "settings": {}}
 
@@ -60,7 +64,7 @@ def test_what_is_old_goes_at_the_end_of_every_night_that_read_the_log(tmp_path, 
     assert run.status == status, run.message
     assert run.steps[-1].name == "prune"
     assert run.figures_of("prune")["events_expired"] > 0
-    assert count(where) == 0  # the log's own clock says that all of them are years old
+    assert count(where) == (0 if status == "unchanged" else 150), "the last day's"
     assert set(store.versions()).isdisjoint(unused[:2])
     assert len(list(where.runs.iterdir())) == 2
 
@@ -80,6 +84,55 @@ def test_what_cannot_be_tidied_up_after_a_promotion_is_a_remark(tmp_path, monkey
     assert "old events could not be removed" in run.message
     assert any(line.startswith("warning: old versions") for line in said)
     assert RunTable(where.runs).read(run.run_id).message == run.message
+
+
+def test_a_clock_that_is_ahead_for_a_night_does_not_empty_the_log(tmp_path):
+    where = begun(settings(tmp_path)).model_copy(update={"retention_days": 365.0, "compact_after_days": 30.0})
+    n_events = count(where)
+    for n_new in (0, 1):
+        append(where, day(8)[: 150 * n_new])
+        run = retrain(where, show_progress=False, clock=lambda: START + (8 + 800) * DAY)
+
+        assert run.status in ("unchanged", "promoted"), run.message
+        assert count(where) == n_events + 150 * n_new
+        assert "is the clock right" in run.message
+        assert "recae events compact --expire 365d" in run.message
+
+    n_old = sum(event.timestamp < START + 5 * DAY for number in range(9) for event in day(number))
+    kept = where.model_copy(update={"retention_days": 4.0, "compact_after_days": None})
+    run = night(kept, 8)
+    assert count(where) == n_events + 150 - n_old, "as the setting says, where the clock is right"
+    assert run.figures_of("prune")["events_expired"] == n_old
+    assert f"{n_old:,} event(s) expired" in run.steps[-1].message
+
+
+def test_a_listener_that_is_gone_stops_no_run(tmp_path):
+    where = begun(settings(tmp_path))
+    append(where, day(8))
+    run = night(where, 8, say=full)
+
+    assert run.status == "promoted"
+    assert run.message.count("what it said could not be written") == 1
+    assert "No space left on device" in RunTable(where.runs).read(run.run_id).message
+
+
+@pytest.mark.parametrize("streams", ["> /dev/full", "> /dev/full 2>&1", "2> /dev/full >&2", "2>&1 | true"])
+def test_where_the_output_goes_does_not_decide_the_run(tmp_path, streams):
+    (tmp_path / "recae.toml").write_text(CONFIG)
+    append(eight_days(settings(tmp_path / ".recae")), day(8))
+    command = f"set -o pipefail; {shlex.quote(sys.executable)} -m recae retrain {streams}"
+    environment = os.environ | {"RECAE_HOME": str(tmp_path / ".recae"), "RECAE_THREADS": "1"}
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert next(RunTable(tmp_path / ".recae" / "runs").newest_first()).status == "promoted"
 
 
 def test_an_error_after_the_promotion_leaves_the_run_promoted(tmp_path, monkeypatch):

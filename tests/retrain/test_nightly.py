@@ -1,6 +1,7 @@
 """Whole nights: what is promoted, what is refused and why, and what happens when something breaks."""
 
 import errno
+import json
 import shutil
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import pytest
 from recae.artifacts import ModelStore
 from recae.data.eventlog import EventLog
 from recae.data.eventlog.items import StoredItem, StoredItems
-from recae.errors import ConfigError, EventLogError, RetrainError
+from recae.errors import EventLogError, RetrainError
 from recae.models.linear import EASE
 from recae.retrain import patient_log, recorder
 from recae.retrain.baselines import ALS_SETTINGS
@@ -292,19 +293,29 @@ def test_two_at_once_are_one(live):
         night(live, 8)
 
 
-def test_settings_that_no_run_could_use_are_refused_before_it_begins(live):
-    n_runs = len(list(RunTable(live.runs).newest_first()))
-    for wrong in (
-        {"gate": {"metric": "auc"}},
-        {"gate": {"metric": "ndgc@20"}},
-        {"model": "eese"},
-        {"settings": {"l3": 1}},
-        {"model": "mult_vae", "settings": {"device": "cuda:99"}},
-    ):
-        with pytest.raises(ConfigError):
-            night(settings(live.home, **wrong), 8)
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"gate": {"metric": "auc"}}, "auc"),
+        ({"gate": {"metric": "ndgc@20"}}, "ndgc"),
+        ({"model": "eese"}, "no model is named 'eese'"),
+        ({"settings": {"l3": 1}}, "l3"),
+        ({"model": "mult_vae", "settings": {"device": "cuda:99"}}, "cuda:99"),
+    ],
+)
+def test_settings_that_no_run_could_use_fail_it_and_somebody_is_told(live, tmp_path, wrong, said):
+    """After an edit every night would fail, and the model age, with nobody told."""
+    told = tmp_path / "told"
+    notify = {"command": f"sh -c 'cat > {told}'", "on": ["failed"]}
+    served = ModelStore(live.models).current()
+    append(live, day(8))
+    run = night(settings(live.home, **wrong, notify=notify), 8)
 
-    assert len(list(RunTable(live.runs).newest_first())) == n_runs
+    assert (run.status, said in run.message) == ("failed", True), run.message
+    assert next(RunTable(live.runs).newest_first()) == run
+    assert json.loads(told.read_text())["run_id"] == run.run_id
+    assert ModelStore(live.models).current() == served
+    assert night(live, 8).status == "promoted"
 
 
 def test_rows_that_could_not_be_read_close_the_gate(live, tmp_path):

@@ -8,11 +8,11 @@ has to be the database's own, see ownership.py.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, select
 
 from recae.data.eventlog import partitions, schema
 from recae.data.eventlog.database import Database
@@ -60,6 +60,31 @@ def delete_user(database: Database, folder: Path, user_id: str, now: int) -> int
             if pc.any(pc.equal(partitions.users_in(folder, part), user_id)).as_py()
         ]
         return _remove(database, folder, log_id, affected, others, events.user_id == user_id, forget)
+
+
+class Aged(NamedTuple):
+    """How much of a log is older than some moment."""
+
+    n_old: int
+    """Events; of those in a partition that reaches beyond the moment about as many as its times say."""
+    n_events: int
+    newest: int | None
+    """Time of the newest; None in an empty log."""
+
+
+def aged(database: Database, before: int) -> Aged:
+    """What ``expire`` would remove, and of how much; reads the whole live table."""
+    old = func.coalesce(func.sum(case((events.timestamp < before, 1), else_=0)), 0)
+    with database.read() as connection:
+        n_live, n_old, newest = connection.execute(
+            select(func.count(), old, func.max(events.timestamp))
+        ).one()
+        parts = partitions.listed(connection)
+    for part in parts:
+        length = part.last_timestamp - part.first_timestamp + 1
+        n_old += part.n_events * min(max(before - part.first_timestamp, 0), length) / length
+    times = [part.last_timestamp for part in parts] + ([] if newest is None else [int(newest)])
+    return Aged(round(n_old), n_live + sum(part.n_events for part in parts), max(times, default=None))
 
 
 def expire(database: Database, folder: Path, before: int) -> int:

@@ -246,14 +246,25 @@ class EventLog:
         """
         return compaction.expire(self.database, self.archive, before)
 
-    def tidy(self, *, compact_after_days: float | None = None, retention_days: float | None = None) -> Tidied:
+    def aged(self, days: float, now: float) -> compaction.Aged:
+        """How many events are older than so many days at a moment, in seconds since 1970."""
+        return compaction.aged(self.database, _days_before(now, days))
+
+    def tidy(
+        self,
+        *,
+        compact_after_days: float | None = None,
+        retention_days: float | None = None,
+        now: float | None = None,
+    ) -> Tidied:
         """Expire what is too old to keep, then move what is old into partitions.
 
         Args:
             compact_after_days: age at which events move; None for never.
             retention_days: age at which they are deleted; None for never. An age is counted from an event's own time.
+            now: seconds since 1970; None for the log's clock.
         """
-        now = self._clock()
+        now = self._clock() if now is None else now
         expired = 0 if retention_days is None else self.expire(_days_before(now, retention_days))
         archived = 0 if compact_after_days is None else self.compact(_days_before(now, compact_after_days))
         return Tidied(expired, archived)
