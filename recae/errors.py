@@ -4,6 +4,8 @@
     ├── ConfigError            a setting, a protocol file or an option that cannot be used
     ├── DataError              a log, a table or a matrix that cannot be used
     │   ├── UnknownIdError     ids outside the vocabulary; also a KeyError
+    │   ├── EmptyFolderError   a folder without any files
+    │   ├── UnlikeFilesError   files of one log that have not the same columns
     │   └── TooManyBadRowsError  more rows were quarantined than the caller allows
     ├── ModelError             a model that cannot do what was asked
     │   ├── NotFittedError     scores were asked of a model that has learned nothing yet
@@ -57,6 +59,14 @@ class UnknownIdError(DataError, KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError would show the repr
+
+
+class EmptyFolderError(DataError):
+    """A folder without any files: of a log that has not begun, or a wrong name."""
+
+
+class UnlikeFilesError(DataError):
+    """Files of one log that have not the same columns."""
 
 
 class TooManyBadRowsError(DataError):

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,11 @@ from recae.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from recae.data.eventlog.ingest import Ingested
     from recae.data.places import Query
+    from recae.errors import DataError
 
 
 @click.command(
@@ -59,44 +63,75 @@ def ingest(
 
     A SOURCE is a CSV, JSON lines or Parquet file, also compressed; a folder or a pattern of them; a URL of these; or
     "-" for standard input. The log remembers how far each file has come: after Ctrl-C or a crash, the same command
-    goes on there, and files that were read before and have not changed are passed over.
+    goes on there, and files that were read before and have not changed are passed over. Where one cannot be read, the
+    others are; all that failed are named at the end, the exit status is 1, and the same command tries them again.
     """
     wanted = _wanted(sources, sql, database)
     mapping = mapping_of(columns)
+    from recae import progress
     from recae.data.eventlog import ingest as ingesting
+    from recae.errors import DataError, UnlikeFilesError
 
     folder = Path(quarantine) if quarantine else context.settings.home / "quarantine"
-    finished: list[Ingested] = []
+    begun: dict[str, Ingested] = {}
+    failed: list[DataError] = []
     with context.event_log(create=True) as log:
         try:
             for source in wanted:
-                done = ingesting.ingest(
-                    log,
-                    source,
-                    columns=mapping,
-                    max_bad_share=max_bad_share,
-                    quarantine=folder / _file_name(str(source)),
-                    format_=format_,
-                    again=again,
-                    show_progress=True,
-                )
-                finished.append(done)
+                try:
+                    done = ingesting.ingest(
+                        log,
+                        source,
+                        columns=mapping,
+                        max_bad_share=max_bad_share,
+                        quarantine=folder / _file_name(str(source)),
+                        format_=format_,
+                        again=again,
+                        show_progress=True,
+                        committed=lambda so_far: begun.update({so_far.source: so_far}),
+                        failed=failed.append,
+                        say=None if progress.has_terminal() else lambda line: click.echo(line, err=True),
+                    )
+                except UnlikeFilesError:
+                    raise
+                except DataError as error:
+                    failed.append(error)
+                    continue
+                begun[done.source] = done
                 click.echo(str(done), err=True)
                 if done.report.quarantine:
                     click.echo(f"bad rows are in {done.report.quarantine}", err=True)
+            total = _total(list(begun.values()))
+            if as_json:
+                shown = [_shown(done) for done in begun.values()]
+                print_json({**total, "sources": shown, "failed": [_in_a_line(error) for error in failed]})
+            else:
+                click.echo(
+                    f"{total['accepted']:,} new events, {total['duplicates']:,} known already, {total['bad']:,} bad rows; "
+                    f"the log holds {log.count():,}"
+                )
         except KeyboardInterrupt:
             click.echo(
                 "what was read until the last commit is kept; the same command goes on from there", err=True
             )
             raise
-        total = _total(finished)
-        if as_json:
-            print_json({**total, "sources": [_shown(done) for done in finished]})
-            return
-        click.echo(
-            f"{total['accepted']:,} new events, {total['duplicates']:,} known already, {total['bad']:,} bad rows; "
-            f"the log holds {log.count():,}"
-        )
+        finally:  # also before the error that ends all
+            _tell(failed)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _tell(failed: "Sequence[DataError]") -> None:
+    """Each as the one error of a command is told."""
+    is_debugged = click.get_current_context().find_root().params.get("debug")
+    for error in failed:
+        if is_debugged:
+            click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        click.echo(f"Error: {_in_a_line(error)}", err=True)
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _wanted(sources: tuple[str, ...], sql: str | None, database: str | None) -> "list[str | Query]":
@@ -133,6 +168,7 @@ def _shown(done: "Ingested") -> dict[str, Any]:
         "quarantine": str(report.quarantine) if report.quarantine else None,
         "skipped_files": [str(path) for path in report.skipped_files],
         "passed_files": done.passed,
+        "failed_files": done.failed,
         "resumed": done.resumed,
         "seconds": round(done.seconds, 3),
     }

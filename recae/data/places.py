@@ -3,13 +3,14 @@
 import glob
 import hashlib
 import io
+import os
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from recae.errors import ConfigError, DataError
+from recae.errors import ConfigError, DataError, EmptyFolderError
 
 STANDARD_INPUT = "-"
 MAGIC = "*?["
@@ -63,12 +64,21 @@ class LocalFile(BinaryPlace):
 
     @property
     def size(self) -> int:  # type: ignore[override] # no field: read when asked for
-        return self.path.stat().st_size
+        found = self._found
+        return 0 if found is None else found.st_size
 
     @property
-    def fingerprint(self) -> str:
-        found = self.path.stat()
-        return f"{found.st_size}-{found.st_mtime_ns}"
+    def fingerprint(self) -> str | None:
+        found = self._found
+        return None if found is None else f"{found.st_size}-{found.st_mtime_ns}"
+
+    @property
+    def _found(self) -> os.stat_result | None:
+        """None for a file that was moved away since it was found: whoever opens it says so."""
+        try:
+            return self.path.stat()
+        except OSError:
+            return None
 
     def open(self) -> BinaryIO:
         return self.path.open("rb")
@@ -91,11 +101,17 @@ class RemoteFile(BinaryPlace):
 
     @property
     def size(self) -> int:  # type: ignore[override] # as of LocalFile
-        return int(self.system.info(self.path).get("size") or 0)
+        try:
+            return int(self.system.info(self.path).get("size") or 0)
+        except OSError:  # gone since it was found, as of LocalFile
+            return 0
 
     @property
-    def fingerprint(self) -> str:
-        return hashlib.sha256(str(self.system.ukey(self.path)).encode()).hexdigest()
+    def fingerprint(self) -> str | None:
+        try:
+            return hashlib.sha256(str(self.system.ukey(self.path)).encode()).hexdigest()
+        except OSError:
+            return None
 
     def open(self) -> BinaryIO:
         return cast("BinaryIO", self.system.open(self.path, "rb"))
@@ -170,7 +186,8 @@ def find(
         format_: the format of all of them, whatever their names say.
 
     Raises:
-        DataError: if there is nothing to read.
+        EmptyFolderError: if it is a folder without files; names that begin with "." or "_" are no files of a log.
+        DataError: if there is nothing to read for another reason.
         ConfigError: for standard input without a format, and a kind of URL that nothing installed can open.
     """
     text = str(source)
@@ -182,7 +199,16 @@ def find(
         return [StandardInput(format_)], []
     if isinstance(source, str) and "://" in source:
         return _remote(source, known, format_)
-    path = Path(source)
+    try:
+        return _local(source, known, format_)
+    except OSError as error:
+        raise DataError(
+            f"{source} cannot be looked at: {error}; check the name and the access to it"
+        ) from error
+
+
+def _local(source: str | Path, known: tuple[str, ...], format_: str | None) -> tuple[list[Place], list[Any]]:
+    text, path = str(source), Path(source)
     if path.is_file():
         return [LocalFile(path, format_)], []
     if path.is_dir():
@@ -190,7 +216,7 @@ def find(
         plain = [file for file in inside if not _hidden(file.relative_to(path).parts)]
         logs = [file for file in plain if format_ or file.name.lower().endswith(known)]
         if not logs:
-            raise DataError(
+            raise (DataError if plain else EmptyFolderError)(
                 f"the folder {source} holds no log; expected files that end in {', '.join(known)}"
             )
         return [LocalFile(file, format_) for file in logs], [file for file in plain if file not in set(logs)]
@@ -226,6 +252,10 @@ def _remote(url: str, known: tuple[str, ...], format_: str | None) -> tuple[list
     plain = [
         name for name in names if start == 0 or not _hidden(PurePosixPath(name[start:].lstrip("/")).parts)
     ]
+    if start and not plain:
+        raise EmptyFolderError(
+            f"the folder {url} holds no log; expected files that end in {', '.join(known)}"
+        )
     logs = [name for name in plain if format_ or name.lower().endswith(known)]
     return _places(system, logs, format_, url), [name for name in plain if name not in set(logs)]
 

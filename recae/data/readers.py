@@ -1,11 +1,11 @@
 """Read logs: files or folders in, one validated stream of events out, what is bad set aside and counted."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePath
+from typing import NamedTuple, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
@@ -17,11 +17,14 @@ from recae.data.formats import SUFFIXES, open_log
 from recae.data.places import LocalFile, Place, Query, find
 from recae.data.quarantine import Done, Quarantine, ReadReport
 from recae.data.rows import COLUMNS
-from recae.errors import ConfigError, DataError
-from recae.progress import bar
+from recae.errors import ConfigError, DataError, TooManyBadRowsError, UnlikeFilesError
+from recae.progress import RowsTold, bar
 
 CHUNK_ROWS = 65_536
 REQUIRED = ("user_id", "item_id")
+
+Failed: TypeAlias = Callable[[Place, DataError], None]
+"""Told of a file that cannot be read, or not to its end, and why."""
 
 
 def read_events(
@@ -34,6 +37,8 @@ def read_events(
     show_progress: bool = False,
     format_: str | None = None,
     acceptance: Acceptance | None = None,
+    failed: Failed | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> "EventStream":
     """Stream the events of a log in bounded memory; data/README.md of the project describes the format.
 
@@ -49,9 +54,13 @@ def read_events(
         show_progress: show a bar.
         format_: the format of all files, as ``csv`` or ``jsonl.gz``, in place of what their names say.
         acceptance: what an event must meet besides being readable.
+        failed: told of each file that cannot be read, and the reading goes on with the next; None ends it there.
+        say: told in a line which file is done, and about every minute how far a long one is; None for silence.
 
     Raises:
-        DataError: if there is no such source or it has not the columns; while reading, if a file is broken.
+        DataError: if there is no such source or it has not the columns; while reading, if a file is broken, and if there
+            are no rows.
+        UnlikeFilesError: while reading, if files have not the same columns, whatever ``failed`` is.
         ConfigError: if ``columns`` names a column that recae does not know.
         TooManyBadRowsError: while reading.
     """
@@ -64,6 +73,8 @@ def read_events(
         show_progress=show_progress,
         format_=format_,
         acceptance=acceptance,
+        failed=failed,
+        say=say,
     )
 
 
@@ -87,7 +98,7 @@ class EventStream:
     """
 
     names: tuple[str, ...]
-    """All columns of the first place, as they are called there."""
+    """All columns of the first place that can be opened, as they are called there."""
     columns: Mapping[str, str]
     """Canonical name -> name in the log, of those that are read."""
     report: ReadReport
@@ -104,6 +115,8 @@ class EventStream:
         show_progress: bool,
         format_: str | None = None,
         acceptance: Acceptance | None = None,
+        failed: Failed | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         unknown = sorted(set(columns) - set(COLUMNS.names))
         if unknown:
@@ -122,23 +135,23 @@ class EventStream:
         self._chunk_rows = chunk_rows
         self._show_progress = show_progress
         self._acceptance = acceptance
-        self._is_partial = False
+        self._failed = failed
+        self._told = RowsTold(say)
         self.places, self._skipped = (
             ([source], []) if isinstance(source, Query) else find(source, SUFFIXES, format_)
         )
         self._refuse_quarantine_inside(source)
-        first = self.places[0]
-        with ExitStack() as stack:
-            self._first_log = stack.enter_context(open_log(first))
-            self.names = tuple(self._first_log.names)
-            self.columns = self._columns_in(self._first_log.names, first)
-            self._first = None if first.can_be_reopened else stack.pop_all()
+        self.names, self.columns = (), {}
+        self._unreadable: dict[Place, DataError] = {}  # why, of those before the first that can be opened
+        self._example = next((place for place in self.places if self._sets_columns(place)), None)
         self.report = ReadReport()
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         for chunk in self.chunks():
             if chunk.events.num_rows:
                 yield chunk.events.to_pandas()
+        if not self.report.read:
+            raise DataError(f"{self._name} has columns but no rows; expected events")
 
     def chunks(self, done: Done | None = None) -> Iterator[Chunk]:
         """The events with the place of each chunk; bad rows up to there are on the disk by then.
@@ -153,37 +166,75 @@ class EventStream:
             bar(f"reading {self._name}", total or None, show=self._show_progress) as running,
         ):
             cleaner, start = Cleaner(quarantine, self._acceptance), time.monotonic()
-            passed = self._is_partial
             for place in self.places:
                 position, last, skip = 0, 0, 0 if done is None else done(str(place))
-                with self._open(place) as log:
-                    own = self._own_names(log.names, place)
-                    for block in log.blocks(own, self._chunk_rows):
-                        last = block.last
-                        rest = _after(block, skip)
-                        passed = passed or rest is not block
-                        if rest is not None:
-                            events = cleaner.clean(rest, place)
-                            report.kept += events.num_rows
-                            if done is not None:
-                                quarantine.flush()
-                            yield Chunk(place, events, last, is_last=False)
-                        running.advance(block.position - position)
-                        running.note(f"{report.read / max(time.monotonic() - start, 1e-9):,.0f} rows/s")
-                        position = block.position
-                        report.check(self._max_bad_share, self._name, self._quarantine, finished=False)
+                n_read, n_bad = report.read, report.bad
+                self._told.begin(str(place))
+                try:
+                    with self._open(place) as log:
+                        own = self._own_names(log.names, place)
+                        for block in log.blocks(own, self._chunk_rows):
+                            last = block.last
+                            rest = _after(block, skip)
+                            if rest is not None:
+                                events = cleaner.clean(rest, place)
+                                report.kept += events.num_rows
+                                if done is not None:
+                                    quarantine.flush()
+                                yield Chunk(place, events, last, is_last=False)
+                            running.advance(block.position - position)
+                            running.note(f"{report.read / max(time.monotonic() - start, 1e-9):,.0f} rows/s")
+                            self._told.advance(block.size)
+                            position = block.position
+                            report.check(self._max_bad_share, self._name, self._quarantine, finished=False)
+                except (TooManyBadRowsError, UnlikeFilesError):  # about the source, not about this file
+                    raise
+                except DataError as error:
+                    self._tell_failed(place, error)
+                    continue
                 yield Chunk(place, pa.table({}), last, is_last=True)
+                if not self._is_all(place):  # else whoever reads the source tells of it
+                    self._told.end(f"{report.read - n_read:,} rows read, {report.bad - n_bad:,} bad")
             report.check(self._max_bad_share, self._name, self._quarantine, finished=True)
-            if not report.read and not passed:
-                raise DataError(f"{self._name} has columns but no rows; expected events")
 
     def pass_over(self, names: AbstractSet[str]) -> None:
         """Leave out the places of these names."""
         self.places = [place for place in self.places if str(place) not in names]
-        self._is_partial = bool(names)
+
+    def _sets_columns(self, place: Place) -> bool:
+        """Take over the columns of a place; False if it cannot be opened and the reading may go on without it."""
+        with ExitStack() as stack:
+            try:
+                log = stack.enter_context(open_log(place))
+            except DataError as error:
+                if self._failed is None:
+                    raise
+                self._unreadable[place] = error
+                return False
+            self.names = tuple(log.names)
+            try:
+                self.columns = self._columns_in(log.names, place)
+            except DataError:
+                for other, why in self._unreadable.items():  # nobody will come to them
+                    self._tell_failed(other, why)
+                raise
+            self._first_log, self._first = log, None if place.can_be_reopened else stack.pop_all()
+        return True
+
+    def _tell_failed(self, place: Place, error: DataError) -> None:
+        """Whoever wants to go on hears of it; else it is raised."""
+        if self._failed is None:
+            raise error
+        self._failed(place, error)
+
+    def _is_all(self, place: Place) -> bool:
+        """Whether a place is the source itself, not a part of it."""
+        return not place.can_be_reopened or place.name == PurePath(self._name).name
 
     @contextmanager
     def _open(self, place: Place) -> Iterator[LogFile]:
+        if place in self._unreadable:
+            raise self._unreadable[place]
         if place.can_be_reopened:
             with open_log(place) as log:
                 yield log
@@ -204,10 +255,13 @@ class EventStream:
             )
 
     def _own_names(self, names: list[str], file: Place) -> dict[str, str]:
-        own = self._columns_in(names, file)
+        try:
+            own = self._columns_in(names, file)
+        except DataError as error:  # the first that was opened has them
+            raise UnlikeFilesError(str(error)) from error
         if own.keys() != self.columns.keys():
-            raise DataError(
-                f"{file} has {', '.join(own)}, but {self.places[0]} has {', '.join(self.columns)}; files of one "
+            raise UnlikeFilesError(
+                f"{file} has {', '.join(own)}, but {self._example} has {', '.join(self.columns)}; files of one "
                 "log must agree: leave a column out of all by --column COLUMN=, from Python by mapping it to None"
             )
         return own

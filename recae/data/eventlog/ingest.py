@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from recae.data.eventlog.log import EventLog
 from recae.data.places import Place, Query
 from recae.data.quarantine import ReadReport
 from recae.data.readers import read_events
-from recae.errors import TooManyBadRowsError
+from recae.errors import DataError, EmptyFolderError, TooManyBadRowsError
 
 CHUNK_ROWS = 65_536
 """Events of one transaction: what a kill loses is read again."""
@@ -30,12 +31,18 @@ class Ingested:
     duplicates: int = 0
     passed: int = 0
     """Files that an earlier ingest had finished, and which have not changed since."""
+    failed: list[str] = field(default_factory=list)
+    """Files that could not be read, or not to their end."""
+    is_empty_folder: bool = False
+    """Whether there is nothing to read yet."""
     resumed: dict[str, int] = field(default_factory=dict)
     """File -> row after which this ingest went on, where an earlier one was interrupted."""
     report: ReadReport = field(default_factory=ReadReport)
     seconds: float = 0.0
 
     def __str__(self) -> str:
+        if self.is_empty_folder:
+            return f"{self.source}: no files yet"
         rate = self.report.read / self.seconds if self.seconds else 0.0
         notes = [f"{self.report}; {self.accepted:,} new events, {self.duplicates:,} known already"]
         if self.resumed:
@@ -44,6 +51,8 @@ class Ingested:
             )
         if self.passed:
             notes.append(f"{self.passed:,} files were ingested before and have not changed")
+        if self.failed:
+            notes.append(f"{len(self.failed):,} files could not be read")
         notes.append(f"{self.seconds:.1f} s, {rate:,.0f} rows/s")
         return f"{self.source}: {'; '.join(notes)}"
 
@@ -59,8 +68,10 @@ def ingest(
     again: bool = False,
     show_progress: bool = False,
     committed: Callable[[Ingested], None] = lambda _: None,
+    failed: Callable[[DataError], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Ingested:
-    """Append all events of a source.
+    """Append all events of a source; a folder without files and a log without rows have none.
 
     Files that were ingested to their end and have not changed are passed over; where one was interrupted, it goes on.
     A file has changed if its size or time has, or if its columns are mapped in another way; then it is read anew, and what
@@ -76,26 +87,42 @@ def ingest(
         again: read all, whatever was read before.
         show_progress: show a bar.
         committed: called after each transaction.
+        failed: told of each file that cannot be read, and the others are read nonetheless; None ends at the first. The next
+            ingest tries again what failed.
+        say: told in a line which file is done, and about every minute how far a long one is; None for silence.
 
     Raises:
         DataError: if the source cannot be read; what was committed until then stays.
+        UnlikeFilesError: if files of the source have not the same columns, whatever ``failed`` is.
         EventLogError: if the log cannot be written.
     """
     start = time.monotonic()
-    stream = read_events(
-        source,
-        columns=columns,
-        max_bad_share=max_bad_share,
-        quarantine=quarantine,
-        chunk_rows=CHUNK_ROWS,
-        show_progress=show_progress,
-        format_=format_,
-        acceptance=log.acceptance,
-    )
+    ingested = Ingested(str(source))
+
+    def note(place: Place, error: DataError, tell: Callable[[DataError], None]) -> None:
+        ingested.failed.append(str(place))
+        tell(error)
+
+    try:
+        stream = read_events(
+            source,
+            columns=columns,
+            max_bad_share=max_bad_share,
+            quarantine=quarantine,
+            chunk_rows=CHUNK_ROWS,
+            show_progress=show_progress,
+            format_=format_,
+            acceptance=log.acceptance,
+            failed=None if failed is None else partial(note, tell=failed),
+            say=say,
+        )
+    except EmptyFolderError:
+        ingested.is_empty_folder = True
+        return ingested
     progress = _Progress(log, columns or {})
     done = {} if again else {str(place): progress.of(place) for place in stream.places}
     finished = [name for name, (_, is_finished) in done.items() if is_finished]
-    ingested = Ingested(str(source), passed=len(finished))
+    ingested.passed = len(finished)
     ingested.resumed = {name: line for name, (line, is_finished) in done.items() if line and not is_finished}
     stream.pass_over(set(finished))
     log.database.begin_load()
