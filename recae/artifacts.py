@@ -178,9 +178,7 @@ class ModelStore:
             return []
         with durable.locked(self.root):
             now = in_service.read(self.root)
-            kept = set(spare) | ({now.version, *now.before[-1:]} if now else set())
-            versions = self.versions()
-            gone = [version for version in versions[: max(0, len(versions) - keep)] if version not in kept]
+            gone = self.prunable(keep, spare)
             for version in gone:
                 hidden = self.root / f"{durable.TEMPORARY}{version}"  # out of sight in one step, then removed
                 (self.root / version).rename(hidden)
@@ -189,6 +187,17 @@ class ModelStore:
                 before = [version for version in now.before if version not in gone]
                 in_service.write(self.root, now.model_copy(update={"before": before}))
         return gone
+
+    def prunable(self, keep: int, spare: Collection[str] = ()) -> list[str]:
+        """Names of what `prune` would remove now, oldest first.
+
+        Raises:
+            ArtifactError: as for `prune`.
+        """
+        now = in_service.read(self.root)
+        kept = set(spare) | ({now.version, *now.before[-1:]} if now else set())
+        versions = self.versions()
+        return [version for version in versions[: max(0, len(versions) - keep)] if version not in kept]
 
     def rollback(self) -> str:
         """Put the version before the current one back into service, and return it.

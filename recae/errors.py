@@ -106,7 +106,7 @@ class EventLogError(RecaeError):
 
 
 class LastingLogError(EventLogError):
-    """What waiting does not mend: the log is missing or damaged, its disk is full, or its archive is another log's."""
+    """What waiting does not mend: a log that is missing, damaged or not writable, a full disk, the archive of another log."""
 
 
 class RetrainError(RecaeError):

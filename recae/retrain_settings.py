@@ -59,7 +59,8 @@ class NotifySettings(Section):
     """Who is told how a run ended."""
 
     command: str | None = None
-    """Program with its arguments, split as a shell would, run without one; it gets the run as JSON on standard input."""
+    """Program with its arguments, split as a shell would, run without one; it gets the run as JSON on standard input.
+    What needs a shell is ``sh -c '...'``."""
     webhook: str | None = None
     """URL that the run is posted to as JSON."""
     on: tuple[Told, ...] = ("promoted", "refused", "failed")

@@ -31,7 +31,7 @@ def findings(settings: "Settings") -> Iterator[Finding]:
     yield from _models(store, settings)
     yield _log(settings)
     yield _last_run(settings)
-    yield _space(store, settings.home)
+    yield _space(store, settings)
 
 
 def state_of(home: Path) -> dict[str, Any]:
@@ -116,20 +116,20 @@ def _last_run(settings: "Settings") -> Finding:
     return Finding("last run", False, f"{said}; {since}; mend it, then `recae retrain`")
 
 
-def _space(store: "ModelStore", home: Path) -> Finding:
+def _space(store: "ModelStore", settings: "Settings") -> Finding:
     from recae.errors import ArtifactError
-    from recae.retrain.upkeep import room_wanted
+    from recae.retrain.upkeep import how_to_make_room, room_wanted
 
     try:
         live = store.current()
     except ArtifactError:  # said above
         live = None
     wanted = room_wanted(store, live)
-    free = shutil.disk_usage(_existing(home)).free
+    free = shutil.disk_usage(_existing(settings.home)).free
     says = f"{free / 2**20:,.0f} MB free, a nightly run may need {wanted / 2**20:,.0f} MB"
     if free >= wanted:
         return Finding("space", True, says)
-    return Finding("space", False, f"{says}: make room; `recae models prune --keep N` makes some")
+    return Finding("space", False, f"{says}: {how_to_make_room(store, settings.named_versions)}")
 
 
 def _existing(folder: Path) -> Path:

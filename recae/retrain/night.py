@@ -27,7 +27,7 @@ from recae.retrain.nightdata import NightData, cut_night, rule_of
 from recae.retrain.patient_log import PatientLog
 from recae.retrain.reading import Reading, read_log
 from recae.retrain.recorder import Recorder, in_a_line
-from recae.retrain.upkeep import room_wanted, summary_of, tidy_up
+from recae.retrain.upkeep import how_to_make_room, room_wanted, summary_of, tidy_up
 from recae.retrain_settings import Status
 from recae.runs import RunTable
 
@@ -270,5 +270,5 @@ class Night:
         if free < wanted:
             raise RetrainError(
                 f"{free / 2**20:,.0f} MB are free in {self.settings.home}, and a run may need {wanted / 2**20:,.0f} MB; "
-                "make room, as with `recae models prune --keep 2`"
+                + how_to_make_room(self.store, self.settings.named_versions)
             )

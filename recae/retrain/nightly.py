@@ -5,6 +5,8 @@ killed is gone on with by the next one: it reads the log up to the same watermar
 it had fitted, or the checkpoint inside a fit, is taken up again.
 """
 
+import errno
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -20,8 +22,11 @@ from recae.retrain import novelty, resume
 from recae.retrain.night import Night
 from recae.retrain.notify import notify
 from recae.retrain.recorder import Recorder, in_a_line, with_remarks
+from recae.retrain.upkeep import how_to_make_room
 from recae.retrain_settings import GateSettings
 from recae.runs import Run, RunTable
+
+ELSEWHERE = "name another home with RECAE_HOME or --home"
 
 
 def retrain(
@@ -109,12 +114,23 @@ def _not_begun(
     run = Run.new(now, status="failed", finished=now, forced=forced)
     run.message = (
         f"the run could not begin, since its record cannot be written into {table.root}: {in_a_line(error)}; "
-        "make room there, and let recae write there"
+        + _remedy(error, settings)
     )
     with suppress(OSError):  # nobody may be listening
         say(f"{run.status}: {run.message}")
     _tell(run, settings, say)
     return run
+
+
+def _remedy(error: OSError, settings: Settings) -> str:
+    """What a person has to do so that a record can be written."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return how_to_make_room(ModelStore(settings.models), settings.named_versions)
+    if error.errno == errno.EROFS:
+        return f"it is mounted read-only: mount it for writing, or {ELSEWHERE}"
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return f"it is not writable for this user (id {os.geteuid()}): give it the right to write there, or {ELSEWHERE}"
+    return f"let recae write there, or {ELSEWHERE}"
 
 
 def _tell(run: Run, settings: Settings, say: Callable[[str], None]) -> None:

@@ -4,6 +4,9 @@ import os
 import shlex
 import subprocess
 import time
+from contextlib import ExitStack, suppress
+from tempfile import TemporaryFile
+from typing import IO
 from urllib.request import Request, urlopen
 
 from recae.retrain_settings import NotifySettings
@@ -11,6 +14,10 @@ from recae.runs import Run
 
 TRIES = 3
 PAUSE_S = 1.0
+MOST_SAID = 200
+"""Characters of a command's last line that are told of: it goes into a record and into logs."""
+TAIL_BYTES = 4_096
+"""Where that line is looked for."""
 
 
 def notify(run: Run, settings: NotifySettings) -> str:
@@ -38,20 +45,44 @@ def _call(command: str, run: Run, told: str, timeout_s: float) -> str:
         "RECAE_RUN_STATUS": run.status,
         "RECAE_RUN_MESSAGE": run.message,
     }
-    try:
-        done = subprocess.run(  # noqa: S603 - the operator's own command, without a shell
-            shlex.split(command),
-            input=told,
-            env=environment,
-            timeout=timeout_s,
-            text=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=False,
+    with ExitStack() as held:
+        said: IO[bytes] | None = None
+        with suppress(OSError):  # on a full disk somebody has to be told all the same
+            # a file, for a pipe would be waited for until the last process that holds it ends
+            said = held.enter_context(TemporaryFile())
+        try:
+            done = subprocess.run(  # noqa: S603 - the operator's own command, without a shell
+                shlex.split(command),
+                input=told.encode(),
+                env=environment,
+                timeout=timeout_s,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL if said is None else said,
+                check=False,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run has ended as it has
+            return f"the command to notify failed: {error}{_last_line(said)}"
+        return (
+            f"the command to notify ended with {done.returncode}{_last_line(said)}" if done.returncode else ""
         )
-    except Exception as error:  # noqa: BLE001 - whatever it is, the run has ended as it has
-        return f"the command to notify failed: {error}"
-    return f"the command to notify ended with {done.returncode}" if done.returncode else ""
+
+
+def _last_line(said: IO[bytes] | None) -> str:
+    """What a command said last, to be put behind how it ended; nothing if it said nothing."""
+    if said is None:
+        return ""
+    end = said.seek(0, os.SEEK_END)
+    said.seek(max(0, end - TAIL_BYTES))
+    text = said.read(TAIL_BYTES).decode(errors="replace")
+    lines = [" ".join(_printable(line).split()) for line in text.splitlines()]
+    last = next((line for line in reversed(lines) if line), "")
+    shown = last if len(last) <= MOST_SAID else last[:MOST_SAID] + "..."
+    return f": {shown}" if shown else ""
+
+
+def _printable(line: str) -> str:
+    """Without what would colour or clear a terminal."""
+    return "".join(character if character.isprintable() else " " for character in line)
 
 
 def _post(url: str, told: str, timeout_s: float) -> str:

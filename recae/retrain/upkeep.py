@@ -1,12 +1,12 @@
 """The room that a night needs, and what it ends with, whether it promoted a model or not: old versions, records and events go."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from recae.artifacts import ModelStore
 from recae.config import Settings
 from recae.data.eventlog import EventLog
-from recae.errors import RetrainError
+from recae.errors import ArtifactError, RetrainError
 from recae.retrain.patient_log import PatientLog
 from recae.retrain.recorder import in_a_line
 from recae.runs import RunTable
@@ -30,6 +30,20 @@ def room_wanted(store: ModelStore, live: str | None) -> int:
     """
     files = [] if live is None else (store.root / live).glob("*")
     return SPARE_BYTES + 3 * sum(file.stat().st_size for file in files)
+
+
+def how_to_make_room(store: ModelStore, spare: Collection[str]) -> str:
+    """What to do about a full disk; models are named only where there is one to remove.
+
+    Args:
+        store: where the versions are.
+        spare: versions that stay, see ``Settings.named_versions``.
+    """
+    try:
+        is_any = bool(store.prunable(1, spare))
+    except (ArtifactError, OSError):  # nothing tells which one is in service: none is removed
+        is_any = False
+    return "make room" + ("; `recae models prune --keep N` makes some" if is_any else " on its disk")
 
 
 def tidy_up(

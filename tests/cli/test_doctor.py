@@ -156,3 +156,22 @@ def test_too_little_room_is_broken(version, monkeypatch):
 
     assert "1 MB free" in broken()["space"]
     assert "make room" in broken()["space"]
+
+
+def test_pruning_is_advised_only_where_a_model_would_go(store, version, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
+    assert "prune" not in broken()["space"], "the one in service stays"
+
+    other = store.save(fitted_ease(), ITEMS)
+    store.promote(other)
+    assert "prune" not in broken()["space"], "the one before it stays for a rollback"
+
+    store.promote(store.save(fitted_ease(), ITEMS))
+    assert "`recae models prune --keep N` makes some" in broken()["space"]
+
+    monkeypatch.setenv("RECAE_NAMED_MODELS", json.dumps({"old": version}))
+    assert "prune" not in broken()["space"], "the settings name it"
+
+    monkeypatch.delenv("RECAE_NAMED_MODELS")
+    (store.root / "current").write_text("{")
+    assert "prune" not in broken()["space"], "it refuses while nothing tells which one serves"

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -35,6 +36,15 @@ def test_the_settings_shown_are_settings():
     (shown,) = [text for kind, text in BLOCKS if kind == "toml"]
 
     assert Settings(**tomllib.loads(shown)).retrain.notify.on == ("refused", "failed")
+
+
+def test_the_example_of_a_shell_is_one_command_of_it():
+    (shown,) = re.findall(r"`(command = \"sh -c .*?)`", PAGE)
+
+    command = Settings(retrain={"notify": tomllib.loads(shown)}).retrain.notify.command
+    program, option, script = shlex.split(command)
+    assert (program, option) == ("sh", "-c")
+    assert subprocess.run(["sh", "-nc", script], check=False).returncode == 0
 
 
 def test_every_command_takes_the_options_shown():

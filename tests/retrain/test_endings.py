@@ -198,6 +198,31 @@ def test_a_night_whose_record_cannot_be_begun_is_told_with_the_path(tmp_path):
     assert (tmp_path / "told").read_text().startswith("failed: the run could not begin")
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EROFS, "it is mounted read-only: mount it for writing"),
+        (errno.EACCES, f"it is not writable for this user (id {os.geteuid()})"),
+        (errno.EPERM, f"it is not writable for this user (id {os.geteuid()})"),
+        (errno.ENOSPC, "make room on its disk"),
+        (errno.EIO, "let recae write there"),
+    ],
+)
+def test_a_record_that_cannot_be_begun_says_what_mends_it(tmp_path, monkeypatch, number, said):
+    where = settings(tmp_path)
+
+    def refuses(*_args, **_more):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(durable, "write_file", refuses)
+
+    run = night(where, 7)
+
+    assert run.status == "failed"
+    assert f"{os.strerror(number)}; {said}" in run.message
+    assert ("make room" in run.message) == (number == errno.ENOSPC)
+
+
 def test_a_disk_that_is_full_for_the_first_record_leaves_no_folder_and_is_told(tmp_path, monkeypatch):
     where = telling(tmp_path / "home", tmp_path)
     begun(settings(where.home))
@@ -270,10 +295,16 @@ def test_no_room_names_what_makes_some(tmp_path, monkeypatch):
     where = begun(settings(tmp_path))
     monkeypatch.setattr(upkeep, "SPARE_BYTES", 2**60)
 
-    run = night(where, 8)
+    only = night(where, 8)
+    store = ModelStore(where.models)
+    stored = store.load()
+    store.save(stored.model, stored.items)
+    store.save(stored.model, stored.items)
+    several = night(where, 8)
 
-    assert run.status == "failed"
-    assert "recae models prune --keep" in run.message
+    assert (only.status, several.status) == ("failed", "failed")
+    assert only.message.endswith("MB; make room on its disk")
+    assert several.message.endswith("MB; make room; `recae models prune --keep N` makes some")
 
 
 def bad_rows(where, second):

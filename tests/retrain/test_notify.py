@@ -1,9 +1,12 @@
 """Who is told: a real command, a real server, and what happens when they fail."""
 
+import errno
 import json
+import shlex
 import socket
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -122,6 +125,64 @@ def test_a_command_may_say_what_is_no_text():
     command = f"{sys.executable} -c 'import os; os.write(1, bytes([255]))'"
 
     assert notify(RUN, NotifySettings(command=command)) == ""
+
+
+def python(code):
+    return NotifySettings(command=shlex.join([sys.executable, "-c", code]), timeout_s=20)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (b"Trying smtp\nmail: cannot reach  smtp:25\n\n", "ended with 3: mail: cannot reach smtp:25"),
+        (b"\x1b[31mno \xff mail\x1b[0m\r\n", "ended with 3: [31mno \ufffd mail [0m"),
+        (b"x" * 100_000, "ended with 3: " + "x" * notifying.MOST_SAID + "..."),
+        (b"", "ended with 3"),
+    ],
+    ids=["several lines", "no text", "too long", "nothing"],
+)
+def test_the_last_line_of_a_command_that_fails_is_said(written, said):
+    problem = notify(RUN, python(f"import os; os.write(2, {written!r}); os._exit(3)"))
+
+    assert problem == f"the command to notify {said}"
+
+
+def test_what_a_command_says_that_succeeds_is_no_problem():
+    assert notify(RUN, python("import os; os.write(2, b'sent')")) == ""
+
+
+def test_what_a_command_leaves_running_is_not_waited_for():
+    started = time.monotonic()
+
+    assert (
+        notify(RUN, NotifySettings(command="sh -c 'sleep 5 & exit 1'"))
+        == "the command to notify ended with 1"
+    )
+    assert time.monotonic() - started < 4
+
+
+def test_a_command_is_called_where_nothing_can_be_kept_of_what_it_says(monkeypatch):
+    def read_only():
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(notifying, "TemporaryFile", read_only)
+
+    assert notify(RUN, NotifySettings(command="sh -c 'exit 4'")) == "the command to notify ended with 4"
+
+
+def test_a_shell_runs_where_it_is_the_program(tmp_path):
+    told = tmp_path / "told"
+
+    assert (
+        notify(
+            RUN, NotifySettings(command=f"sh -c 'cat | wc -l > {told} && echo $RECAE_RUN_STATUS >> {told}'")
+        )
+        == ""
+    )
+    assert told.read_text().split() == ["0", "refused"]
+
+    assert notify(RUN, NotifySettings(command=f"{sys.executable} -c pass | tee {tmp_path / 'other'}")) == ""
+    assert not (tmp_path / "other").exists(), "without a shell, | is a word like any other"
 
 
 def test_an_end_that_nobody_wants_to_hear_of_is_not_told(hook):

@@ -40,6 +40,9 @@ class Database(ABC):
     CONFLICTS: ClassVar[Sequence[str]] = ()
     """Words of the database's messages about a transaction that others got in the way of."""
 
+    PASSING: ClassVar[str] = "see that its database is up and writable"
+    """What to do about an error that may pass by itself."""
+
     def __init__(self, engine: Engine, *, create: bool = True) -> None:
         self.engine = engine
         self._may_create = create
@@ -165,6 +168,4 @@ class Database(ABC):
         remedy = self._remedy(cause)
         if remedy is not None:
             return LastingLogError(f"the event log {self.url} failed: {said}; {remedy}")
-        return EventLogError(
-            f"the event log {self.url} failed: {said}; see that its database is up and writable"
-        )
+        return EventLogError(f"the event log {self.url} failed: {said}; {self.PASSING}")

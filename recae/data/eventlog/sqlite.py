@@ -4,6 +4,7 @@ Write-ahead logging with ``synchronous=FULL``: a commit returns when the operati
 Writers wait for each other from their BEGIN on, so numbers of events are given out and committed in one order.
 """
 
+import os
 import random
 import sqlite3
 import threading
@@ -70,6 +71,10 @@ class SqliteDatabase(Database):
     """A file, which is created with its folder if it is missing, unless ``create`` is False."""
 
     CONFLICTS: ClassVar[Sequence[str]] = ("database is locked", "database table is locked")
+    PASSING: ClassVar[str] = (
+        "see that its file and folder are there and writable, that no other process keeps it locked, and that this one "
+        "may open more files"
+    )
 
     def __init__(self, url: URL, *, create: bool = True) -> None:
         file = Path(url.database or "")
@@ -199,7 +204,10 @@ class SqliteDatabase(Database):
         return done
 
     def _remedy(self, cause: BaseException | None) -> str | None:
-        return REMEDIES.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            return _obstacle(Path(str(self.engine.url.database))) or REMEDIES.get(code)
+        return REMEDIES.get(code)
 
     @contextmanager
     def _writing(self, patience_s: float = BUSY_S) -> Iterator[Connection]:
@@ -230,6 +238,29 @@ def _has_user_index(connection: Connection) -> bool:
 def _make_user_index(connection: Connection) -> None:
     if not _has_user_index(connection):
         connection.exec_driver_sql(f"CREATE INDEX {USER_INDEX} ON events (user_id, timestamp)")
+
+
+def _obstacle(file: Path) -> str | None:
+    """What to do about a file that cannot be opened for writing; None if nothing that lasts is seen in its way.
+
+    SQLite says the same of a file without rights and of a process with too many files open, which passes.
+    """
+    folder = file.absolute().parent
+    try:
+        if file.is_dir():
+            return "it is a folder: name a file"
+        if not folder.is_dir():
+            return None  # may be mounted again
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return "its disk is mounted read-only: mount it for writing, or name another log"
+        may_write = os.access(folder, os.W_OK | os.X_OK)
+        if may_write and (not file.exists() or os.access(file, os.R_OK | os.W_OK)):
+            return None
+    except PermissionError:  # of a folder above
+        pass
+    except OSError:  # a network's disk that is away
+        return None
+    return f"it is not writable for this user (id {os.geteuid()}): give it the right to, on its folder too"
 
 
 def _remove_archived(connection: Connection, first: int) -> int:

@@ -1,5 +1,11 @@
 """What a person has to mend is told apart from what may pass by itself, and says how."""
 
+import errno
+import os
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 from sqlalchemy import event, text
 
@@ -39,6 +45,59 @@ def test_a_malformed_file_says_to_restore_it_whoever_reads(url, archive, home):
             log.stats()
         with malformed:
             log.recent("u7", 10)
+
+
+def test_a_folder_in_a_files_place_says_to_name_a_file(sqlite_url, archive, home):
+    (home / "events.db").mkdir(parents=True)
+
+    with pytest.raises(LastingLogError, match="unable to open database file; it is a folder: name a file"):
+        EventLog(sqlite_url, archive)
+
+
+@pytest.fixture
+def closed(sqlite_url, archive, home):
+    """The address of a log that SQLite cannot open."""
+    EventLog(sqlite_url, archive).close()
+    (home / "events.db-wal").mkdir()
+    return sqlite_url
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_log_on_a_read_only_disk_says_so(closed, archive, monkeypatch, create):
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+
+    with pytest.raises(LastingLogError, match="unable to open database file; its disk is mounted read-only"):
+        EventLog(closed, archive, create=create)
+
+
+@pytest.mark.parametrize("withheld", ["", "events.db"], ids=["its folder", "its file"])
+def test_a_log_without_rights_says_for_whom(closed, archive, home, monkeypatch, withheld):
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != home / withheld)
+    said = f"unable to open database file; it is not writable for this user (id {os.geteuid()}): give it"
+
+    with pytest.raises(LastingLogError, match=re.escape(said)):
+        EventLog(closed, archive)
+
+
+def test_a_file_that_cannot_be_opened_for_no_lasting_reason_may_be_later(sqlite_url, archive, home):
+    with EventLog(sqlite_url, archive) as log:
+        log.database.engine.dispose()
+        home.rename(home.with_name("unmounted"))
+
+        with pytest.raises(EventLogError, match=r"unable to open .*; see that its file and folder") as failed:
+            log.count()
+    assert not isinstance(failed.value, LastingLogError)
+
+
+def test_a_disk_that_does_not_answer_may_come_back(closed, archive, monkeypatch):
+    def is_away(_):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(os, "statvfs", is_away)
+
+    with pytest.raises(EventLogError, match="unable to open database file; see that") as failed:
+        EventLog(closed, archive)
+    assert not isinstance(failed.value, LastingLogError)
 
 
 @pytest.mark.parametrize("url", ["postgres"], indirect=True)
