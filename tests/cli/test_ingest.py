@@ -134,7 +134,7 @@ def test_wrong_usage_says_what_to_type(tmp_path):
 
 # ------------------------------------------------------------------ stopped processes
 
-N_ROWS = 400_000
+N_ROWS = 250_000
 N_BAD = N_ROWS // 1_000
 
 
