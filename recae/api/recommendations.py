@@ -112,7 +112,6 @@ def recommend_batch(json: BatchRequest) -> dict[str, Any]:
             results[place] = _failed(error)
         else:
             by_model.setdefault(recommender.version, []).append((place, request, asked, prepared))
-            recommenders[recommender.version] = recommender
     for version, parts in by_model.items():
         recommender = recommenders[version]
         began = time.perf_counter()
@@ -146,15 +145,34 @@ def rank(json: RankRequest) -> dict[str, Any]:
     return body | {"unknown_items": list(dict.fromkeys([*asked.unknown, *unknown]))}
 
 
-def _recommender_for(user_id: str | None, asked: TopNQuery | History) -> Recommender:
-    """The model that the request names; the one of the user's variant, if it names none and an experiment runs."""
+def _recommender_for(
+    user_id: str | None, asked: TopNQuery | History, known: dict[str, Recommender] | None = None
+) -> Recommender:
+    """The model that the request names; the one of the user's variant, if it names none and an experiment runs.
+
+    Args:
+        user_id: whom the request is about.
+        asked: the request.
+        known: what the parts of a batch before it have found, to which this one adds.
+    """
     variant = _variant(user_id, asked)
     if variant is not None:
         try:
-            return current_recommender(variant)
+            return _found(variant, known)
         except ApiError as error:  # a variant that cannot be loaded must not cost its users their answers
             logger.warning("variant %s of the experiment cannot serve: %s", variant, error.message)
-    return current_recommender(asked.model)
+    return _found(asked.model, known)
+
+
+def _found(model: str, known: dict[str, Recommender] | None) -> Recommender:
+    """A model by its name: for all parts of a batch the same, in the same state, whatever is promoted meanwhile."""
+    if known is None:
+        return current_recommender(model)
+    meant = state().served.meaning_of(model)
+    if meant not in known:
+        fresh = current_recommender(model)
+        known[meant] = known.setdefault(fresh.version, fresh)
+    return known[meant]
 
 
 def _variant(user_id: str | None, asked: TopNQuery | History) -> str | None:
@@ -191,9 +209,7 @@ def _understood(
     check_length(asked.filter.include_items, "filter.include_items")
     check_length(asked.filter.exclude_items, "filter.exclude_items")
     n = wanted_n(asked)
-    recommender = _recommender_for(asked.user_id, asked)
-    if known:  # all parts of a batch see one state of a model
-        recommender = known.get(recommender.version, recommender)
+    recommender = _recommender_for(asked.user_id, asked, known)
     found = asked_of(recommender, asked.user_id, asked, strict=asked.strict, log=log)
     unknown = [i for i in asked.filter.include_items or () if i not in recommender.items]
     found = found._replace(unknown=list(dict.fromkeys([*found.unknown, *unknown])))

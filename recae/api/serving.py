@@ -104,7 +104,7 @@ class ServedModel:
         Raises:
             ApiError: 503 with the reason, if no model is loaded yet or the one named cannot be; 404, if there is none.
         """
-        version = self._named.get(model, model)
+        version = self.meaning_of(model)
         if version == CURRENT and self._recommender is None:  # said without the database, which may be why
             raise not_ready(self.problem or "no model is loaded")
         if self._live is not None:
@@ -119,9 +119,13 @@ class ServedModel:
                 self._others.move_to_end(version)
         return found
 
+    def meaning_of(self, model: str) -> str:
+        """What a name stands for: a version, or "current"."""
+        return self._named.get(model, model)
+
     def version_of(self, model: str) -> str:
         """The version that a name stands for now."""
-        version = self._named.get(model, model)
+        version = self.meaning_of(model)
         return self.version if version == CURRENT else version
 
     def peek(self) -> Recommender | None:

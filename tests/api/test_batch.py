@@ -6,6 +6,7 @@ from recae.api import create_app
 from recae.api.context import EXTENSION
 from recae.config import Settings
 from recae.errors import EventLogError
+from tests.tastes import ITEMS, USERS, fitted_ease
 
 BATCH = "/v1/recommendations/batch"
 
@@ -117,6 +118,38 @@ def test_a_part_that_is_wrong_fails_alone(client):
     ]
     assert results[0]["body"] is None
     assert results[0]["error"]["field"] == "n"
+
+
+def test_a_promotion_in_the_middle_of_a_batch_changes_nothing_of_it(store, home):
+    """As if it had come before the batch, or after it."""
+    first, second = store.current(), store.save(fitted_ease(), ITEMS, users=USERS)
+    app = create_app(Settings(home=home, reload_s=60, named_models={"live": "current"}))
+    served = app.extensions[EXTENSION].served
+    assert served.loaded.wait(30)
+    ask, asked = served.recommender, []
+
+    def promoted_after_the_first(model="current"):
+        found = ask(model)
+        if not asked:
+            store.promote(second)
+            served.refresh()
+        asked.append(model)
+        return found
+
+    served.recommender = promoted_after_the_first
+    parts = [
+        {"user_id": "1"},
+        {"items": ["a"]},
+        {"user_id": "2", "model": "live"},
+        {"user_id": "1", "model": second},
+    ]
+    response = app.test_client().post("/v1/recommendations/batch", json={"requests": parts})
+    served.close()
+
+    versions = [part["body"]["model_version"] for part in response.json["results"]]
+    assert versions[:3] == [first] * 3
+    assert versions[3] == second == served.version
+    assert response.headers["X-Model-Version"] in versions
 
 
 @pytest.mark.parametrize("body", [{}, {"requests": []}, {"requests": {}}, {"requests": [{}], "m": 1}, []])
