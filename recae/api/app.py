@@ -43,9 +43,8 @@ def create_app(settings: Settings | None = None, recommender: Recommender | None
     """
     settings = settings or load_settings()
     app = Flask("recae", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = (
-        settings.max_body_bytes + 1
-    )  # werkzeug refuses a stream that reaches it
+    # One more, since werkzeug refuses a stream that reaches it.
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes + 1
     app.url_map.merge_slashes = False  # "a//b" is an id, not a redirect
     counters = metrics.Metrics()
     storage = Storage(settings)

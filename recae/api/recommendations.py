@@ -94,7 +94,7 @@ def recommend_batch(json: BatchRequest) -> dict[str, Any]:
         except ApiError as error:
             results[place] = _failed(error)
     by_model: dict[str, list[tuple[int, TopNRequest, Asked, Prepared]]] = {}
-    recommenders: dict[str, Recommender] = {}
+    recommenders: dict[str, Recommender] = {}  # by what their names stand for, and by version
     users = [each.user_id for each in requests.values() if each.user_id is not None]
     log, no_log = _log_of(users)
     for place, request in requests.items():
@@ -158,13 +158,13 @@ def _recommender_for(
     variant = _variant(user_id, asked)
     if variant is not None:
         try:
-            return _found(variant, known)
+            return _model_named(variant, known)
         except ApiError as error:  # a variant that cannot be loaded must not cost its users their answers
             logger.warning("variant %s of the experiment cannot serve: %s", variant, error.message)
-    return _found(asked.model, known)
+    return _model_named(asked.model, known)
 
 
-def _found(model: str, known: dict[str, Recommender] | None) -> Recommender:
+def _model_named(model: str, known: dict[str, Recommender] | None) -> Recommender:
     """A model by its name: for all parts of a batch the same, in the same state, whatever is promoted meanwhile."""
     if known is None:
         return current_recommender(model)

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from recae.recommender import RankedItem, Recommender
 
 
-def forget_unwritten(*streams: TextIO) -> None:
+def forget_unwritten(stream: TextIO) -> None:
     """Let what could not be written to stdout or stderr go nowhere: else the end of the process fails by it once more."""
-    for stream in streams:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Context:

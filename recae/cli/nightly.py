@@ -48,10 +48,8 @@ def retrain(context: Context, force: bool, as_json: bool) -> None:
             _show(run)
             _name_report(context.settings.runs / run.run_id)
         sys.stdout.flush()
-    except (
-        OSError,
-        SystemExit,
-    ):  # rich ends by a broken pipe; the run is on record, whoever reads of it or not
+    except (OSError, SystemExit):
+        # The run is on record, whoever reads of it or not; at a broken pipe rich would end the process.
         forget_unwritten(sys.stdout)
     raise click.exceptions.Exit(EXIT_STATUS[run.status])
 

@@ -20,7 +20,7 @@ from recae.api import create_app, tracing
 from recae.api.at_once import Outgoing
 from recae.api.direct import EXTENSION, plain_request
 from recae.api.logs import REQUESTS
-from recae.api.worker import RequestWorker
+from recae.api.worker import REST_S, RequestWorker
 from recae.config import Settings
 from recae.errors import EventLogError
 from tests.api.conftest import LIMITS
@@ -336,6 +336,36 @@ def test_a_mistake_of_ours_in_the_loop_closes_its_connection_alone(monkeypatch, 
         left = [*worker.poller.get_map(), *worker.keepalived_conns, *worker._parked, *worker._deadlines]
         assert left == []
         assert str(noted[0][1]["exc_info"]) == "a bug"
+
+
+def test_a_request_whose_body_follows_its_head_is_waited_for_in_the_loop_and_not_for_long():
+    ours, theirs = socket.socketpair()
+    worker = object.__new__(RequestWorker)
+    worker._used, worker._began = set(), {}
+    worker._notified = time.monotonic() + 60
+    worker._state = SimpleNamespace(takes_long=lambda _user_id: False)
+    worker._may_answer_at_once = lambda _conn: True
+    answered, threads = [], []
+    worker._answer_at_once = lambda _conn, asked: answered.append(asked)
+    worker.enqueue_req = threads.append
+    sent = request_of(EVENTS, {"Host": "localhost"}, BODIES[0])
+    with ours, theirs, selectors.DefaultSelector() as worker.poller:
+        conn = Mock(sock=ours)
+        worker.poller.register(ours, selectors.EVENT_READ)
+        worker.keepalived_conns = deque([conn])
+        theirs.sendall(sent[:-5])
+        worker.on_client_socket_readable(conn, ours)
+        assert (answered, threads, list(worker._began)) == ([], [], [conn])
+        theirs.sendall(sent[-5:])
+        worker.on_client_socket_readable(conn, ours)
+        assert (answered, threads, worker._began) == ([sent], [], {})
+
+        ours.recv(len(sent))
+        theirs.sendall(sent[:-5])
+        worker.on_client_socket_readable(conn, ours)
+        time.sleep(2 * REST_S)
+        worker.on_client_socket_readable(conn, ours)
+        assert (answered, threads, worker._began) == ([sent], [conn], {})
 
 
 @pytest.mark.usefixtures("store")

@@ -69,7 +69,7 @@ class Aged(NamedTuple):
     """Events; of those in a partition that reaches beyond the moment about as many as its times say."""
     n_events: int
     newest: int | None
-    """Time of the newest; None in an empty log."""
+    """Time of the newest, in seconds since 1970; None in an empty log."""
 
 
 def aged(database: Database, before: int) -> Aged:
