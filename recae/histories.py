@@ -50,8 +50,7 @@ def logged(newest_first: Sequence[Met], rule: HistoryRule, feedback: Feedback, n
         return Logged(
             {item_id: min(max(value, -MAX_WEIGHT), MAX_WEIGHT) for item_id, value in values.items()}, ()
         )
-    lowest = math.ulp(0.0) if rule.min_value is None else rule.min_value  # above 0, or from there on
-    liked: Sent = {item_id: None for item_id, value in values.items() if value >= lowest}
+    liked: Sent = {item_id: None for item_id, value in values.items() if value >= rule.lowest_liking}
     if len(liked) == len(values) and not rule.event_weights:  # nothing was left out
         return Logged(liked, ())
     return Logged(liked, tuple(dict.fromkeys(event[0] for event in newest_first if event[0] not in liked)))
@@ -155,9 +154,12 @@ class Histories:
 
     @cached_property
     def _usual_weight(self) -> float:
-        """What an item counts that was sent without a weight: 1 says "liked", but as a rating it would say "worst"."""
+        """What an item counts that was sent without a weight: 1 says "liked", and so does the highest rating.
+
+        The mean rating would say nothing: it is what the models expect of an item anyway.
+        """
         values = self.model.histories_.data
-        return float(values.mean()) if self.model.feedback == "ratings" and len(values) else 1.0
+        return float(values.max()) if self.model.feedback == "ratings" and len(values) else 1.0
 
 
 def as_sent(history: Mapping[str, float | None] | Iterable[str]) -> Sent:

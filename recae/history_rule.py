@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, PositiveFloat
 
 DAY_S = 86_400
+LEAST = 2.0**-149
+"""The least number above 0 in single precision, in which matrices hold values."""
 
 Duplicates = Literal["last", "sum", "max", "count"]
 """What becomes of several events of one user with one item; the entry's time is always the latest of them.
@@ -19,6 +21,11 @@ Duplicates = Literal["last", "sum", "max", "count"]
 
 Met: TypeAlias = tuple[str, float, str, int, int]
 """One event of a user: item, value, type, time, and number in the log."""
+
+
+def lowest_liking(min_value: float | None) -> float:
+    """The lowest value of a liking: ``min_value``, or without one the least number above 0."""
+    return LEAST if min_value is None else min_value
 
 
 class HistoryRule(BaseModel):
@@ -37,6 +44,11 @@ class HistoryRule(BaseModel):
     """What several events of one user with one item become."""
     min_value: float | None = None
     """Lowest value that makes an item a liking; None for everything above 0."""
+
+    @property
+    def lowest_liking(self) -> float:
+        """The lowest value of a liking."""
+        return lowest_liking(self.min_value)
 
     @property
     def reads_values_alone(self) -> bool:

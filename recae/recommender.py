@@ -119,7 +119,7 @@ class Recommender(Ranker):
         """Answer one request. Items the catalogue hides are in no answer.
 
         Args:
-            history: item ids, or item id -> weight; None is the usual weight (1, or the mean rating of a model
+            history: item ids, or item id -> weight; None is the usual weight (1, or the highest rating of a model
                 of ratings). Added to what the model knows about ``user_id``, and stronger where both name an item.
                 A model of sequences goes by the order: earliest first, after what is known, and without weights;
                 an item that comes twice stands at its later place.
@@ -300,7 +300,7 @@ class Recommender(Ranker):
         named = list(dict.fromkeys(candidates))
         allowed = self._candidates.allowed(named, available_only=False)
         n_candidates = int(np.count_nonzero(allowed))
-        scores = None if row.strategy == "fallback" else self.model.score_row(row.columns, row.values)
+        scores = self._scores_of_candidates(row)
         ids, best = self._best(scores, n_candidates, allowed, n_candidates)
         n_unknown = sum(item_id not in self.items for item_id in named)
         n_hidden = len(named) - n_unknown - n_candidates
@@ -311,6 +311,17 @@ class Recommender(Ranker):
             strategy=row.strategy,
             unknown_items=self._unknown(row, named),
         )
+
+    def _scores_of_candidates(self, row: Row) -> Scores | None:
+        """Scores of all items; None where the model has nothing to say of such a history.
+
+        Of a history without known items a model of ratings still says what others gave.
+        """
+        if row.strategy != "fallback":
+            return self.model.score_row(row.columns, row.values)
+        if self.model.feedback == "ratings":
+            return self.model.score_row(row.columns[:0], row.values[:0])
+        return None
 
     @cached_property
     def _histories(self) -> Histories:

@@ -184,13 +184,22 @@ def test_a_weight_that_cannot_be_a_liking_is_refused_with_the_item(recommender, 
         recommender.recommend({"a": weight}, n=1)
 
 
-def test_an_item_without_a_rating_counts_as_an_average_one():
+@pytest.fixture(scope="module")
+def stars():
     ratings = csr_array(np.array([[4.0, 2.0], [3.0, 0.0]], dtype=np.float32))
-    stars = Recommender(Stars().fit(ratings, show_progress=False), IdMap(["p", "q"]))
-    mean = float(stars.model.histories_.data.mean())
+    return Recommender(Stars().fit(ratings, show_progress=False), IdMap(["p", "q"]))
 
-    assert stars.recommend(["p"], n=1).items[0].score == pytest.approx(mean)
+
+def test_an_item_without_a_rating_counts_as_one_of_the_best(stars):
+    assert stars.recommend(["p"], n=1).items[0].score == 4.0
     assert stars.recommend({"p": -1.5}, n=1).items[0].score == -1.5
+
+
+def test_to_a_stranger_a_model_of_ratings_ranks_candidates_by_what_others_gave(stars):
+    found = stars.rank_candidates([], ["q", "p"])
+
+    assert found.strategy == "fallback"
+    assert [item.score for item in found.items] == [0.0, 0.0], "as Stars says of an empty history"
 
 
 def test_a_model_that_cannot_fold_in_answers_a_sent_history_with_the_popular():

@@ -131,7 +131,7 @@ class HistoryItem(Request):
 
     item_id: Id
     weight: Weight | None = None
-    """How much it counts, above 0, or the rating given to a model of ratings. Default: 1, or the mean rating. Refused by models
+    """How much it counts, above 0, or the rating given to a model of ratings. Default: 1, or the highest rating. Refused by models
     that go by order."""
     timestamp: Time | None = None
     """When it happened: ISO 8601 with a zone, or seconds since 1970; without a time it comes last. Models that go by order read the history in this order, and as

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 )
 @columns_option
 @click.option(
-    "--min-value", type=float, help="Drop events with a lower value. Default for the sample: 4 stars."
+    "--min-value",
+    type=float,
+    help="Drop events with a lower value. Default: what is not above 0, but for models of ratings; for the sample, what is below 4 stars.",
 )
 @click.option(
     "--duplicates",
@@ -102,7 +104,8 @@ def train(
     context.limit_threads()
     chosen = assignments(settings, "--set")
     # a wrong name or setting shows now, not after a long log has been read
-    registry.create(name, **chosen).check_device()
+    model = registry.create(name, **chosen)
+    model.check_device()
     catalogue = None
     if source is None:
         interactions, catalogue, sample_min_value = load_sample_log()
@@ -113,6 +116,7 @@ def train(
         from recae.data.acceptance import Acceptance
         from recae.data.interactions import Interactions
         from recae.data.readers import read_events
+        from recae.errors import DataError
 
         quarantine = quarantine or str(context.settings.home / "quarantine" / f"{Path(source).name}.jsonl")
         events = read_events(
@@ -123,6 +127,15 @@ def train(
             # as for `recae ingest`: nightly runs wait for events newer than the newest one here
             acceptance=Acceptance(time.time() + context.settings.max_clock_skew_s),
         )
+        if (
+            model.feedback == "ratings"
+            and "value" not in events.columns
+            and duplicates not in {"sum", "count"}
+        ):
+            raise DataError(
+                f"{name} learns from ratings, and {source} has no column value: it has {', '.join(events.names)}; "
+                "map the one with the ratings by --column value=<its name in the log>"
+            )
         interactions = Interactions.from_events(events, duplicates=duplicates)  # type: ignore[arg-type] # click checked it
         click.echo(str(events.report), err=True)
     if catalogue_file is not None:
@@ -177,7 +190,10 @@ def fit_and_store(
     from recae.models.fitting import fit_to_everything
 
     model = registry.create(name, **settings)
-    kept = keep(interactions, min_value=min_value)
+    kept = keep(interactions, feedback=model.feedback, min_value=min_value)
+    if min_value is None and len(kept) < len(interactions):
+        n_others = len(interactions) - len(kept)
+        click.echo(f"{n_others:,} interactions are left out: a value of 0 or less is no liking", err=True)
     click.echo(
         f"training {model} on {len(kept):,} interactions of {kept.n_users:,} users with {kept.n_items:,} items",
         err=True,

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from recae.data.events import Events, chunks_of
+from recae.data.holdout import Feedback
 from recae.data.interactions import Interactions
 from recae.errors import DataError, name_some
+from recae.history_rule import lowest_liking
 
 
 def in_window(events: Events, *, start: int | None = None, end: int | None = None) -> Iterator[pd.DataFrame]:
@@ -74,23 +76,36 @@ def weighted(
 def keep(
     interactions: Interactions,
     *,
+    feedback: Feedback = "ratings",
     min_value: float | None = None,
     min_user_items: int = 0,
     min_item_users: int = 0,
 ) -> Interactions:
     """A lower limit for values first, then the k-core; users and items that lose everything go.
 
+    Args:
+        interactions: all of them.
+        feedback: what a model will take the values for. Of ratings all are kept where there is no ``min_value``; for any
+            other model a value is a liking, or nothing, and what is not above 0 is none.
+        min_value: lowest value that is kept.
+        min_user_items: as in :func:`k_core`, but for users without any.
+        min_item_users: likewise.
+
     Raises:
         DataError: if nothing is left.
     """
-    if min_value is not None:
+    if min_value is not None or feedback != "ratings":
         highest = interactions.matrix.data.max(initial=-np.inf)
-        interactions = interactions.where(interactions.matrix.data >= min_value)
+        interactions = interactions.where(interactions.matrix.data >= lowest_liking(min_value))
         if not len(interactions):
-            raise DataError(
-                f"no value reaches the minimum {min_value:g}; the highest is {highest:g}: lower it"
-            )
+            raise DataError(_no_likings(min_value, highest))
     return k_core(interactions, min_user_items=max(1, min_user_items), min_item_users=max(1, min_item_users))
+
+
+def _no_likings(min_value: float | None, highest: float) -> str:
+    if min_value is None:
+        return f"no value is above 0, the highest is {highest:g}, so nothing counts as a liking; set min_value lower"
+    return f"no value reaches the minimum {min_value:g}; the highest is {highest:g}: lower it"
 
 
 def k_core(interactions: Interactions, *, min_user_items: int, min_item_users: int) -> Interactions:

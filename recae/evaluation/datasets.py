@@ -58,6 +58,7 @@ def load_split(protocol: Protocol, seed: int | None = None) -> Split:
         )
     kept = filters.keep(
         loaded,
+        feedback=data.feedback,
         min_value=data.min_value,
         min_user_items=data.min_user_items,
         min_item_users=data.min_item_users,

@@ -54,7 +54,7 @@ class DataSection(Section):
     """``"implicit"``: what is left after the filters counts as 1; ``"ratings"``: values stay as they are;
     ``"sequences"``: values are places in time, for models that go by order (the others see 1)."""
     min_value: float | None = None
-    """Drop interactions with a lower value."""
+    """Drop interactions with a lower value. Without one, what is not above 0 is dropped, unless values are ratings."""
     min_user_items: NonNegativeInt = 0
     """Drop users with fewer items, and then again until it holds together with ``min_item_users``."""
     min_item_users: NonNegativeInt = 0

@@ -117,10 +117,12 @@ class Model(Attribution):
 
         Args:
             user_items: sparse, shape (n_users, n_items), float32 or float64; any sparse format but CSR is
-                converted with a warning. Not modified.
+                converted with a warning. Not modified. Entries of one user and item are added up; of places in time the
+                later counts.
             show_progress: show a bar where fitting takes many steps.
             callback: called after each epoch; at least once.
             validation: held-out users or ratings on which models that train by epochs choose when to stop.
+                Some of its rows have something to find.
             checkpoint: file to which models that keep one (``keeps_checkpoints``) write their state after each epoch. If
                 it is there, training goes on from it and ends with the model an unbroken run would have given.
             warm_start: an earlier model of the same kind to start from in place of random weights; it may be this one.
@@ -130,7 +132,7 @@ class Model(Attribution):
             DataError: if the matrix is empty or holds NaN, infinite values or some above 1e15, or values the model cannot
                 take.
             WarmStartError: if the model cannot start from any, or the earlier one is of another kind or size.
-            FitError: if training ended in NaN or infinite weights.
+            FitError: if training ended in NaN or infinite weights, or the validation has nothing to find.
             ConfigError: if this host lacks the device that the settings name.
         """
         self.check_device()

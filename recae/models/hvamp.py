@@ -110,17 +110,19 @@ def log_density(value: Tensor, normal: Normal) -> Tensor:
 def log_mixture(value: Tensor, components: Normal) -> Tensor:
     """Log density of each row under an even mixture of normals, constant left out as above, shape (n_rows,).
 
-    The squared distances are multiplied out, so that nothing of n_rows x n_components x n_latent is formed.
+    The squared distances are multiplied out, so that nothing of n_rows x n_components x n_latent is formed; in double
+    precision, for where a component is narrow they are small differences of large products.
 
     Args:
         value: shape (n_rows, n_latent).
         components: each (n_components, n_latent).
     """
-    mean, log_variance = components
+    wide = value.double()
+    mean, log_variance = (part.double() for part in components)
     precision = torch.exp(-log_variance)
     constant = (log_variance + mean.square() * precision).sum(dim=1)  # (n_components,)
-    squares = value.square() @ precision.T - 2.0 * value @ (mean * precision).T + constant
-    return torch.logsumexp(-0.5 * squares, dim=1) - math.log(len(mean))
+    squares = wide.square() @ precision.T - 2.0 * wide @ (mean * precision).T + constant
+    return (torch.logsumexp(-0.5 * squares, dim=1) - math.log(len(mean))).to(value.dtype)
 
 
 class Gated(nn.Module):

@@ -56,7 +56,8 @@ def canonical(matrix: Any, feedback: Feedback) -> csr_array:
     Args:
         matrix: ``csr_matrix`` or ``csr_array``.
         feedback: what the values mean. Of likings, zeros are left out; of all but places in time, of which only the order
-            counts, none may be larger than ``LARGEST``.
+            counts, none may be larger than ``LARGEST``. Of an item that stands twice in a row, places in time give the
+            later one; other values are added up.
 
     Raises:
         DataError: if it is another kind of matrix, or a value is not finite or too large; names its place.
@@ -87,11 +88,23 @@ def canonical(matrix: Any, feedback: Feedback) -> csr_array:
         )
     has_zeros = feedback == "implicit" and bool((result.data == 0).any())
     if has_zeros or not result.has_canonical_format:
-        result = result.copy()
+        result = _latest(result) if feedback == "sequences" else result.copy()
         result.sum_duplicates()
         if has_zeros:
             result.eliminate_zeros()
     return result
+
+
+def _latest(places: csr_array) -> csr_array:
+    """A copy with one entry for each item of a row, its latest place; in canonical order."""
+    rows = np.repeat(np.arange(places.shape[0]), np.diff(places.indptr))
+    order = np.lexsort((places.data, places.indices, rows))
+    rows, columns, values = rows[order], places.indices[order], places.data[order]
+    is_last = np.append((rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1]), True)[: len(rows)]
+    starts = np.searchsorted(rows[is_last], np.arange(places.shape[0] + 1))
+    return csr_array(
+        (values[is_last], columns[is_last], starts.astype(places.indptr.dtype)), shape=places.shape
+    )
 
 
 def stacked(sought: Sequence[Sought], n_items: int) -> csr_array:

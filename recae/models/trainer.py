@@ -109,7 +109,7 @@ def train(
         show_progress: show a bar with loss and validation value.
 
     Raises:
-        FitError: if a loss is not finite.
+        FitError: if a loss, or a validation value, is not finite.
         ArtifactError: if the checkpoint belongs to another run.
     """
     log, best = Log(), copy.deepcopy(trainee.weights())
@@ -125,7 +125,7 @@ def train(
                 losses = [trainee.update(rows) for rows in _batches(schedule, epoch)]
             log.losses.append(_mean_loss(losses, epoch))
             if validate is not None:
-                log.values.append(validate())
+                log.values.append(_valid(validate(), epoch))
             if log.best_epoch == epoch + 1:
                 best = copy.deepcopy(trainee.weights())
             if checkpoint is not None:
@@ -149,6 +149,15 @@ def fingerprint(settings: str, histories: csr_array) -> str:
     for part in (np.asarray(histories.shape), histories.indptr, histories.indices, histories.data):
         digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()
+
+
+def _valid(value: float, epoch: int) -> float:
+    if not math.isfinite(value):
+        raise FitError(
+            f"the validation value of epoch {epoch + 1} is {value}, so no epoch could be chosen; "
+            "validate on rows that have something to find"
+        )
+    return value
 
 
 def _is_over(log: Log, patience: int | None) -> bool:

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from recae.data.eventlog import EventLog
 from recae.data.events import Gathered
 from recae.data.filters import keep
-from recae.data.holdout import Holdout, after_training
+from recae.data.holdout import Feedback, Holdout, after_training
 from recae.data.interactions import Interactions
 from recae.errors import DataError
-from recae.history_rule import Duplicates, HistoryRule
+from recae.history_rule import Duplicates, HistoryRule, lowest_liking
+from recae.models.registry import create
 from recae.retrain.reading import DAY_S, Reading, only, read_log, times_of
 from recae.retrain_settings import RetrainSettings
 
@@ -92,8 +93,9 @@ def cut_night(reading: Reading, settings: RetrainSettings, *, live_until: int | 
         cut = _cut(times, settings.holdout_share, live_until)
         is_new = reading.from_second(cut)
     before = ~is_new
-    everything = _interactions(found, np.ones(len(times), dtype=np.bool_), reading.newest, settings)
-    train = _interactions(found, before, cut, settings)
+    feedback = create(settings.model, **settings.settings).feedback
+    everything = _interactions(found, np.ones(len(times), dtype=np.bool_), reading.newest, settings, feedback)
+    train = _interactions(found, before, cut, settings, feedback)
     n_items = len(found.items)
     counts = [np.bincount(found.columns[mask], minlength=n_items) for mask in (before, is_new)]
     known_users = np.zeros(len(found.users), dtype=np.bool_)
@@ -101,7 +103,7 @@ def cut_night(reading: Reading, settings: RetrainSettings, *, live_until: int | 
     return NightData(
         everything=everything,
         train=train,
-        holdout=_holdout(found, is_new, train, settings),
+        holdout=_holdout(found, is_new, train, settings, feedback),
         cut=cut,
         newest=reading.newest,
         n_events=len(times),
@@ -136,7 +138,7 @@ def _by_lot(n_events: int, settings: RetrainSettings) -> npt.NDArray[np.bool_]:
 
 
 def _interactions(
-    found: Gathered, mask: npt.NDArray[np.bool_], now: int, settings: RetrainSettings
+    found: Gathered, mask: npt.NDArray[np.bool_], now: int, settings: RetrainSettings, feedback: Feedback
 ) -> Interactions:
     """The matrix of some of the events as it was at a moment, by which older ones have faded."""
     part = only(found, mask)
@@ -147,6 +149,7 @@ def _interactions(
         part = replace(part, values=part.values * 0.5 ** (age_days / settings.half_life_days))
     return keep(
         _matrix(part, settings.duplicates),
+        feedback=feedback,
         min_value=settings.min_value,
         min_user_items=settings.min_user_items,
         min_item_users=settings.min_item_users,
@@ -154,7 +157,11 @@ def _interactions(
 
 
 def _holdout(
-    found: Gathered, is_new: npt.NDArray[np.bool_], train: Interactions, settings: RetrainSettings
+    found: Gathered,
+    is_new: npt.NDArray[np.bool_],
+    train: Interactions,
+    settings: RetrainSettings,
+    feedback: Feedback,
 ) -> Holdout | None:
     """What known users took from the cut on, of what they did not have and somebody had."""
     new = only(found, is_new)
@@ -167,8 +174,8 @@ def _holdout(
     )
     targets = _matrix(part, settings.duplicates)
     is_asked = ~np.isin(_cells(targets), _cells(train))
-    if settings.min_value is not None:
-        is_asked &= targets.matrix.data >= settings.min_value
+    if settings.min_value is not None or feedback != "ratings":
+        is_asked &= targets.matrix.data >= lowest_liking(settings.min_value)
     targets = targets.where(is_asked)
     judged = np.flatnonzero(np.diff(targets.matrix.indptr))
     if not judged.size:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from recae.api.server import CONNECTIONS
+from recae.api.sharing import FILES_KEPT
 from recae.data.eventlog import EventLog
 from tests.api.conftest import PLAIN_GET as GET
 from tests.raw import connected, exchange, statuses
@@ -26,8 +28,7 @@ def served(home, store):
     EventLog(f"sqlite:///{home / 'events.db'}", home / "events").close()
     port = free_port()
     with running(SERVE, home, port, RECAE_REQUEST_TIMEOUT_S=str(TIMEOUT_S)) as process:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        yield port, int(children[0]), process
+        yield port, worker_of(process), process
 
 
 @contextlib.contextmanager
@@ -148,6 +149,41 @@ def test_more_clients_than_files_may_be_open_end_no_process(served):
         status = get(port, GET.split()[1].decode())[0]
         assert time.monotonic() < deadline + 20
     assert Path(f"/proc/{worker}").exists(), "the same process goes on"
+
+
+def limited(soft, hard):
+    """The command of a server that is started with limits of the files it may open."""
+    return ["sh", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "sh", *SERVE]
+
+
+def worker_of(process):
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return int(children[0])
+
+
+def test_a_process_may_open_files_for_all_its_connections(home, store):
+    port = free_port()
+    with running(limited(256, 4_096), home, port) as process:
+        limits = resource.prlimit(worker_of(process), resource.RLIMIT_NOFILE)
+
+    assert limits == (CONNECTIONS + FILES_KEPT, 4_096)
+
+
+def test_where_few_files_may_be_open_few_connections_are_kept(home, store):
+    n_connections = 20
+    port = free_port()
+    with (
+        running(limited(64, n_connections + FILES_KEPT), home, port) as process,
+        contextlib.ExitStack() as stack,
+    ):
+        worker = worker_of(process)
+        assert resource.prlimit(worker, resource.RLIMIT_NOFILE)[0] == n_connections + FILES_KEPT
+        before = n_sockets(worker)
+        for _ in range(3 * n_connections):  # none is closed by its client
+            sock = stack.enter_context(connected(port))
+            sock.sendall(GET)
+            assert answer(sock)[0] == 200
+            assert n_sockets(worker) <= before + n_connections + 2  # of the 60 that are open at the other end
 
 
 def test_a_length_of_thousands_of_digits_ends_no_process(served):

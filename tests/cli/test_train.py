@@ -266,3 +266,24 @@ def test_a_setting_without_a_value_is_wrong_usage(log):
 
 def test_a_missing_log_is_one_line():
     assert "nowhere.csv" in one_line(run("train", "nowhere.csv", code=1))
+
+
+def test_dislikes_are_not_learned_as_likings(store, log):
+    users = {line.split(",")[0] for line in log.read_text().split("\n")[1:] if line}
+    lines = [line + ",1" for line in log.read_text().splitlines()[1:]]
+    lines += [f"{user},bad,-1" for user in users]
+    log.write_text("\n".join(["user_id,item_id,value", *lines]) + "\n")
+    done = CliRunner().invoke(cli, ["train", str(log), "--model", "ease", "--set", "l2=1.0"])
+
+    assert f"{len(users)} interactions are left out: a value of 0 or less is no liking" in done.stderr
+    assert store.load(store.current()).items == ITEMS
+
+
+def test_a_model_of_ratings_is_not_trained_on_a_log_without_any(store, log):
+    result = CliRunner().invoke(cli, ["train", str(log), "--model", "rating_means"])
+
+    assert result.exit_code == 1
+    assert "rating_means learns from ratings, and" in one_line(result.output)
+    assert "has no column value: it has user_id, item_id; map the one with the ratings" in one_line(
+        result.output
+    )

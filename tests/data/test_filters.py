@@ -130,3 +130,20 @@ def test_keep_applies_the_minimum_value_before_it_counts():
     assert keep(CORE).matrix.nnz == 6
     with pytest.raises(DataError, match="no value reaches the minimum inf; the highest is 5"):
         keep(CORE, min_value=np.inf)
+
+
+@pytest.mark.parametrize("feedback", ["implicit", "sequences"])
+def test_what_is_not_above_0_is_no_liking_unless_a_minimum_says_so(feedback):
+    thumbs = Interactions.from_events(
+        pd.DataFrame({"user_id": list("aabb"), "item_id": list("xyxz"), "value": [1.0, -1.0, 0.5, 0.0]})
+    )
+
+    assert list(keep(thumbs, feedback=feedback).items) == ["x"]
+    assert list(keep(thumbs, feedback=feedback, min_value=0).items) == ["x", "z"]
+    assert len(keep(thumbs, feedback="ratings")) == 4, "of ratings the low ones say most"
+
+
+def test_where_nothing_is_above_0_it_is_said_what_to_do():
+    zeros = Interactions.from_events(pd.DataFrame({"user_id": ["a"], "item_id": ["x"], "value": [0.0]}))
+    with pytest.raises(DataError, match=r"no value is above 0, the highest is 0, .*; set min_value lower"):
+        keep(zeros, feedback="implicit")

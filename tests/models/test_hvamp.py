@@ -50,6 +50,23 @@ def test_the_prior_is_the_even_mixture_of_what_the_pseudo_histories_give():
     torch.testing.assert_close(found, mixture.log_prob(value))
 
 
+def test_narrow_components_are_told_apart_as_exactly_as_wide_ones():
+    generator = torch.Generator().manual_seed(4)
+    mean = 2 * torch.randn(200, generator=generator) + 0.01 * torch.randn((20, 200), generator=generator)
+    log_variance = torch.full((20, 200), -12.0)
+    value = mean[:8] + np.exp(-6.0) * torch.randn((8, 200), generator=generator)
+    exact = torch.logsumexp(
+        torch.stack(
+            [
+                log_density(value.double(), (m.double(), v.double()))
+                for m, v in zip(mean, log_variance, strict=True)
+            ]
+        ),
+        dim=0,
+    ) - np.log(20)
+    torch.testing.assert_close(log_mixture(value, (mean, log_variance)).double(), exact, rtol=1e-6, atol=0.0)
+
+
 def test_a_gated_layer_multiplies_one_half_by_the_sigmoid_of_the_other():
     layer = Gated(3, 2)
     units = torch.tensor([[1.0, -2.0, 0.5]])

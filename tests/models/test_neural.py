@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -104,6 +106,14 @@ def test_a_loss_that_explodes_is_a_fit_error_that_says_what_to_do():
     model = create("mult_vae", n_hidden=4, n_latent=2, epochs=30, learning_rate=1e20)
     with pytest.raises(FitError, match="lower the learning rate"):
         model.fit(two_tastes(), show_progress=False)
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_a_validation_without_anything_to_find_is_refused(neural):
+    nothing = replace(holdout(neural), targets=csr_array(neural.data.shape, dtype=np.float32))
+    with pytest.raises(FitError, match="the validation value of epoch 1 is nan, so no epoch could be chosen"):
+        neural.make(epochs=2).fit(neural.data, show_progress=False, validation=nothing)
 
 
 def test_decoding_the_code_gives_the_score(neural):

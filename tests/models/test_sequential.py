@@ -84,6 +84,13 @@ def test_of_equal_values_the_lower_column_comes_first(walker):
     assert_array_equal(walker.score(ties), walker.score(histories([2, 3, 4, 5])))
 
 
+def test_an_item_that_stands_twice_in_a_row_has_its_later_place(walker):
+    columns, places, row = [2, 3, 4, 5, 2, 3], [3.0, 7.0, 1.0, 4.0, 5.0, 6.0], [0, 6]  # 4 2 5 2 3 3
+    twice = csr_array((places, columns, row), shape=(1, N_ITEMS))
+
+    assert_array_equal(walker.score(twice), walker.score(histories([4, 5, 2, 3])))
+
+
 def test_an_older_item_than_the_longest_history_read_changes_nothing():
     model = create("sequential_vae", **SETTINGS | {"max_length": 3, "epochs": 2})
     model.fit(histories(*walks(5)), show_progress=False)

@@ -206,3 +206,16 @@ def test_many_users_are_drawn_from_by_the_seed(log):
     assert len(first) == 10
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_dislikes_are_neither_learned_nor_asked_for_as_likings(log):
+    ten_days(log)
+    log.append([event("u1", "i0", 3, value=-1.0), event("u2", "i0", 9, value=-1.0), event("u0", "i2", 9)])
+
+    data = read(log, holdout_share=0.1)
+
+    assert data.everything.matrix.data.min() > 0
+    assert asked(data) == {("u0", "i1"), ("u0", "i2")}
+    ratings = read(log, holdout_share=0.1, model="rating_means")
+    assert ratings.train.matrix.data.min() == -1
+    assert ("u2", "i0") in asked(ratings)
