@@ -31,6 +31,11 @@ def get(port, path):
         connection.close()
 
 
+def children(pid):
+    """Process ids of the processes that one has started, as a server its workers."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def n_sockets(pid):
     """Sockets that a process has open."""
     number = 0

@@ -1,6 +1,8 @@
 """gunicorn, set up for a model in memory: processes that share nothing, one computing thread each."""
 
+import logging
 import math
+import os
 import socket
 import sys
 import threading
@@ -69,6 +71,7 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
         "preload_app": False,  # torch may hang in a process forked after it was used
         "post_fork": _limit_worker,
         "post_worker_init": _announce,
+        "worker_exit": _leave,
         "timeout": 60,
         "control_socket_disable": True,  # it would write into the home folder
         "loglevel": "warning",
@@ -149,6 +152,16 @@ def _announce(worker: Any) -> None:
         print(f"  curl '{url}/v1/users/42/recommendations?n=5'", file=sys.stderr)  # noqa: T201 - as above
 
     threading.Thread(target=wait_and_tell, name="recae-announce", daemon=True).start()
+
+
+def _leave(_arbiter: Any, worker: Any) -> None:
+    """End a process at once whose thread is reading a model: Python cannot be taken down under a library that is being imported.
+
+    All that was asked is answered by now, or given up.
+    """
+    if worker.booted and worker.wsgi.extensions[EXTENSION].served.is_loading:
+        logging.shutdown()
+        os._exit(0)
 
 
 def _forget_worker(_arbiter: Any, worker: Any) -> None:

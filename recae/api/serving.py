@@ -76,6 +76,7 @@ class ServedModel:
         self._failed: tuple[str | None, float] = (None, -math.inf)  # version, monotonic time
         self._failed_others: dict[str, tuple[str, float]] = {}  # version -> reason, monotonic time
         self._closed = threading.Event()
+        self._n_loading = 0
         self.problem: str | None = None if recommender else "the model is being loaded; ask again in a moment"
         """Why the newest promoted model is not the one served."""
         self.loaded = threading.Event()
@@ -128,6 +129,11 @@ class ServedModel:
         version = self.meaning_of(model)
         return self.version if version == CURRENT else version
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether a model is being read, for which libraries may be imported."""
+        return self._n_loading > 0
+
     def peek(self) -> Recommender | None:
         """The recommender in service, or None; asks no database."""
         return self._recommender
@@ -176,7 +182,7 @@ class ServedModel:
             if version != self.version:
                 if self._failed_lately(version):
                     return
-                fresh = _loaded(self._store, version)
+                fresh = self._read(self._store, version)
                 if self._live is not None and not self._live.is_loaded:  # nothing hidden may show meanwhile
                     self.problem = items_problem
                     return
@@ -291,7 +297,7 @@ class ServedModel:
             if time.monotonic() - when < RETRY_S:
                 raise store_damaged(reason)
             try:
-                fresh = _loaded(self._store, version)
+                fresh = self._read(self._store, version)
             except ArtifactError as error:
                 self._failed_others[version] = str(error), time.monotonic()
                 raise store_damaged(str(error)) from error
@@ -301,6 +307,15 @@ class ServedModel:
                 while len(self._others) > self._max_others:
                     self._others.popitem(last=False)
         return found
+
+    def _read(self, store: "ModelStore", version: str) -> Recommender:
+        with self._changing:
+            self._n_loading += 1
+        try:
+            return _loaded(store, version)
+        finally:
+            with self._changing:
+                self._n_loading -= 1
 
     def _failed_lately(self, version: str | None) -> bool:
         failed, when = self._failed

@@ -45,6 +45,10 @@ REST_S: Final = 0.002
 """How long the loop looks for the body of a short request before a thread waits for it: many clients send head and body apart,
 one right after the other."""
 
+DRAINED: Final = 32 * 2**10
+"""Bytes of a body that nobody read which gunicorn is left to take out of the socket: it does so up to 64 KiB, and closes the
+connection where there are more."""
+
 YOUNG_OBJECTS: Final = 50_000
 """Made since the last collection before the next one; a request makes about two thousand."""
 
@@ -64,6 +68,14 @@ class Body:
 
     def __init__(self, body: Any) -> None:
         self._body = body
+
+    @property
+    def is_nearly_read(self) -> bool:
+        """Whether so little is left of it that the connection can serve another request."""
+        reader = self._body.reader
+        if isinstance(reader, LengthReader):
+            return bool(reader.length <= DRAINED)
+        return getattr(reader, "parser", None) is None  # of chunks nobody knows how many are to come
 
     def read(self, size: int | None = None) -> bytes:
         """At most ``size`` bytes, or all.
@@ -104,8 +116,16 @@ class RequestWorker(SharingWorker):
         answer = self.wsgi.wsgi_app
 
         def with_safe_body(environ: dict[str, Any], start_response: Any) -> Any:
-            environ["wsgi.input"] = Body(environ["wsgi.input"])
-            return answer(environ, start_response)
+            body = environ["wsgi.input"] = Body(environ["wsgi.input"])
+
+            def start(*head: Any) -> Any:
+                if (
+                    not body.is_nearly_read
+                ):  # refused before it was read: the client has to hear that its connection ends
+                    start_response.__self__.force_close()  # gunicorn's response
+                return start_response(*head)
+
+            return answer(environ, start)
 
         self.wsgi.wsgi_app = with_safe_body
 

@@ -1,10 +1,14 @@
 """Where models are computed: what the setting ``device`` may say, and which torch device that is on this host."""
 
 import re
-from typing import Annotated, Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, ClassVar, Final
 
 import torch
 from pydantic import AfterValidator
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from recae.errors import ConfigError, MemoryBudgetError
 
@@ -94,3 +98,27 @@ def is_present(name: str) -> bool:
     if device.type == "cpu":
         return True
     return torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+
+
+@contextmanager
+def outlines() -> Iterator[None]:
+    """Networks built in the block have shapes, and neither memory nor values."""
+    with torch.device("meta"), _NothingFilled():
+        yield
+
+
+class _NothingFilled(TorchFunctionMode):
+    """Leaves out how layers fill their weights.
+
+    For tensors without memory torch would import its compiler to do it, and sympy: ten seconds and a hundred megabytes.
+    """
+
+    FILLS: ClassVar = frozenset({Tensor.normal_, Tensor.uniform_, Tensor.zero_, Tensor.fill_})
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call ``func``, or give back the tensor that it would fill."""
+        del types
+        named = kwargs or {}
+        if func in self.FILLS or getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)

@@ -17,7 +17,7 @@ from recae.data.holdout import Holdout
 from recae.memory import reused_memory
 from recae.models.base import Fit, Model
 from recae.models.config import ModelConfig
-from recae.models.devices import Device, device_of, serving_device
+from recae.models.devices import Device, device_of, outlines, serving_device
 from recae.models.matrices import cosine
 from recae.models.optimisers import Adam
 from recae.models.precision import Precision, product_type
@@ -283,8 +283,7 @@ class NeuralModel(Model):
         weights = state.pop("network_", None)
         super()._restore(state)
         if weights is not None:
-            # an outline without memory, and without random weights: those would draw from the caller's generator
-            with torch.device("meta"):
+            with outlines():  # random weights would draw from the caller's generator
                 self.network_ = self._build(self.histories_)
             # assign: the stored arrays themselves, which processes share, and no copies of them
             self.network_.load_state_dict(_as_tensors(weights), assign=True)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from recae.data.idmap import IdMap, Positions
 from recae.errors import WarmStartError
+from recae.models.devices import outlines
 from recae.models.storage import arrays_of
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def _shapes(build: Callable[[csr_array], nn.Module], shape: tuple[int, int]) -> 
     nothing = csr_array(
         (np.empty(0, np.float32), np.empty(0, np.int32), np.zeros(shape[0] + 1, np.int32)), shape
     )
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+    with torch.random.fork_rng(devices=[]), outlines():
         return {name: weight.shape for name, weight in build(nothing).state_dict().items()}
 
 

@@ -13,8 +13,9 @@ import pytest
 from recae.api.server import check_free, gunicorn_options
 from recae.config import Settings
 from recae.errors import ConfigError
+from recae.models import create
 from tests.servers import PATIENCE_S, free_port, get, running, until
-from tests.tastes import ITEMS, fitted_ease
+from tests.tastes import ITEMS, LIKES, fitted_ease
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,6 +83,74 @@ def test_a_chunked_body_over_the_limit_is_refused_whole(home, store):
         response = connection.getresponse()
         assert (response.status, json.loads(response.read())["error"]["code"]) == (413, "body_too_large")
         connection.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind", "status"),
+    [
+        ("POST", "/v1/recommendations", "text/plain", 415),
+        ("POST", "/v1/recommendations", "application/json", 413),
+        ("PUT", "/v1/recommendations", "application/json", 405),
+        ("POST", "/v1/nowhere", "application/json", 404),
+    ],
+)
+def test_who_is_refused_before_a_large_body_was_read_hears_that_the_connection_ends(
+    home, store, method, path, kind, status
+):
+    port = free_port()
+    with running([sys.executable, "-m", "recae", "serve"], home, port, RECAE_MAX_BODY_BYTES="100000"):
+        for body, after in [
+            (b" " * 200_000, "close"),
+            (iter([b" " * 200_000]), "close"),
+            (b" " * 200, "keep-alive" if status != 413 else None),
+        ]:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            headers = {"Content-Type": kind}
+            connection.request(method, path, body, headers, encode_chunked=not isinstance(body, bytes))
+            response = connection.getresponse()
+            response.read()
+            if after is not None:
+                assert (response.status, response.headers["Connection"]) == (status, after)
+            if after == "keep-alive":
+                before = connection.sock
+                connection.request("GET", "/health/live")
+                assert connection.getresponse().status == 200
+                assert connection.sock is before
+            connection.close()
+
+
+SLOW_TO_READ = """
+import sys
+from pathlib import Path
+import torch
+from recae.__main__ import main
+from recae.api import serving
+
+read = serving._loaded
+
+def slowly(store, version):
+    if "mult_vae" in version:
+        Path(sys.argv.pop()).touch()
+        for _ in range(2_000):
+            torch.rand(500, 500) @ torch.rand(500, 500)
+    return read(store, version)
+
+serving._loaded = slowly
+main()
+"""
+
+
+def test_a_server_that_is_told_to_stop_while_it_reads_a_model_ends_in_peace(home, store, tmp_path):
+    deep = create("mult_vae", n_hidden=4, n_latent=2, epochs=1).fit(LIKES, show_progress=False)
+    version, port, begun = store.save(deep, ITEMS), free_port(), tmp_path / "begun"
+    command = [sys.executable, "-c", SLOW_TO_READ.replace("sys.argv.pop()", repr(str(begun))), "serve"]
+    with running(command, home, port) as process:
+        store.promote(version)
+        until(begun.exists, process)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+
+    assert (process.returncode, "SIG" in errors) == (0, False), errors
 
 
 def test_gunicorn_with_the_projects_configuration_serves_the_same(home, store):

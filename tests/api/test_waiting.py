@@ -16,7 +16,7 @@ from recae.api.sharing import FILES_KEPT
 from recae.data.eventlog import EventLog
 from tests.api.conftest import PLAIN_GET as GET
 from tests.raw import connected, exchange, statuses
-from tests.servers import free_port, get, n_sockets, running
+from tests.servers import children, free_port, get, n_sockets, running
 
 SERVE = [sys.executable, "-m", "recae", "serve"]
 TIMEOUT_S = 2
@@ -28,7 +28,7 @@ def served(home, store):
     EventLog(f"sqlite:///{home / 'events.db'}", home / "events").close()
     port = free_port()
     with running(SERVE, home, port, RECAE_REQUEST_TIMEOUT_S=str(TIMEOUT_S)) as process:
-        yield port, worker_of(process), process
+        yield port, children(process.pid)[0], process
 
 
 @contextlib.contextmanager
@@ -156,15 +156,10 @@ def limited(soft, hard):
     return ["sh", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "sh", *SERVE]
 
 
-def worker_of(process):
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return int(children[0])
-
-
 def test_a_process_may_open_files_for_all_its_connections(home, store):
     port = free_port()
     with running(limited(256, 4_096), home, port) as process:
-        limits = resource.prlimit(worker_of(process), resource.RLIMIT_NOFILE)
+        limits = resource.prlimit(children(process.pid)[0], resource.RLIMIT_NOFILE)
 
     assert limits == (CONNECTIONS + FILES_KEPT, 4_096)
 
@@ -176,7 +171,7 @@ def test_where_few_files_may_be_open_few_connections_are_kept(home, store):
         running(limited(64, n_connections + FILES_KEPT), home, port) as process,
         contextlib.ExitStack() as stack,
     ):
-        worker = worker_of(process)
+        worker = children(process.pid)[0]
         assert resource.prlimit(worker, resource.RLIMIT_NOFILE)[0] == n_connections + FILES_KEPT
         before = n_sockets(worker)
         for _ in range(3 * n_connections):  # none is closed by its client
