@@ -5,6 +5,7 @@
                      weights.safetensors
                      items.parquet           ids of the columns, with titles and categories
                      users.parquet           ids of the rows, if they were given
+                     popularity.parquet      users of each item lately, if they were given
 
 A version never changes after it appears. A crash at any instruction leaves the store readable and the version
 in service as it was; two writers at once do not disturb each other. To list versions and to switch between them takes
@@ -33,11 +34,13 @@ from recae.manifest import MANIFEST, Manifest, StoredFile
 
 if TYPE_CHECKING:
     from recae.models.base import Model
+    from recae.models.ranking import Scores
     from recae.recommender import Recommender
 
 WEIGHTS: Final = "weights.safetensors"
 ITEMS: Final = "items.parquet"
 USERS: Final = "users.parquet"
+POPULARITY: Final = "popularity.parquet"
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class StoredModel:
     users: IdMap | None
     catalogue: Catalogue
     manifest: Manifest
+    lately: "Scores | None" = None
+    """Users of each item lately, shape (n_items,)."""
 
     def recommender(self) -> "Recommender":
         """The version, ready to recommend as it was trained to."""
@@ -62,6 +67,7 @@ class StoredModel:
             catalogue=self.catalogue,
             version=self.version,
             history_rule=self.manifest.history,
+            lately=self.lately,
         )
 
 
@@ -81,6 +87,7 @@ class ModelStore:
         metrics: Mapping[str, Any] | None = None,
         watermark: int | None = None,
         history: HistoryRule = NEWEST_COUNTS,
+        lately: "Scores | None" = None,
     ) -> str:
         """Store a fitted model as a new version, and return its name; `promote` puts it into service.
 
@@ -92,6 +99,7 @@ class ModelStore:
             metrics: what it reached on held-out data.
             watermark: time of the newest event that its training read, in seconds since 1970 (UTC).
             history: how the rows it was fitted to were made of events.
+            lately: users of each item lately, shape (n_items,): whom nothing is known of gets what most of them have.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         durable.sweep(self.root)
@@ -103,6 +111,8 @@ class ModelStore:
             (catalogue or Catalogue(())).select(list(items)).write(folder / ITEMS)
             if users is not None:
                 pq.write_table(pa.table({"user_id": pa.array(users, type=pa.string())}), folder / USERS)
+            if lately is not None:
+                pq.write_table(pa.table({"users": pa.array(lately, type=pa.float32())}), folder / POPULARITY)
             Manifest(
                 version=version,
                 model=model.name,
@@ -269,7 +279,10 @@ class ModelStore:
         users = None
         if USERS in manifest.files:
             users = IdMap(pq.read_table(folder / USERS).column("user_id").to_pylist())
-        return StoredModel(name, load_model(folder / WEIGHTS), items, users, catalogue, manifest)
+        lately = None
+        if POPULARITY in manifest.files:
+            lately = pq.read_table(folder / POPULARITY).column("users").to_numpy()
+        return StoredModel(name, load_model(folder / WEIGHTS), items, users, catalogue, manifest, lately)
 
     @property
     def _is_damaged(self) -> bool:

@@ -29,10 +29,12 @@ class Ranker:
         catalogue: titles and categories.
         version: the name of the stored version, for the answers' headers.
         history_rule: how events become a history, as they became the rows that the model learned from.
+        lately: users of each item lately, shape (n_items,), by whose number items are popular, and among equals by that of
+            all training users; None for the latter alone.
 
     Raises:
         NotFittedError: if the model has learned nothing yet.
-        ModelError: if ``items`` or ``users`` do not have the model's size.
+        ModelError: if ``items``, ``users`` or ``lately`` do not have the model's size.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Ranker:
         catalogue: Catalogue | None = None,
         version: str = "unsaved",
         history_rule: HistoryRule = NEWEST_COUNTS,
+        lately: Scores | None = None,
     ) -> None:
         if len(items) != model.n_items_:
             raise ModelError(
@@ -53,12 +56,17 @@ class Ranker:
             raise ModelError(
                 f"the model has {model.n_users_:,} users, its id map {len(users):,}; they must agree"
             )
+        if lately is not None and lately.shape != (len(items),):
+            raise ModelError(
+                f"the model has {len(items):,} items, their users lately {lately.size:,}; they must agree"
+            )
         self.model = model
         self.items = items
         self.users = users
         self.catalogue = catalogue
         self.version = version
         self.history_rule = history_rule
+        self._lately = lately
         self._candidates = Candidates(items, catalogue)
 
     def rank(
@@ -108,7 +116,7 @@ class Ranker:
         )
 
     def popular(self, n: int = 10, categories: Iterable[str] = (), *, available_only: bool = True) -> Ranking:
-        """What most training users have, most popular first; the score is their number.
+        """What most users have lately, or if that is not known, most training users; the score is their number.
 
         Args:
             n: how many items.
@@ -175,9 +183,23 @@ class Ranker:
         """Training users per item, shape (n_items,)."""
         return np.bincount(self.model.histories_.indices, minlength=len(self.items)).astype(np.float32)
 
+    @cached_property
+    def _places(self) -> Scores:
+        """Of each item by popularity lately, then among all: n_items for the most popular, shape (n_items,)."""
+        order = np.lexsort((-self._popularity, -self._counted))
+        places = np.empty(len(order), dtype=np.float32)
+        places[order] = np.arange(len(order), 0, -1)
+        return places
+
+    @property
+    def _counted(self) -> Scores:
+        """Users per item, by which items are popular, shape (n_items,)."""
+        return self._popularity if self._lately is None else self._lately
+
     def _most_popular(self, n: int, allowed: Mask) -> tuple[Positions, Scores]:
         """Columns and scores of the n most popular of the allowed items; there are so many at least."""
-        return best_of(np.where(allowed, self._popularity, np.float32(NEVER)), n)
+        ids, _ = best_of(np.where(allowed, self._places, np.float32(NEVER)), n)
+        return ids, self._counted[ids]
 
     def _named(
         self,

@@ -100,6 +100,8 @@ class RetrainSettings(HistoryRule):
     """Fewest items of a user to learn from."""
     min_item_users: int = Field(default=1, ge=0)
     """Fewest users of an item to recommend it."""
+    popular_days: PositiveFloat | None = 30
+    """Whom nothing is known of is recommended what most users had in so many days before the newest event; None for all days."""
     window_days: PositiveFloat | None = None
     """Learn from events of so many days before the newest; None for all."""
 

@@ -6,7 +6,7 @@ import pytest
 from recae.candidates import Candidates
 from recae.data.catalogue import Catalogue, Item
 from recae.data.idmap import IdMap
-from recae.errors import DataError
+from recae.errors import DataError, ModelError
 from recae.recommender import Recommender
 from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease, two_tastes
 
@@ -27,6 +27,28 @@ def ids(ranking):
 
 def names(mask):
     return [ITEMS[column] for column in np.flatnonzero(mask)]
+
+
+# ------------------------------------------------------------------ popular lately
+
+
+def test_what_most_users_had_lately_comes_first_and_among_equals_what_most_users_have():
+    model, lately = fitted_ease(), np.zeros(len(ITEMS), dtype=np.float32)
+    lately[ITEMS.positions(["y", "a"])] = 2, 1
+    always = ids(Recommender(model, ITEMS).popular(6))
+    recommender = Recommender(model, ITEMS, users=USERS, lately=lately)
+
+    found = recommender.popular(6)
+    stranger = recommender.recommend(n=2)
+
+    assert ids(found) == ["y", "a", *(item for item in always if item not in {"y", "a"})]
+    assert [item.score for item in found.items] == [2.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    assert (ids(stranger), stranger.strategy) == (["y", "a"], "fallback")
+
+
+def test_as_many_numbers_as_items_are_needed_of_what_is_popular_lately():
+    with pytest.raises(ModelError, match="has 6 items, their users lately 2"):
+        Recommender(fitted_ease(), ITEMS, lately=np.ones(2, dtype=np.float32))
 
 
 # ------------------------------------------------------------------ hidden and unavailable

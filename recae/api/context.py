@@ -40,7 +40,7 @@ class IdConverter(PathConverter):
     :func:`keep_escapes`, and :func:`path_id` has the id.
     """
 
-    regex = r"[^/][\s\S]*?(?<!/similar)(?<!/recommendations)(?<!/events)"
+    regex = r"[^/][\s\S]*?(?<!/similar)(?<!/recommendations)(?<!/events)(?<!/)"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,14 @@ Year = Annotated[StrictInt, Field(ge=-9_999, le=9_999)]
 Extra = Annotated[dict[str, Any], AfterValidator(_storable)]
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+UNCHANGED: Any = Field(default=None, json_schema_extra=_without_default)
+"""Of a field that may be left out, and that null says nothing about."""
+
+
 class ItemBody(Request):
     """An item, whole: what is not named gets its default."""
 
@@ -51,10 +59,10 @@ class ItemChange(Request):
     """null takes it away."""
     year: Year | None = None
     """null takes it away."""
-    categories: Categories | None = None
-    available: StrictBool | None = None
-    hidden: StrictBool | None = None
-    extra: Extra | None = None
+    categories: Categories = UNCHANGED
+    available: StrictBool = UNCHANGED
+    hidden: StrictBool = UNCHANGED
+    extra: Extra = UNCHANGED
 
 
 class ItemOut(Answer):

@@ -36,7 +36,7 @@ def similar_items(item_id: str, query: SimilarQuery) -> SimilarList:
 @bp.get("/popular")
 @documented("popular_items", tag="items", ok=PopularList, errors=(503,))
 def popular_items(query: PopularQuery) -> PopularList:
-    """What most users of the training log have, most popular first."""
+    """What most users had lately, or if that is not known, what most of the training log have; most popular first."""
     recommender = current_recommender()
     found = recommender.popular(wanted_n(query), query.category, available_only=query.available_only)
     return PopularList(
@@ -69,11 +69,7 @@ def put_item(item_id: str, json: ItemBody) -> ItemOut:
 def patch_item(item_id: str, json: ItemChange) -> ItemOut:
     """Change some fields of an item; `title` and `year` may be set to null. The others stay as they are."""
     item_id = path_id(item_id, "item_id")
-    given = {
-        name: value
-        for name, value in json.model_dump(exclude_unset=True).items()
-        if value is not None or name in ("title", "year")
-    }
+    given = json.model_dump(exclude_unset=True)
     before = _found(item_id)
 
     def changed(stored: StoredItem | None) -> StoredItem:

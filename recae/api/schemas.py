@@ -263,7 +263,9 @@ class RecommendationList(Answer):
 
 
 class PopularList(Answer):
-    """Items that most training users have, most popular first; the score is their number."""
+    """Items that most users have, lately if that is known and else among all training users, most popular first; the score is
+    their number.
+    """
 
     model_version: str
     items: list[RankedItemOut]

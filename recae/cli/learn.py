@@ -46,6 +46,11 @@ if TYPE_CHECKING:
     help="What several events of one user with one item become.",
 )
 @click.option(
+    "--popular-days",
+    type=click.FloatRange(0, min_open=True),
+    help="Whom nothing is known of is recommended what most users had in so many days before the newest event. Default: in all.",
+)
+@click.option(
     "--catalogue",
     "catalogue_file",
     type=click.Path(dir_okay=False),
@@ -85,6 +90,7 @@ def train(
     columns: tuple[str, ...],
     min_value: float | None,
     duplicates: str,
+    popular_days: float | None,
     catalogue_file: str | None,
     quarantine: str | None,
     max_bad_share: float,
@@ -150,6 +156,7 @@ def train(
         chosen,
         min_value=min_value,
         duplicates=duplicates,  # type: ignore[arg-type] # click checked it
+        popular_days=popular_days,
         validation_share=validation_share,
         resume=resume,
         warm_start=warm_start,
@@ -177,6 +184,7 @@ def fit_and_store(
     *,
     min_value: float | None,
     duplicates: "Duplicates" = "last",
+    popular_days: float | None = None,
     metrics: Mapping[str, Any] | None = None,
     validation_share: float = 0.1,
     resume: bool = False,
@@ -185,12 +193,16 @@ def fit_and_store(
     """Fit a model to what is left after ``min_value``, and return the name of the stored version."""
     from recae.data.filters import keep
     from recae.errors import WarmStartError
-    from recae.history_rule import HistoryRule
+    from recae.history_rule import DAY_S, HistoryRule
     from recae.models import registry
     from recae.models.fitting import fit_to_everything
 
     model = registry.create(name, **settings)
     kept = keep(interactions, feedback=model.feedback, min_value=min_value)
+    lately = None
+    if popular_days is not None:
+        newest = int(kept.times.max()) if kept.times is not None else 0
+        lately = kept.users_since(round(newest - popular_days * DAY_S))
     if min_value is None and len(kept) < len(interactions):
         n_others = len(interactions) - len(kept)
         click.echo(f"{n_others:,} interactions are left out: a value of 0 or less is no liking", err=True)
@@ -233,6 +245,7 @@ def fit_and_store(
         metrics=metrics,
         watermark=int(kept.times.max()) if kept.times is not None else None,
         history=HistoryRule(duplicates=duplicates, min_value=min_value),
+        lately=lately,
     )
     _remove_checkpoints(checkpoint)
     return version

@@ -39,6 +39,20 @@ class Interactions:
     first_times: Times | None = None
     """The same of every entry's first event; None if no pair has events at different times."""
 
+    def users_since(self, second: int) -> npt.NDArray[np.float32]:
+        """Users of each item whose latest event with it came from a second on, shape (n_items,).
+
+        Args:
+            second: since 1970 (UTC).
+
+        Raises:
+            DataError: if there are no times.
+        """
+        if self.times is None:
+            raise DataError("what is popular lately is asked for, and these interactions have no times")
+        columns = self.matrix.indices[self.times >= second]
+        return np.bincount(columns, minlength=len(self.items)).astype(np.float32)
+
     def __post_init__(self) -> None:
         matrix = self.matrix
         if matrix.shape != (len(self.users), len(self.items)):

@@ -16,6 +16,7 @@ from recae.data.eventlog.items import StoredItems
 from recae.data.interactions import Interactions
 from recae.errors import ArtifactError, RetrainError, name_some
 from recae.evaluation.specs import MetricSpec
+from recae.history_rule import DAY_S
 from recae.models.base import Model
 from recae.retrain import novelty
 from recae.retrain.candidates import Candidates
@@ -202,6 +203,7 @@ class Night:
         catalogue = self.log.ask(lambda log: StoredItems(log.database).catalogue())
         if not len(catalogue) and self._live.stored is not None:
             catalogue = self._live.stored.catalogue
+        days = self.how.popular_days
         return self.store.save(
             model,
             learned.items,
@@ -210,6 +212,7 @@ class Night:
             metrics={"run_id": self.run.run_id, **self.run.values.get("candidate", {})},
             watermark=reading.newest,
             history=rule_of(self.how),
+            lately=None if days is None else learned.users_since(round(reading.newest - days * DAY_S)),
         )
 
     def _stored_before_a_kill(self) -> str | None:

@@ -14,7 +14,7 @@ from recae.runs import Run
 
 LEARNING = frozenset(
     {
-        *("model", "settings", "seed", "min_user_items", "min_item_users", "window_days"),
+        *("model", "settings", "seed", "min_user_items", "min_item_users", "popular_days", "window_days"),
         *("event_weights", "other_weight", "half_life_days", "duplicates", "min_value"),
         *("validation_share", "warm_start", "refit"),
     }

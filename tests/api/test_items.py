@@ -273,6 +273,29 @@ def test_bytes_that_are_no_utf8_are_nobodys_id(client, method, path):
     assert len(client.get("/v1/users/%EF%BF%BD/events").json["events"]) == 1
 
 
+@pytest.mark.parametrize("field", ["categories", "available", "hidden", "extra"])
+def test_null_is_refused_where_it_would_do_nothing(client, field):
+    client.put("/v1/items/a", json={"title": "A", "hidden": True})
+
+    answer = client.patch("/v1/items/a", json={field: None})
+
+    assert (answer.status_code, answer.json["error"]["field"]) == (422, field)
+    assert client.get("/v1/items/a").json["hidden"] is True
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/users/1/", "/v1/users/1/recommendations/", "/v1/users/1//events", "/v1/items/a/"]
+)
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "PATCH"])
+def test_a_slash_at_the_end_is_no_part_of_an_id(client, method, path):
+    client.post("/v1/events", json=[{"user_id": "1", "item_id": "a"}])
+
+    answer = client.open(path, method=method, json={"title": "A"} if method in {"PUT", "PATCH"} else None)
+
+    assert (answer.status_code, answer.json["error"]["code"]) == (404, "not_found")
+    assert len(client.get("/v1/users/1/events").json["events"]) == 1
+
+
 def test_ids_with_slashes_are_items_too(client):
     client.put("/v1/items/urn:a/b", json={"title": "Slashes"})
 

@@ -287,3 +287,25 @@ def test_a_model_of_ratings_is_not_trained_on_a_log_without_any(store, log):
     assert "has no column value: it has user_id, item_id; map the one with the ratings" in one_line(
         result.output
     )
+
+
+def test_what_is_popular_lately_may_count_for_whom_nothing_is_known_of(store, log):
+    lines = [f"{line},{1_000_000 + number}" for number, line in enumerate(log.read_text().splitlines()[1:])]
+    lines.append(f"1,z,{1_000_000 + 86_400 * 40}")
+    log.write_text("\n".join(["user_id,item_id,timestamp", *lines]) + "\n")
+    answers = []
+    for options in ([], ["--popular-days", "30"]):
+        run("train", log, "--model", "ease", "--set", "l2=1.0", *options)
+        answers.append(json.loads(run("recommend", "nobody", "-n", "1", "--json"))["items"][0])
+
+    assert answers[0]["item_id"] == "a"
+    assert (answers[1]["item_id"], answers[1]["score"]) == ("z", 1.0)
+
+
+def test_without_times_nothing_is_popular_lately(store, log):
+    result = CliRunner().invoke(cli, ["train", str(log), "--popular-days", "30"])
+
+    assert (result.exit_code, one_line(result.stderr.splitlines()[-1] + "\n")) == (
+        1,
+        "Error: what is popular lately is asked for, and these interactions have no times\n",
+    )

@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -39,6 +40,22 @@ def test_the_first_night_puts_a_model_into_service_with_all_it_says(where):
         *("watermark", "data", "fit", "judge", "gate", "refit", "store", "promote", "prune")
     ]
     assert all(step.status == "done" for step in run.steps)
+
+
+def test_a_stored_version_knows_what_was_popular_lately(where):
+    night(settings(where.home, popular_days=2), 7)
+
+    stored = ModelStore(where.models).load()
+    since = stored.manifest.watermark - 2 * 86_400
+    with EventLog.open(where) as log:
+        events = [event for table in log.stream() for event in table.to_pylist()]
+    lately = {(event["user_id"], event["item_id"]) for event in events if int(event["timestamp"]) >= since}
+    wanted = Counter(item for _, item in lately)
+    assert 0 < len(lately) < len(events)
+    assert dict(zip(stored.items, stored.lately, strict=True)) == {
+        item: wanted[item] for item in stored.items
+    }
+    assert stored.recommender().popular(1).items[0].score == max(wanted.values())
 
 
 def test_the_yardstick_is_tuned_on_users_that_are_held_out(where):
