@@ -110,7 +110,7 @@ def outlines() -> Iterator[None]:
 class _NothingFilled(TorchFunctionMode):
     """Leaves out how layers fill their weights.
 
-    For tensors without memory torch would import its compiler to do it, and sympy: ten seconds and a hundred megabytes.
+    For tensors without memory torch would import its compiler to do it, and sympy: ten seconds and 70 MB.
     """
 
     FILLS: ClassVar = frozenset({Tensor.normal_, Tensor.uniform_, Tensor.zero_, Tensor.fill_})
