@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from recae.client.answers import UserEvent
-from recae.client.calls import Call
+from recae.client.calls import Call, Id
 from recae.client.endpoints import Endpoints
 from recae.client.errors import ClientError
 from recae.client.exchange import Exchange
@@ -64,7 +64,7 @@ class Client(Endpoints):
                 return exchange.answer
             time.sleep(pause)
 
-    def user_events(self, user_id: str, *, n_a_page: int = PAGE) -> Iterator[UserEvent]:
+    def user_events(self, user_id: Id, *, n_a_page: int = PAGE) -> Iterator[UserEvent]:
         """All events of a user, newest first, asked for page by page."""
         cursor: str | None = None
         while True:
@@ -112,7 +112,7 @@ class AsyncClient(Endpoints):
                 return exchange.answer
             await asyncio.sleep(pause)
 
-    async def user_events(self, user_id: str, *, n_a_page: int = PAGE) -> AsyncIterator[UserEvent]:
+    async def user_events(self, user_id: Id, *, n_a_page: int = PAGE) -> AsyncIterator[UserEvent]:
         """All events of a user, newest first, asked for page by page."""
         cursor: str | None = None
         while True:
