@@ -210,12 +210,9 @@ def rank(
 
 
 def send_events(events: Iterable[Mapping[str, Any]]) -> Call[answers.EventsAccepted]:
-    """Tell what users did; accepted events are on the server's disk.
+    """One request with events, at least one; the clients' ``send_events`` makes as many of them as it takes.
 
     An event that has no ``event_id`` is given one, so that a repeated request counts once.
-
-    Args:
-        events: each with user_id and item_id, and maybe event_type, value, timestamp, event_id, recommendation_id.
     """
     named = [{"event_id": uuid.uuid4().hex} | _given(event) for event in events]
     return Call("POST", "/v1/events", answers.EventsAccepted, body=named)

@@ -18,7 +18,6 @@ ASKED = {
     "similar": (("i1",), "GET", "/v1/items/i1/similar"),
     "popular": ((), "GET", "/v1/popular"),
     "rank": ((["i1", "i2"],), "POST", "/v1/rank"),
-    "send_events": (([{"user_id": "u1", "item_id": "i1"}],), "POST", "/v1/events"),
     "user_events_page": (("u1",), "GET", "/v1/users/u1/events"),
     "delete_user": (("u1",), "DELETE", "/v1/users/u1"),
     "put_item": (("i1",), "PUT", "/v1/items/i1"),
