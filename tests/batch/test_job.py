@@ -87,7 +87,7 @@ def test_both_of_our_formats_say_why_there_are_fewer_items_than_asked_for(tmp_pa
     assert table.column("short").to_pylist() == [line["short"] for line in lines]
     assert [line["short"] for line in lines[:2]] == [
         None,
-        "4 item(s) are left after what was seen, excluded or filtered out",
+        "4 items are left after what was seen, excluded or filtered out",
     ]
 
 

@@ -68,7 +68,7 @@ def test_fewer_items_than_asked_for_come_with_the_reason():
     )
     (enough,) = Scorer(two_tastes(), Filters(n=4)).answers([Asked("1")])
 
-    left = "item(s) are left after what was seen, excluded or filtered out"
+    left = "items are left after what was seen, excluded or filtered out"
     assert (len(known.item_ids), known.short) == (4, f"4 {left}")
     assert (len(stranger.item_ids), stranger.short) == (6, f"6 {left}")
     assert bad.short is None, "there is an error"

@@ -48,7 +48,7 @@ def test_a_history_is_folded_in_and_filters_hold(client):
     assert (answer.item_ids[0], answer.strategy, answer.unknown_items) == ("z", "fold_in", ("never seen",))
     assert "y" not in answer.item_ids
     assert set(drama.item_ids) == {"c", "x", "y", "z"}
-    assert "4 item(s) are left" in drama.short
+    assert "4 items are left" in drama.short
 
 
 def test_pages_follow_each_other(client):
