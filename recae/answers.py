@@ -53,9 +53,30 @@ def shortage(found: int, asked: int, offset: int, candidates: int) -> str | None
     """
     if found == asked:
         return None
-    left = f"{candidates:,} item(s) are left after what was seen, excluded or filtered out"
+    left = f"{_items(candidates)} left after what was seen, excluded or filtered out"
     if offset == 0:
         return left
     if offset >= candidates:
         return f"{left}, and the offset of {offset:,} skips them all"
     return f"{left}, and {offset:,} of them are skipped by the offset"
+
+
+def left_out(candidates: int, unknown: int, hidden: int) -> str | None:
+    """Why not every candidate is ranked; None if all are.
+
+    Args:
+        candidates: different ones that were named.
+        unknown: those the model does not know.
+        hidden: those it knows and may not show: the catalogue hides them, or they were removed from it.
+    """
+    reasons = [f"{_of_them(unknown)} unknown to the model"] if unknown else []
+    reasons += [f"{_of_them(hidden)} hidden or removed"] if hidden else []
+    return f"of {candidates:,} candidate(s), {' and '.join(reasons)}" if reasons else None
+
+
+def _items(n: int) -> str:
+    return f"{n or 'no'} item is" if n <= 1 else f"{n:,} items are"
+
+
+def _of_them(n: int) -> str:
+    return "1 is" if n == 1 else f"{n:,} are"

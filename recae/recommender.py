@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from scipy.sparse import csr_array
 
-from recae.answers import RankedItem, Ranking, Recommendations, shortage
+from recae.answers import RankedItem, Ranking, Recommendations, left_out, shortage
 from recae.candidates import Mask
 from recae.data.eventlog.events import Recent
 from recae.diversity import POOL, Diversity
@@ -281,8 +281,8 @@ class Recommender(Ranker):
     ) -> Recommendations:
         """Every candidate, best first: the order for a list that the caller has made.
 
-        What is in the history or unavailable is ranked too; the caller has chosen it. What is hidden is left out, and
-        what the model never saw, which ``unknown_items`` names; ``short`` counts both.
+        What is in the history or unavailable is ranked too; the caller has chosen it. What is hidden or was removed is left
+        out, and what the model never saw, which ``unknown_items`` names; ``short`` counts both.
 
         Args:
             history: as in :meth:`recommend`, or a row of :meth:`read`.
@@ -304,10 +304,9 @@ class Recommender(Ranker):
         ids, best = self._best(scores, n_candidates, allowed, n_candidates)
         n_unknown = sum(item_id not in self.items for item_id in named)
         n_hidden = len(named) - n_unknown - n_candidates
-        short = f"of {len(named):,} candidate(s) the model does not know {n_unknown:,}, and {n_hidden:,} are hidden"
         return Recommendations(
             items=self._named(ids, best, 0, self._reasons(row, ids, explain)),
-            short=short if n_unknown or n_hidden else None,
+            short=left_out(len(named), n_unknown, n_hidden),
             strategy=row.strategy,
             unknown_items=self._unknown(row, named),
         )

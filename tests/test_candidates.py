@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from recae.answers import left_out
 from recae.candidates import Candidates
 from recae.data.catalogue import Catalogue, Item
 from recae.data.idmap import IdMap
@@ -118,7 +119,7 @@ def test_a_catalogue_that_hides_everything_leaves_nothing():
 
     for found in (recommender.recommend(["a"]), recommender.popular(), recommender.similar("a")):
         assert found.items == ()
-        assert found.short == "0 item(s) are left after what was seen, excluded or filtered out"
+        assert found.short == "no item is left after what was seen, excluded or filtered out"
 
 
 def test_hidden_items_leave_no_gap_between_pages(recommender):
@@ -167,12 +168,25 @@ def test_candidates_have_the_order_of_the_whole_list():
     assert ids(recommender.rank_candidates((), reversed(ITEMS.ids.tolist()), "5")) == whole
 
 
+@pytest.mark.parametrize(
+    ("unknown", "hidden", "said"),
+    [
+        (0, 0, None),
+        (1, 0, "of 2,000 candidate(s), 1 is unknown to the model"),
+        (0, 1_500, "of 2,000 candidate(s), 1,500 are hidden or removed"),
+        (2, 1, "of 2,000 candidate(s), 2 are unknown to the model and 1 is hidden or removed"),
+    ],
+)
+def test_only_what_was_left_out_is_told(unknown, hidden, said):
+    assert left_out(2_000, unknown, hidden) == said
+
+
 def test_what_the_model_does_not_know_or_the_catalogue_hides_is_counted(recommender):
     found = recommender.rank_candidates(["q", "a"], ["y", "r", "c", "y", "b"])
 
     assert set(ids(found)) == {"y", "b"}
     assert found.unknown_items == ("q", "r")
-    assert found.short == "of 4 candidate(s) the model does not know 1, and 1 are hidden"
+    assert found.short == "of 4 candidate(s), 1 is unknown to the model and 1 is hidden or removed"
 
 
 def test_candidates_for_a_stranger_come_by_popularity():

@@ -202,7 +202,7 @@ def test_filters_hold_and_fewer_than_wanted_are_explained():
     found = recommender.recommend(["b"], n=6, categories=["sci-fi"], diversity=1.0)
 
     assert set(ids(found)) == {"a", "c"}
-    assert found.short == "2 item(s) are left after what was seen, excluded or filtered out"
+    assert found.short == "2 items are left after what was seen, excluded or filtered out"
     assert recommender.recommend(["b"], n=6, include_items=[], diversity=1.0).items == ()
 
 

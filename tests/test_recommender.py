@@ -127,7 +127,7 @@ def test_exclusions_inclusions_and_categories_hold_together(recommender):
     )
 
     assert ids(found) == ["c"]
-    assert found.short == "1 item(s) are left after what was seen, excluded or filtered out"
+    assert found.short == "1 item is left after what was seen, excluded or filtered out"
 
 
 def test_an_empty_list_of_candidates_is_not_the_whole_catalogue(recommender):
@@ -165,10 +165,10 @@ def test_an_offset_past_the_end_says_why_nothing_comes(recommender):
 
     assert found.items == ()
     assert found.short == (
-        "5 item(s) are left after what was seen, excluded or filtered out, and the offset of 9 skips them all"
+        "5 items are left after what was seen, excluded or filtered out, and the offset of 9 skips them all"
     )
     assert recommender.recommend(["a"], n=2, offset=4).short == (
-        "5 item(s) are left after what was seen, excluded or filtered out, and 4 of them are skipped by the offset"
+        "5 items are left after what was seen, excluded or filtered out, and 4 of them are skipped by the offset"
     )
 
 

@@ -64,7 +64,7 @@ class RunAnswer(Answer):
     version: str | None
     """Version it stored."""
     watermark: Annotated[int | None, INT64]
-    """Number of the last event it reads."""
+    """Number of the last event it reads, in the order of arrival. The `watermark` of a model is a time."""
     steps: list[StepAnswer]
     gate: list[VerdictAnswer]
     metrics: dict[str, dict[str, float]]

@@ -41,6 +41,8 @@ HEADERS: Final[Node] = {
 WITH_RETRY: Final = {"429", "503"}
 NOT_ALWAYS: Final = {("RecommendedItem", "explanation")}
 """What an answer may leave out."""
+BARE: Final = {"EventList": "events"}
+"""Bodies that may be the list alone, without the object around it, and the field of the list."""
 TEXTS: Final = {
     "/v1/evaluation/latest/report": (
         "latest_report",
@@ -73,6 +75,8 @@ def described(found: Node) -> Node:
             node["description"] = re.sub(r"(?<!\n)\n(?!\n)", " ", node["description"])  # lines of our source
     schemas["Id"] = ID_SCHEMA | {"description": "An id. An integer is read as its decimal digits."}
     _of_bodies(schemas, _reached(_bodies(found), schemas))
+    for body in _bodies(found):
+        _or_the_list_alone(body, schemas)
     _of_answers(schemas, _reached(_responses(found), schemas))
     for path, operations in found["paths"].items():
         for method, operation in operations.items():
@@ -122,6 +126,17 @@ def _of_bodies(schemas: Node, names: set[str]) -> None:
                 field["description"] = (
                     f"{field.get('description', '')} Default: {json.dumps(default)}.".strip()
                 )
+
+
+def _or_the_list_alone(body: Node | None, schemas: Node) -> None:
+    """Describe a body that needs no object around its list in both ways."""
+    for content in (body or {"content": {}})["content"].values():
+        name = str(content["schema"].get("$ref", "")).removeprefix(SCHEMAS)
+        if name in BARE:
+            alone = {
+                key: schemas[name]["properties"][BARE[name]][key] for key in ("type", "items", "minItems")
+            }
+            content["schema"] = {"anyOf": [content["schema"], alone]}
 
 
 def _of_answers(schemas: Node, names: set[str]) -> None:

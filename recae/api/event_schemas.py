@@ -8,7 +8,10 @@ from recae.api.schemas import INT64, NAMED, Answer, Id, Request, Time
 
 
 class Event(Request):
-    """What a user did with an item. A field that is null, or not sent, gets its default."""
+    """What a user did with an item. A field that is null, or not sent, gets its default.
+
+    An empty `event_type`, `event_id` or `recommendation_id` counts as not sent, as an empty field of a file does.
+    """
 
     # For the description alone: the log itself checks what comes, each event for itself.
     model_config = ConfigDict(

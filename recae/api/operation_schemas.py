@@ -36,7 +36,7 @@ class Version(Answer):
     n_users: int
     n_items: int
     watermark: Annotated[int | None, INT64]
-    """Time of the newest event it learned from, in seconds since 1970."""
+    """Time of the newest event it learned from, in seconds since 1970. The `watermark` of a run is the number of an event."""
     config: dict[str, Any]
     metrics: dict[str, Any]
     """What it reached on held-out data."""

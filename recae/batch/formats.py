@@ -23,10 +23,11 @@ SCHEMA = pa.schema(
         pa.field("strategy", pa.string()),
         pa.field("item_ids", pa.list_(pa.string())),
         pa.field("scores", pa.list_(pa.float32())),
+        pa.field("short", pa.string()),
         pa.field("error", pa.string()),
     ]
 )
-"""The Parquet file of a batch: one row a user, the lists best first."""
+"""The Parquet file of a batch: one row a user, the lists best first; ``short`` says why there are fewer items than asked for."""
 
 ROW_GROUP = 65_536
 """Users of one row group."""
@@ -70,6 +71,7 @@ class Jsonl(Format):
             "user_id": answer.user_id,
             "strategy": answer.strategy,
             "items": [{"item_id": item_id, "score": score} for item_id, score in pairs],
+            "short": answer.short,
             "error": answer.error,
         }
 

@@ -29,6 +29,8 @@ from recae.progress import Bar, bar
 
 BLOCK_USERS = 1_000
 PROGRESS = "progress.json"
+FORM = 2
+"""Of parts, and of how users fall into blocks: parts of another form are not gone on with."""
 
 
 class Progress(BaseModel):
@@ -118,6 +120,7 @@ class Batch:
             "users": users.identity,
             "format": written_as.name,
             "block_users": self.block_users,
+            "form": FORM,
         }
         with self._errors_named(), self._held():
             progress = self._begin(whole, resume=resume)

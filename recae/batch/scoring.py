@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy.sparse import csr_array
 
+from recae.answers import shortage
 from recae.batch.users import Asked
 from recae.data.eventlog.events import StoredEvent
 from recae.data.eventlog.snapshot import Snapshot
@@ -47,6 +48,8 @@ class Answer:
     item_ids: Sequence[str] = field(default_factory=list)
     scores: Sequence[float] = field(default_factory=list)
     error: str | None = None
+    short: str | None = None
+    """Why there are fewer items than asked for, in the words of the HTTP API."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,16 @@ class Scorer:
         return [
             Answer(asked.user_id, error=asked.problem)
             if asked.problem
-            else Answer(asked.user_id, *next(lists))
+            else self._answer(asked.user_id, *next(lists))
             for asked in block
         ]
+
+    def _answer(
+        self, user_id: str, strategy: Strategy, item_ids: Sequence[str], scores: Sequence[float]
+    ) -> Answer:
+        found, asked = len(item_ids), self.filters.n
+        short = shortage(found, asked, 0, found)  # where items are lacking, all that are left were found
+        return Answer(user_id, strategy, item_ids, scores, short=short)
 
     def _row(self, position: int, events: Sequence[StoredEvent] | None) -> _Row:
         """The history of one user: the training row at ``position``, none if that is -1, and the log's events."""

@@ -73,10 +73,10 @@ class AllUsers(Users):
 
 
 class UsersFile(Users):
-    """The users of a file, in its order; one that comes twice is answered twice.
+    """The users of a file, each once, at the first place that names them; what is no id stays wherever it stands.
 
     ``.parquet``: the column user_id. ``.jsonl`` and ``.json``: an object a line, with user_id, or userId as Amazon
-    Personalize has it. Any other name: one id a line. Empty lines are skipped.
+    Personalize has it. Any other name: one id a line. Empty lines are skipped. All ids are in memory while they are read.
 
     Raises:
         DataError: if there is no such file, or it is no Parquet file with a column user_id.
@@ -99,6 +99,15 @@ class UsersFile(Users):
         return sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[Asked]:
+        named: set[str] = set()
+        for asked in self._rows():
+            if asked.problem is None:
+                if asked.user_id in named:
+                    continue
+                named.add(asked.user_id)
+            yield asked
+
+    def _rows(self) -> Iterator[Asked]:
         if self.path.suffix == ".parquet":
             return (_asked(value) for value in self._parquet())
         is_json = self.path.suffix in (".jsonl", ".json")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "users_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Who to recommend to: one id a line, JSONL or Parquet. Default: all users of the model and the event log.",
+    help="Who to recommend to, each once: one id a line, JSONL or Parquet. Default: all users of the model and the event log.",
 )
 @click.option("--category", "categories", multiple=True, help="Only items of any of these. May be repeated.")
 @click.option(
@@ -66,6 +66,8 @@ def recommend_batch(
 
     OUTPUT appears when it is complete. Until then its parts lie in a folder beside it, and after a kill the same command
     with --resume goes on from there, with the model and the events of the run that was stopped.
+
+    Each user has N items, or `short` says why there are fewer; Personalize's form has no place for it.
     """
     from contextlib import ExitStack
     from dataclasses import asdict

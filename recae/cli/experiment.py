@@ -26,7 +26,7 @@ def report(context: Context, name: str | None, event_types: tuple[str, ...], as_
     """Print the rates of experiment NAME, or of the one in the settings.
 
     A rate is the share of recommendations that an event names by its recommendation_id; the interval of 95 % is over
-    users. Answers and events older than retention_days are gone together.
+    users, and tells how large a rate may be that showed no event. Answers and events older than retention_days are gone together.
     """
     from recae.data.eventlog.served import ServedRecommendations
     from recae.errors import DataError, name_some

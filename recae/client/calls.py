@@ -13,7 +13,10 @@ from recae.client import answers
 
 T = TypeVar("T")
 
-HistoryItem: TypeAlias = str | Mapping[str, Any]
+Id: TypeAlias = str | int
+"""The id of a user or an item; an integer is sent as its decimal digits, as the server reads it."""
+
+HistoryItem: TypeAlias = Id | Mapping[str, Any]
 """An item id, or ``{"item_id", "weight", "timestamp"}``."""
 
 
@@ -33,7 +36,7 @@ class Call(Generic[T]):
 
 
 def recommend(
-    user_id: str,
+    user_id: Id,
     *,
     n: int = 10,
     offset: int = 0,
@@ -76,12 +79,12 @@ def recommend(
 def recommend_for_history(
     items: Sequence[HistoryItem] = (),
     *,
-    user_id: str | None = None,
+    user_id: Id | None = None,
     n: int = 10,
     offset: int = 0,
     exclude_seen: bool = True,
-    include_items: Sequence[str] | None = None,
-    exclude_items: Sequence[str] = (),
+    include_items: Sequence[Id] | None = None,
+    exclude_items: Sequence[Id] = (),
     categories: Sequence[str] = (),
     available_only: bool = True,
     diversity: float = 0.0,
@@ -108,15 +111,15 @@ def recommend_for_history(
     """
     wanted = _given(
         {
-            "include_items": None if include_items is None else list(include_items),
-            "exclude_items": list(exclude_items) or None,
+            "include_items": None if include_items is None else _texts(include_items),
+            "exclude_items": _texts(exclude_items) or None,
             "categories": list(categories) or None,
             "available_only": None if available_only else False,
         }
     )
     body = {
-        "user_id": user_id,
-        "items": list(items) or None,
+        "user_id": _text(user_id),
+        "items": _texts(items) or None,
         "n": n,
         "offset": offset or None,
         "exclude_seen": None if exclude_seen else False,
@@ -144,7 +147,7 @@ def batch(
 
 
 def similar(
-    item_id: str, *, n: int = 10, available_only: bool = True, model: str | None = None
+    item_id: Id, *, n: int = 10, available_only: bool = True, model: str | None = None
 ) -> Call[answers.SimilarItems]:
     """The items most like one item, without the item itself.
 
@@ -177,9 +180,9 @@ def popular(
 
 
 def rank(
-    candidates: Sequence[str],
+    candidates: Sequence[Id],
     *,
-    user_id: str | None = None,
+    user_id: Id | None = None,
     items: Sequence[HistoryItem] = (),
     explain: int = 0,
     strict: bool = False,
@@ -196,9 +199,9 @@ def rank(
         model: a stored version, or a configured name; None for the one in service.
     """
     body = {
-        "user_id": user_id,
-        "items": list(items) or None,
-        "candidates": list(candidates),
+        "user_id": _text(user_id),
+        "items": _texts(items) or None,
+        "candidates": _texts(candidates),
         "explain": explain or None,
         "strict": strict or None,
         "model": model,
@@ -207,24 +210,21 @@ def rank(
 
 
 def send_events(events: Iterable[Mapping[str, Any]]) -> Call[answers.EventsAccepted]:
-    """Tell what users did; accepted events are on the server's disk.
+    """One request with events, at least one; the clients' ``send_events`` makes as many of them as it takes.
 
     An event that has no ``event_id`` is given one, so that a repeated request counts once.
-
-    Args:
-        events: each with user_id and item_id, and maybe event_type, value, timestamp, event_id, recommendation_id.
     """
     named = [{"event_id": uuid.uuid4().hex} | _given(event) for event in events]
     return Call("POST", "/v1/events", answers.EventsAccepted, body=named)
 
 
-def user_events_page(user_id: str, *, n: int = 100, cursor: str | None = None) -> Call[answers.EventPage]:
+def user_events_page(user_id: Id, *, n: int = 100, cursor: str | None = None) -> Call[answers.EventPage]:
     """One page of a user's events, newest first; ``user_events`` goes over all pages."""
     asked = _given({"n": n, "cursor": cursor})
     return Call("GET", f"/v1/users/{_part(user_id)}/events", answers.EventPage, asked)
 
 
-def delete_user(user_id: str) -> Call[answers.DeletedUser]:
+def delete_user(user_id: Id) -> Call[answers.DeletedUser]:
     """Delete all events of a user; the answer says what stays.
 
     Where a first answer was lost, ``deleted_events`` counts what the repeated request still found.
@@ -233,7 +233,7 @@ def delete_user(user_id: str) -> Call[answers.DeletedUser]:
 
 
 def put_item(
-    item_id: str,
+    item_id: Id,
     *,
     title: str | None = None,
     year: int | None = None,
@@ -256,19 +256,19 @@ def put_item(
     return Call("PUT", f"/v1/items/{_part(item_id)}", answers.CatalogueItem, body=body)
 
 
-def patch_item(item_id: str, **changes: Any) -> Call[answers.CatalogueItem]:
+def patch_item(item_id: Id, **changes: Any) -> Call[answers.CatalogueItem]:
     """Change the named fields of an item: title, year, categories, available, hidden, extra."""
     return Call("PATCH", f"/v1/items/{_part(item_id)}", answers.CatalogueItem, body=changes)
 
 
-def get_item(item_id: str) -> Call[answers.CatalogueItem]:
+def get_item(item_id: Id) -> Call[answers.CatalogueItem]:
     """What is known about an item."""
     return Call("GET", f"/v1/items/{_part(item_id)}", answers.CatalogueItem)
 
 
-def delete_item(item_id: str) -> Call[answers.DeletedItem]:
+def delete_item(item_id: Id) -> Call[answers.DeletedItem]:
     """Forget what is known about an item; it is not recommended until it is stored again."""
-    gone = answers.DeletedItem(item_id)
+    gone = answers.DeletedItem(str(item_id))
     return Call("DELETE", f"/v1/items/{_part(item_id)}", answers.DeletedItem, once_gone=gone)
 
 
@@ -325,10 +325,25 @@ def ready() -> Call[answers.Ready]:
     return Call("GET", "/health/ready", answers.Ready)
 
 
-def _part(id_: str) -> str:
-    """An id as one part of a path. Dots alone would mean folders, and slashes further parts."""
+def _text(value: Any) -> Any:
+    """The decimal digits of an integer id; anything else as it is, for the server to judge."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _texts(values: Iterable[Any]) -> list[Any]:
+    return [_text(value) for value in values]
+
+
+def _part(id_: Id) -> str:
+    """An id as one part of a path. Dots alone would mean folders, and slashes further parts.
+
+    Raises:
+        TypeError: if it is neither text nor an integer; a path has no types that the server could tell it by.
+        ValueError: if it is empty.
+    """
+    id_ = _text(id_)
     if not isinstance(id_, str):
-        raise TypeError(f"an id is a string, found {type(id_).__name__} {id_!r}")
+        raise TypeError(f"an id is a string or an integer, found {type(id_).__name__} {id_!r}")
     if not id_:
         raise ValueError("an id is empty; expected a string of 1 to 256 characters")
     return quote(id_, safe="") if id_.strip(".") else "%2E" * len(id_)

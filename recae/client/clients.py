@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from recae.client.answers import UserEvent
-from recae.client.calls import Call
+from recae.client.answers import EventsAccepted, UserEvent
+from recae.client.calls import Call, Id
 from recae.client.endpoints import Endpoints
 from recae.client.errors import ClientError
 from recae.client.exchange import Exchange
+from recae.client.parts import EventParts
 from recae.client.retries import Retries
 
 if TYPE_CHECKING:
@@ -64,7 +65,30 @@ class Client(Endpoints):
                 return exchange.answer
             time.sleep(pause)
 
-    def user_events(self, user_id: str, *, n_a_page: int = PAGE) -> Iterator[UserEvent]:
+    def send_events(self, events: Iterable[Mapping[str, Any]]) -> EventsAccepted:
+        """Tell what users did; accepted events are on the server's disk.
+
+        Any number of events, in as many requests as they need: at most 1,000 in each, and half a mebibyte. An event that
+        has no ``event_id`` is given one, so that a repeated request counts once; only events with an ``event_id`` of
+        yours can be sent in a further call without counting twice.
+
+        Args:
+            events: each with user_id and item_id, and maybe event_type, value, timestamp, event_id, recommendation_id.
+
+        Returns:
+            The sum of all answers; ``index`` of a rejected event counts over all that was sent. Zeros without events.
+
+        Raises:
+            ClientError: whose ``sent_before`` says what became of the events in the requests before the one that failed;
+                those after it were not sent.
+        """
+        parts = EventParts(events)
+        with parts.told():
+            for call in parts.calls():
+                parts.add(call, self.send(call))
+        return parts.answer
+
+    def user_events(self, user_id: Id, *, n_a_page: int = PAGE) -> Iterator[UserEvent]:
         """All events of a user, newest first, asked for page by page."""
         cursor: str | None = None
         while True:
@@ -112,7 +136,15 @@ class AsyncClient(Endpoints):
                 return exchange.answer
             await asyncio.sleep(pause)
 
-    async def user_events(self, user_id: str, *, n_a_page: int = PAGE) -> AsyncIterator[UserEvent]:
+    async def send_events(self, events: Iterable[Mapping[str, Any]]) -> EventsAccepted:
+        """As ``Client.send_events``."""
+        parts = EventParts(events)
+        with parts.told():
+            for call in parts.calls():
+                parts.add(call, await self.send(call))
+        return parts.answer
+
+    async def user_events(self, user_id: Id, *, n_a_page: int = PAGE) -> AsyncIterator[UserEvent]:
         """All events of a user, newest first, asked for page by page."""
         cursor: str | None = None
         while True:

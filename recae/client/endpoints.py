@@ -43,7 +43,7 @@ class Endpoint(Generic[P, T]):
 
 
 class Endpoints:
-    """Every endpoint of the HTTP API."""
+    """Every endpoint of the HTTP API but that of events in, for which one request may not be enough."""
 
     recommend = Endpoint(calls.recommend)
     recommend_for_history = Endpoint(calls.recommend_for_history)
@@ -51,7 +51,6 @@ class Endpoints:
     similar = Endpoint(calls.similar)
     popular = Endpoint(calls.popular)
     rank = Endpoint(calls.rank)
-    send_events = Endpoint(calls.send_events)
     user_events_page = Endpoint(calls.user_events_page)
     delete_user = Endpoint(calls.delete_user)
     put_item = Endpoint(calls.put_item)

@@ -12,6 +12,7 @@ ClientError                 base of all below; a RecaeError
     └── UnavailableError        502, 503, 504
 """
 
+from recae.client.answers import EventsAccepted
 from recae.errors import RecaeError
 
 
@@ -22,6 +23,9 @@ class ClientError(RecaeError):
         message: what was found, what was expected, what to do.
         request_id: under which the server's log has the request.
     """
+
+    sent_before: EventsAccepted | None = None
+    """Of ``send_events``: what became of the events in the requests before the one that failed."""
 
     def __init__(self, message: str, request_id: str | None = None) -> None:
         super().__init__(message)

@@ -94,6 +94,16 @@ def test_bad_events_are_rejected_for_themselves(client):
     ]
 
 
+def test_what_an_event_may_lack_may_be_empty_in_it_and_counts_as_not_sent(client):
+    bare = {"user_id": "u", "item_id": "a", "timestamp": 1_700_000_000}
+    empty = bare | {"event_type": "", "event_id": "", "recommendation_id": ""}
+    answer = client.post(EVENTS, json=[bare, empty]).json
+    (stored,) = client.get("/v1/users/u/events").json["events"]
+
+    assert (answer["accepted"], answer["duplicates"], answer["rejected"]) == (1, 1, []), "the same event"
+    assert (stored["event_type"], stored["event_id"], stored["recommendation_id"]) == ("view", None, None)
+
+
 @pytest.mark.parametrize("body", [[], {}, {"events": []}, {"events": {}}, {"event": [1]}, "a", 3])
 def test_a_body_without_events_is_422(client, body):
     response = client.post(EVENTS, json=body)

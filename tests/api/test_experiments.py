@@ -1,9 +1,11 @@
 """Two models side by side: who gets which, what is recorded, and what the report makes of it."""
 
 import json
+import math
 
 import pytest
 from click.testing import CliRunner
+from scipy.stats import binomtest
 
 from recae.api import create_app
 from recae.api.experiments import variant_of
@@ -47,6 +49,11 @@ def serve(versions):
     for api in opened:
         api.served.close()
         api.recorder.close()
+
+
+def wilson(n_followed, n):
+    """Of 95 %, by scipy."""
+    return list(binomtest(n_followed, n).proportion_ci(0.95, "wilson"))
 
 
 def report(*arguments):
@@ -133,17 +140,20 @@ def test_the_report_joins_events_by_recommendation(serve, monkeypatch):
 
     found = json.loads(report("deeper", "--json", "--event-type", "buy"))
     challenger, current = found["variants"]
-    assert (challenger["variant"], challenger["rate"], challenger["interval"]) == (
+    assert (challenger["variant"], challenger["rate"], challenger["standard_error"]) == (
         "challenger",
         0.5,
-        [0.5, 0.5],
+        0.0,
     )
+    assert challenger["interval"] == pytest.approx(wilson(n["challenger"], 2 * n["challenger"]), abs=1e-6)
     assert (challenger["n_users"], challenger["n_recommendations"]) == (n["challenger"], 2 * n["challenger"])
     assert (challenger["n_events"], challenger["value"]) == (n["challenger"], 3.0 * n["challenger"])
     assert (current["rate"], current["n_users"]) == (0.0, n["current"])
+    assert current["interval"] == pytest.approx(wilson(0, n["current"]), abs=1e-6), "each user once"
     assert found["differences"][0]["difference"] == -0.5
     monkeypatch.setenv("RECAE_EXPERIMENT", HALVES.model_dump_json())
     assert "current - challenger: -0.5000" in report()
+    assert "0.0000 to 0.0000" not in report(), "of some users, however alike, nothing is certain"
 
 
 def test_a_deleted_user_is_in_no_report(serve):
@@ -180,3 +190,61 @@ def test_rates_and_their_errors_are_those_worked_out_by_hand():
     assert (second.rate, second.standard_error) == (0.25, pytest.approx(0.25))
     (difference,) = differences([second, second])
     assert difference.difference == 0.0
+
+
+def one_each(variant, n_followed, n):
+    """Users with a recommendation each."""
+    return [UserOutcome(variant, 1, int(user < n_followed), int(user < n_followed), 1.0) for user in range(n)]
+
+
+@pytest.mark.parametrize(("n_followed", "n"), [(0, 20), (1, 20), (7, 20), (20, 20), (0, 2), (3, 4_000)])
+def test_of_users_with_a_recommendation_each_the_interval_is_wilsons(n_followed, n):
+    (found,) = rates_of(one_each("a", n_followed, n))
+
+    assert list(found.interval) == pytest.approx(wilson(n_followed, n), abs=1e-6)
+
+
+# Newcombe 1998, Table II, method 10: followed and asked of one, of the other, and the interval of the difference
+@pytest.mark.parametrize(
+    ("one", "other", "interval"),
+    [
+        ((56, 70), (48, 80), (0.0524, 0.3339)),
+        ((9, 10), (3, 10), (0.1705, 0.8090)),
+        ((5, 56), (0, 29), (-0.0381, 0.1926)),
+        ((0, 10), (0, 20), (-0.1611, 0.2775)),
+        ((0, 10), (0, 10), (-0.2775, 0.2775)),
+        ((10, 10), (0, 20), (0.6791, 1.0000)),
+        ((10, 10), (0, 10), (0.6075, 1.0000)),
+    ],
+)
+def test_the_interval_of_a_difference_is_that_of_the_published_table(one, other, interval):
+    (found,) = differences(rates_of([*one_each("a", *other), *one_each("b", *one)]))
+
+    assert found.interval == pytest.approx(interval, abs=6e-5)
+
+
+def test_users_without_any_event_count_once_however_many_recommendations_they_had():
+    (even,) = rates_of([UserOutcome("a", 50, 0, 0, 0.0) for _ in range(20)])
+    # 120 recommendations as (20 * 3 + 60)^2 / (20 * 3^2 + 60^2) = 3.81 users: most are one user's
+    (uneven,) = rates_of([UserOutcome("a", 3, 0, 0, 0.0)] * 20 + [UserOutcome("a", 60, 0, 0, 0.0)])
+
+    assert list(even.interval) == pytest.approx(wilson(0, 20), abs=1e-6)
+    n = 120**2 / (20 * 3**2 + 60**2)
+    assert uneven.interval == (0.0, pytest.approx(1.959964**2 / (n + 1.959964**2)))
+
+
+def test_users_who_differ_make_the_interval_wider_than_their_recommendations_say():
+    (all_or_none,) = rates_of([UserOutcome("a", 10, 10 * (user < 5), 10, 1.0) for user in range(20)])
+    (alike,) = rates_of([UserOutcome("a", 4, 1, 1, 1.0) for _ in range(50)])
+
+    n = 19 * 200 / 199  # a user's ten are one
+    for end in all_or_none.interval:  # as Wilson has it: so many of its own standard errors from 5 of 20
+        assert abs(end - 0.25) == pytest.approx(1.959964 * (end * (1 - end) / n) ** 0.5)
+    assert list(alike.interval) == pytest.approx(wilson(50, 200), abs=1e-6), "and never narrower"
+
+
+def test_a_single_user_has_no_interval():
+    single, several = rates_of([UserOutcome("a", 4, 0, 0, 0.0), *one_each("b", 0, 5)])
+    (difference,) = differences([single, several])
+
+    assert all(math.isnan(end) for end in (*single.interval, *difference.interval))

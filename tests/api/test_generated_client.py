@@ -94,6 +94,17 @@ def test_feedback_counts_in_the_next_answer(client, models):
     assert gone.deleted_events == 1
 
 
+def test_events_may_be_a_list_without_an_object_around_it(client, models):
+    events = [models.Event(user_id="bare", item_id="x"), models.Event(user_id="bare", item_id=7)]
+    stored = call("events.send_events", client=client, body=events)
+    kept = call("events.user_events", "bare", client=client)
+    nothing = call("events.send_events", client=client, body=[])
+
+    assert (stored.accepted, stored.rejected) == (2, [])
+    assert {event.item_id for event in kept.events} == {"x", "7"}
+    assert (nothing.error.code, nothing.error.field) == ("invalid_field", "events")
+
+
 def test_a_batchs_own_number_holds_for_requests_that_name_none(client, models):
     """Clients send a default that the description gives a field, whether their caller named it or not."""
     requests = [

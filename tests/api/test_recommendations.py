@@ -85,7 +85,7 @@ def test_fewer_items_than_asked_for_come_with_the_reason(client):
     body = client.get(USER_1 + "?n=5").json
 
     assert len(body["items"]) == 4
-    assert body["short"] == "4 item(s) are left after what was seen, excluded or filtered out"
+    assert body["short"] == "4 items are left after what was seen, excluded or filtered out"
     assert body["next_offset"] is None
 
 

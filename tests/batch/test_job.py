@@ -12,7 +12,7 @@ from recae.batch.scoring import Answer
 from recae.errors import BatchError, ConfigError
 from tests.tastes import two_tastes
 
-LINES = [str(number % 9) for number in range(25)]  # 0 and 8 are strangers
+LINES = [str(number) for number in range(25)]  # 1 to 7 are known
 
 
 class StoppedError(Exception):
@@ -59,7 +59,7 @@ def test_every_user_has_a_line_in_the_order_of_the_file(tmp_path, users, scorer)
     assert lines[1]["items"][0]["item_id"] == "c"
     assert lines[1]["strategy"] == "model"
     assert (done.n_users, done.n_resumed) == (25, 0)
-    assert done.counts == {"model": 20, "fallback": 5}
+    assert done.counts == {"model": 7, "fallback": 18}
     assert leftovers(tmp_path) == []
 
 
@@ -74,6 +74,21 @@ def test_parquet_holds_the_same_as_json(tmp_path, users, scorer):
         assert (row["user_id"], row["strategy"], row["error"]) == (line["user_id"], line["strategy"], None)
         assert row["item_ids"] == [item["item_id"] for item in line["items"]]
         assert row["scores"] == [item["score"] for item in line["items"]]
+        assert row["short"] is line["short"] is None
+
+
+def test_both_of_our_formats_say_why_there_are_fewer_items_than_asked_for(tmp_path, users):
+    everything = Scorer(two_tastes(), Filters(n=5))
+    run(tmp_path / "out.jsonl", users, everything)
+    run(tmp_path / "out.parquet", users, everything)
+    table = pq.read_table(tmp_path / "out.parquet")
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+
+    assert table.column("short").to_pylist() == [line["short"] for line in lines]
+    assert [line["short"] for line in lines[:2]] == [
+        None,
+        "4 items are left after what was seen, excluded or filtered out",
+    ]
 
 
 def test_personalizes_lines_are_as_amazon_writes_them():
@@ -102,7 +117,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(tmp_path, users, sco
     done = run(output, users, scorer, resume=True)
 
     assert output.read_bytes() == whole.read_bytes()
-    assert (done.n_users, done.n_resumed, done.counts) == (25, 8, {"model": 20, "fallback": 5})
+    assert (done.n_users, done.n_resumed, done.counts) == (25, 8, {"model": 7, "fallback": 18})
     assert leftovers(tmp_path) == []
 
 
@@ -132,6 +147,19 @@ def test_another_batch_is_not_resumed(tmp_path, users, scorer):
         run(tmp_path / "out.jsonl", users, StoppedScorer(two_tastes(), Filters(n=1)), n=1)
     with pytest.raises(BatchError, match=r"the stopped run had n 1, this one has 2; .*start anew"):
         run(tmp_path / "out.jsonl", users, scorer, resume=True, n=2)
+
+
+def test_a_run_stopped_before_parts_had_the_form_they_have_is_not_resumed(tmp_path, users, scorer):
+    output = tmp_path / "out.jsonl"
+    with pytest.raises(StoppedError):
+        run(output, users, StoppedScorer(two_tastes(), Filters(n=2)))
+    path = tmp_path / ".out.jsonl.parts" / "progress.json"
+    progress = json.loads(path.read_text())
+    del progress["identity"]["form"]
+    path.write_text(json.dumps(progress))
+
+    with pytest.raises(BatchError, match=r"the stopped run had form None, this one has 2; .*start anew"):
+        run(output, users, scorer, resume=True)
 
 
 def test_other_users_are_not_resumed(tmp_path, users, scorer):

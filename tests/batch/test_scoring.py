@@ -57,9 +57,22 @@ def test_users_of_the_training_log_get_what_one_request_each_would_give(make, fi
             exclude_seen=filters.exclude_seen,
             available_only=filters.available_only,
         )
-        assert answer.strategy == one.strategy
+        assert (answer.strategy, answer.short) == (one.strategy, one.short)
         assert list(answer.item_ids) == [item_id for item_id, _ in as_pairs(one)]
         assert list(answer.scores) == pytest.approx([score for _, score in as_pairs(one)])
+
+
+def test_fewer_items_than_asked_for_come_with_the_reason():
+    known, stranger, bad = Scorer(two_tastes(), Filters(n=100)).answers(
+        [Asked("1"), Asked("stranger"), Asked("", "no id")]
+    )
+    (enough,) = Scorer(two_tastes(), Filters(n=4)).answers([Asked("1")])
+
+    left = "items are left after what was seen, excluded or filtered out"
+    assert (len(known.item_ids), known.short) == (4, f"4 {left}")
+    assert (len(stranger.item_ids), stranger.short) == (6, f"6 {left}")
+    assert bad.short is None, "there is an error"
+    assert (len(enough.item_ids), enough.short) == (4, None)
 
 
 def test_a_stranger_gets_the_popular_items():

@@ -25,17 +25,43 @@ def test_without_a_log_or_names_it_is_whoever_is_left():
     assert list(AllUsers(None, None)) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("users.txt", "b\na\nb\n7\na\n7\n"),
+        (
+            "users.jsonl",
+            '{"user_id": "b"}\n{"userId": "a"}\n{"user_id": "b"}\n{"user_id": "7"}\n{"user_id": 7}\n',
+        ),
+    ],
+)
+def test_a_user_who_is_named_twice_comes_once_at_the_first_place(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    users = UsersFile(tmp_path / name)
+
+    assert list(users) == list(users) == [Asked("b"), Asked("a"), Asked("7")]
+    assert len(users) == 3
+
+
+def test_what_is_no_id_is_told_wherever_it_stands(tmp_path):
+    (tmp_path / "users.jsonl").write_text('[1]\n[1]\n{"user_id": "[1]"}\n')
+    first, second, good = UsersFile(tmp_path / "users.jsonl")
+
+    assert first == second == Asked("[1]", "expected an object with user_id or userId")
+    assert good == Asked("[1]")
+
+
 def test_a_text_file_has_one_id_a_line(tmp_path):
     path = tmp_path / "users.txt"
     path.write_bytes(b"1\n\n  \nwith space \r\n1\n\xff\n" + b"x" * 257 + b"\nlast")
     users = UsersFile(path)
 
-    assert [asked.user_id for asked in users if asked.problem is None] == ["1", "with space ", "1", "last"]
+    assert [asked.user_id for asked in users if asked.problem is None] == ["1", "with space ", "last"]
     assert [asked.problem for asked in users if asked.problem] == [
         "the id is not UTF-8",
         "an id has 1 to 256 characters, not 257",
     ]
-    assert len(users) == 6
+    assert len(users) == 5
 
 
 def test_json_lines_may_be_ours_or_personalizes(tmp_path):

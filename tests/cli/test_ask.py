@@ -81,7 +81,7 @@ def test_recommend_takes_categories_and_seen_items(version):
     answer = json.loads(run("recommend", "1", "--category", "horror", "--include-seen", "--json"))
 
     assert [item["item_id"] for item in answer["items"]] == ["a"]
-    assert "short: 1 item(s) are left" in run("recommend", "1", "--category", "horror", "--include-seen")
+    assert "short: 1 item is left" in run("recommend", "1", "--category", "horror", "--include-seen")
 
 
 def test_recommend_shows_what_speaks_for_each_item(version):

@@ -18,7 +18,6 @@ ASKED = {
     "similar": (("i1",), "GET", "/v1/items/i1/similar"),
     "popular": ((), "GET", "/v1/popular"),
     "rank": ((["i1", "i2"],), "POST", "/v1/rank"),
-    "send_events": (([{"user_id": "u1", "item_id": "i1"}],), "POST", "/v1/events"),
     "user_events_page": (("u1",), "GET", "/v1/users/u1/events"),
     "delete_user": (("u1",), "DELETE", "/v1/users/u1"),
     "put_item": (("i1",), "PUT", "/v1/items/i1"),
@@ -84,10 +83,33 @@ def test_a_ranking_comes_with_its_recommendation_id_and_what_it_is_made_from(cli
     assert stub.bodies() == [{"user_id": "u1", "candidates": ["i9", "new"], "explain": 1}]
 
 
-@pytest.mark.parametrize("wrong", [True, 7, None, b"u"])
-def test_an_id_in_a_path_is_a_string(client, wrong):
-    with pytest.raises(TypeError, match=f"an id is a string, found {type(wrong).__name__}"):
+@pytest.mark.parametrize("wrong", [True, 7.0, None, b"u"])
+def test_an_id_in_a_path_is_a_string_or_an_integer(client, wrong):
+    with pytest.raises(TypeError, match=f"an id is a string or an integer, found {type(wrong).__name__}"):
         client.recommend(wrong)
+
+
+def test_an_integer_id_is_sent_as_its_decimal_digits_wherever_an_id_is_taken(client, stub):
+    client.recommend(42)
+    list(client.user_events(42, n_a_page=5))
+    client.delete_user(42)
+    client.similar(7)
+    client.put_item(7, title="Seven")
+    client.patch_item(7, year=1995)
+    client.get_item(7)
+    assert client.delete_item(7).item_id == "7"
+    users = [path for _, path in stub.paths()[:3]]
+    items = [path for _, path in stub.paths()[3:]]
+    assert users == ["/v1/users/42/recommendations", "/v1/users/42/events", "/v1/users/42"]
+    assert items == ["/v1/items/7/similar", *["/v1/items/7"] * 4]
+
+    stub.asked.clear()
+    client.recommend_for_history([7, "i1"], user_id=42, include_items=[8, "i2"], exclude_items=[9])
+    client.rank([8, "i2"], user_id=42, items=[7])
+    of_history, of_rank = stub.bodies()
+    assert (of_history["user_id"], of_history["items"]) == ("42", ["7", "i1"])
+    assert of_history["filter"] == {"include_items": ["8", "i2"], "exclude_items": ["9"]}
+    assert of_rank == {"user_id": "42", "items": ["7"], "candidates": ["8", "i2"]}
 
 
 def test_only_what_differs_from_the_defaults_is_sent(client, stub):

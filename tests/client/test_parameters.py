@@ -71,6 +71,7 @@ def of_body(operation):
     """Names of a body's fields, and of those inside them: ``filter.categories``."""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
     names = set()
+    body = body.get("anyOf", [body])[0]  # events may stand without the object around them
     for name, field in resolved(body).get("properties", {}).items():
         inner = resolved(field).get("properties", {})
         names |= {f"{name}.{part}" for part in inner} if inner and name not in CARRIED_WHOLE else {name}

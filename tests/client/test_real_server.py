@@ -48,7 +48,7 @@ def test_a_history_is_folded_in_and_filters_hold(client):
     assert (answer.item_ids[0], answer.strategy, answer.unknown_items) == ("z", "fold_in", ("never seen",))
     assert "y" not in answer.item_ids
     assert set(drama.item_ids) == {"c", "x", "y", "z"}
-    assert "4 item(s) are left" in drama.short
+    assert "4 items are left" in drama.short
 
 
 def test_pages_follow_each_other(client):
@@ -90,3 +90,14 @@ def test_errors_say_which_part_and_under_which_id(client):
 @pytest.mark.parametrize("user_id", ["a/b", "..", "50%", "ü", "a//b", "?"])
 def test_an_id_of_any_letters_reaches_the_server(client, user_id):
     assert client.recommend(user_id).user_id == user_id
+
+
+def test_more_events_than_a_body_may_hold_are_stored_and_counted_once(client):
+    events = [{"user_id": "busy", "item_id": 7, "event_id": f"e{number}"} for number in range(12_000)]
+    events[11_000]["item_id"] = 7.5
+    first = client.send_events(iter(events))
+    again = client.send_events(events)
+
+    assert (first.accepted, first.duplicates, [one.index for one in first.rejected]) == (11_999, 0, [11_000])
+    assert (again.accepted, again.duplicates) == (0, 11_999)
+    assert client.delete_user("busy").deleted_events == 11_999
