@@ -143,6 +143,14 @@ class ModelStore:
         now = in_service.read(self.root)
         return now.version if now else None
 
+    def previous(self) -> str | None:
+        """The version that `rollback` would put back into service, or None.
+
+        Raises:
+            ArtifactError: as for `current`.
+        """
+        return next(reversed(self._stored_before(in_service.read(self.root))), None)
+
     def promote(self, version: str) -> str | None:
         """Put a version into service, and return the one it replaces. A damaged `current` is mended by it.
 
@@ -219,7 +227,7 @@ class ModelStore:
             raise ArtifactError(f"there are no models in {self.root}; run `recae train`")
         with durable.locked(self.root):
             now = in_service.read(self.root)
-            before = [version for version in (now.before if now else []) if (self.root / version).is_dir()]
+            before = self._stored_before(now)
             if not before:
                 raise ArtifactError(
                     f"no model was in service before this one in {self.root}; promote a version by name"
@@ -283,6 +291,9 @@ class ModelStore:
         if POPULARITY in manifest.files:
             lately = pq.read_table(folder / POPULARITY).column("users").to_numpy()
         return StoredModel(name, load_model(folder / WEIGHTS), items, users, catalogue, manifest, lately)
+
+    def _stored_before(self, now: InService | None) -> list[str]:
+        return [version for version in (now.before if now else []) if (self.root / version).is_dir()]
 
     @property
     def _is_damaged(self) -> bool:

@@ -47,6 +47,8 @@ class VersionList(Answer):
 
     current: str | None
     """The version in service; a promotion reaches every worker within a second or so."""
+    previous: str | None = None
+    """The version that a rollback would bring back; null if there is none."""
     problem: str | None = None
     """Why nothing tells which version is in service, if so: its file is damaged, and a promotion mends it."""
     versions: list[Version]

@@ -30,9 +30,9 @@ REPORT_POLICY = (
 def list_models() -> VersionList:
     """All stored versions, oldest first, with what each reached on held-out data."""
     store = _store()
-    current, problem = None, None
+    current, previous, problem = None, None, None
     try:
-        current = store.current()
+        current, previous = store.current(), store.previous()
         if current is not None:
             store.manifest(current)
     except ArtifactError as error:  # the list is what one needs to mend it
@@ -62,7 +62,7 @@ def list_models() -> VersionList:
                 names=sorted(called for called, version in names.items() if version == name),
             )
         )
-    return VersionList(current=current, problem=problem, versions=versions)
+    return VersionList(current=current, previous=previous, problem=problem, versions=versions)
 
 
 @bp.post("/models/<version>/promote")

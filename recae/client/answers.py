@@ -214,6 +214,8 @@ class ModelList:
     versions: tuple[ModelVersion, ...]
     current: str | None = None
     """The version in service."""
+    previous: str | None = None
+    """The version that a rollback would bring back."""
     problem: str | None = None
     """Why nothing tells which that is, if so: the server's file is damaged, and a promotion mends it."""
 

@@ -272,6 +272,7 @@ def test_the_page_of_the_description_shows_every_operation_without_scripts_or_ot
             assert f'id="{operation["operationId"]}"' in page.text
     assert "<script" not in page.text
     assert "://" not in page.text
+    assert '<link rel="icon" href="data:,">' in page.text, "or browsers ask for /favicon.ico"
     assert client.get("/docs/style.css").mimetype == "text/css"
 
 

@@ -28,6 +28,20 @@ window.fetch = (path, options) => path !== "/v1/models" || options.headers["X-AP
     {status: 401, headers: {"Content-Type": "application/json"}}));
 """
 
+READING = """
+const plain = window.fetch;
+window.fetch = (path, options) => !path.includes("/events") ? plain(path, options)
+  : Promise.resolve(new Response(
+    JSON.stringify({error: {code: "forbidden", message: "the key has the role read; this needs write"}, request_id: "r"}),
+    {status: 403, headers: {"Content-Type": "application/json"}}));
+"""
+HELD = """
+const plain = window.fetch;
+const held = new Promise((resolve) => { window.go_on = resolve; });
+window.fetch = (path, options) => path === "/v1/models" || path === "/v1/items" ? plain(path, options)
+  : held.then(() => plain(path, options));
+"""
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
@@ -39,7 +53,8 @@ def served(tmp_path_factory):
     store.promote(versions[0])
     evaluation = home / "evaluation" / "tastes"
     evaluation.mkdir(parents=True)
-    tested = [{"title": "EASE", "test": {"ndcg@10": {"value": 0.5}}}]
+    metrics = ("ndcg@10", "recall@10", "recall@50", "coverage@10")  # wider than a phone
+    tested = [{"title": "EASE", "test": {metric: {"value": 0.5} for metric in metrics}}]
     (evaluation / "results.json").write_text(json.dumps({"models": tested}))
     (evaluation / "results.html").write_text("<style>h1 { color: red }</style><h1>All plots</h1>")
     port = free_port()
@@ -166,6 +181,81 @@ def test_a_history_of_the_event_log_has_titles_where_the_catalogue_has_them(page
 
 
 @needs_chromium
+def test_a_long_history_is_folded_and_a_value_that_says_something_is_shown(page, served):
+    events = [
+        {"user_id": "long", "item_id": item_id, "event_type": "rating", "value": value, "timestamp": at}
+        for at, (item_id, value) in enumerate([("a", 1.5), ("b", 1), *[("elsewhere", 4)] * 118])
+    ]
+    with Client(served[0]) as client:
+        client.send_events(events)
+    view(page, "user")
+    by_id(page, "user-id").send_keys("long", Keys.ENTER)
+    until(page, lambda: len(texts(page, "#history-list li")) == 20)
+
+    assert texts(page, "#history-note")[0].startswith("120 in the event log")
+    more = by_id(page, "history-more")
+    assert (more.text, more.get_attribute("aria-expanded")) == ("Show all 120", "false")
+    more.send_keys(Keys.ENTER)
+    until(page, lambda: more.get_attribute("aria-expanded") == "true")
+    when = texts(page, "#history-list .when")
+    assert when[-3:] == ["rating 4, 1970-01-01", "rating, 1970-01-01", "rating 1.5, 1970-01-01"]
+    assert not any("training data" in text for text in when)
+    more.send_keys(Keys.ENTER)
+    until(page, lambda: len(texts(page, "#history-list li")) == 20)
+
+
+@needs_chromium
+def test_of_a_history_that_is_not_read_to_its_end_the_rest_may_be_earlier_events(page, served):
+    older = [{"user_id": "1", "item_id": "a", "timestamp": 1}]
+    newer = [{"user_id": "1", "item_id": "elsewhere", "timestamp": at} for at in range(2, 1_003)]
+    with Client(served[0]) as client:
+        client.send_events(older + newer)
+    try:
+        view(page, "user")
+        by_id(page, "user-id").send_keys("1", Keys.ENTER)
+        until(page, lambda: by_id(page, "history-more").is_displayed())
+        by_id(page, "history-more").click()
+
+        assert texts(page, "#history-note")[0].startswith(
+            "1,000 newest in the event log; then earlier events"
+        )
+        assert set(texts(page, "#history-list .when")[1_000:]) == {"earlier, or training data"}
+    finally:
+        with Client(served[0]) as client:
+            client.delete_user("1")
+
+
+@needs_chromium
+def test_a_key_that_may_not_read_events_shows_the_suggestions_and_says_what_is_missing(page, served):
+    with replaced(page, READING):
+        page.get(f"{served[0]}/?reading#user")
+        by_id(page, "user-id").send_keys("2", Keys.ENTER)
+        until(page, lambda: texts(page, "#history-note")[0].startswith("A key with the role write"))
+
+        assert ranking(page, "user-list")
+        assert not by_id(page, "key-dialog").is_displayed()
+
+
+@needs_chromium
+@pytest.mark.parametrize(("name", "box"), [("user", "user-id"), ("compare", "compare-user")])
+def test_a_view_shows_that_it_waits_for_an_answer(page, served, name, box):
+    with replaced(page, HELD):
+        page.get(f"{served[0]}/?held#{name}")
+        button = page.find_element(By.CSS_SELECTOR, f"#{name} [type=submit]")
+        busy = page.find_element(By.CSS_SELECTOR, f"#{name} [aria-busy]")
+        if name == "compare":
+            until(page, lambda: by_id(page, "compare-right").get_attribute("value"))
+        by_id(page, box).send_keys("2")
+        button.send_keys(Keys.ENTER)
+        until(page, lambda: busy.get_attribute("aria-busy") == "true")
+        assert button.get_attribute("aria-disabled") == "true"
+        page.execute_script("go_on()")
+        until(page, lambda: busy.get_attribute("aria-busy") == "false")
+        assert button.get_attribute("aria-disabled") == "false"
+        assert page.switch_to.active_element == button
+
+
+@needs_chromium
 def test_the_link_that_skips_the_head_stays_in_its_view(page):
     view(page, "user")
     page.execute_script("document.querySelector('.skip').focus()")
@@ -206,22 +296,30 @@ def test_a_version_is_promoted_and_rolled_back_after_a_question(page, served):
 
     view(page, "models")
     until(page, lambda: in_service() == [first])
+    rollback = by_id(page, "rollback")
+    assert (rollback.is_enabled(), rollback.text) == (False, "No earlier version to roll back to")
     page.find_element(By.CSS_SELECTOR, "#models-list button").click()
     assert second in by_id(page, "sure-what").text
     by_id(page, "sure-dialog").find_element(By.CSS_SELECTOR, "button[value=cancel]").click()
     assert in_service() == [first]
+    assert page.switch_to.active_element.get_attribute("aria-label") == f"Promote {second}"
     page.find_element(By.CSS_SELECTOR, "#models-list button").click()
     by_id(page, "sure-dialog").find_element(By.CSS_SELECTOR, "button[value=yes]").click()
     until(page, lambda: in_service() == [second])
+    until(page, lambda: page.switch_to.active_element.get_attribute("id") == "in-service")
+    until(page, lambda: texts(page, "#serving, #arriving") == [second, ""])
+    assert by_id(page, "rollback").text == f"Roll back to {first}"
     by_id(page, "rollback").click()
+    assert first in by_id(page, "sure-what").text
     by_id(page, "sure-dialog").find_element(By.CSS_SELECTOR, "button[value=yes]").click()
     until(page, lambda: in_service() == [first])
+    until(page, lambda: texts(page, "#serving, #arriving") == [first, ""])
 
 
 @needs_chromium
 def test_the_latest_evaluation_is_a_table_with_a_link_to_its_page(page):
     view(page, "models")
-    until(page, lambda: texts(page, "#evaluation td") == ["0.5000"])
+    until(page, lambda: texts(page, "#evaluation td") == ["0.5000"] * 4)
     assert texts(page, "#evaluation tbody th") == ["EASE"]
 
     link = page.find_element(By.LINK_TEXT, "the report with plots")
@@ -250,11 +348,16 @@ def test_runs_come_with_the_verdicts_that_decided_them_and_a_plot(page, served, 
         shutil.rmtree(runs)
 
     assert [text.split()[1] for text in texts(page, "#runs-list .name")] == ["refused", "promoted"]
-    refused, promoted = page.find_elements(By.CSS_SELECTOR, "#runs-list details")
-    assert refused.get_attribute("open")
-    assert "rules are against it" in refused.find_element(By.TAG_NAME, "summary").text
-    first = refused.find_element(By.CSS_SELECTOR, ".verdicts li").text
-    assert re.match(r"refused\s+not worse\s+the candidate reaches 0\.\d{4}, the live model 0\.\d{4}", first)
+    refused, promoted = page.find_elements(By.CSS_SELECTOR, "#runs-list .gate")
+    assert re.match(r"\d of \d+ rules (is|are) against it", refused.text)
+    shown = [
+        rule.text for rule in refused.find_elements(By.CSS_SELECTOR, ".verdicts li") if rule.is_displayed()
+    ]
+    assert re.match(
+        r"refused\s+not worse\s+the candidate reaches 0\.\d{4}, the live model 0\.\d{4}", shown[0]
+    )
+    assert all(rule.startswith("refused") for rule in shown), "the rules that it passed are folded"
+    assert re.search(r"\d of \d+ rules passed$", refused.text)
     assert re.match(r"All \d+ rules passed", promoted.text)
     assert not promoted.find_element(By.CSS_SELECTOR, ".verdicts").is_displayed()
     plot = page.find_element(By.CSS_SELECTOR, "svg.plot")
@@ -276,8 +379,19 @@ def test_a_server_with_keys_is_asked_with_the_key_that_the_reader_gives(page, se
         page.execute_script("sessionStorage.clear()")
         page.refresh()
         until(page, lambda: by_id(page, "key-dialog").is_displayed())
+        by_id(page, "key").send_keys("wrong", Keys.ENTER)
+        until(
+            page,
+            lambda: (
+                by_id(page, "key-dialog").is_displayed() and not by_id(page, "key").get_attribute("value")
+            ),
+        )
+        until(page, lambda: page.execute_script("return sessionStorage.getItem('recae-key')") is None)
+        until(page, lambda: by_id(page, "key-dialog").is_displayed())
         by_id(page, "key").send_keys(Keys.ESCAPE)
         until(page, lambda: by_id(page, "notice").is_displayed())
+        assert page.switch_to.active_element.get_attribute("id") == "models-title"
+        assert page.execute_script("return sessionStorage.getItem('recae-key')") is None, "it was refused"
         assert by_id(page, "notice").text == "this server asks for a key"
 
 
@@ -297,6 +411,13 @@ def test_every_view_fits_a_phone_and_can_be_reached_by_a_screen_reader(page, nam
     view(page, name)
     try:
         assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        if name == "models":
+            until(page, lambda: texts(page, "#evaluation td"))
+            table = page.find_element(By.CSS_SELECTOR, "#evaluation [role=region][tabindex='0']")
+            assert page.execute_script("return arguments[0].scrollWidth > arguments[0].clientWidth", table)
+            assert table.value_of_css_property("background-image").count("gradient") == 4, (
+                "shadows tell of more"
+            )
     finally:
         page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size | {"width": 1100, "mobile": False})
     assert page.switch_to.active_element.get_attribute("id") == f"{name}-title"

@@ -60,7 +60,12 @@ def test_all_versions_are_listed_with_their_metrics_and_names(store, save, serve
 
 
 def test_without_any_model_the_list_is_empty(serve):
-    assert serve().get("/v1/models").json == {"current": None, "problem": None, "versions": []}
+    assert serve().get("/v1/models").json == {
+        "current": None,
+        "previous": None,
+        "problem": None,
+        "versions": [],
+    }
 
 
 def test_promote_and_rollback_change_the_version_in_service(store, save, serve):
@@ -68,9 +73,11 @@ def test_promote_and_rollback_change_the_version_in_service(store, save, serve):
     store.promote(first)
     client = serve()
 
+    assert client.get("/v1/models").json["previous"] is None
     promoted = client.post(f"/v1/models/{second}/promote")
     assert (promoted.status_code, promoted.json) == (200, {"model_version": second, "replaced": first})
     assert store.current() == second
+    assert client.get("/v1/models").json["previous"] == first
     rolled_back = client.post("/v1/models/rollback")
     assert (rolled_back.status_code, rolled_back.json) == (200, {"model_version": first, "replaced": second})
     assert store.current() == first

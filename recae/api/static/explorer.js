@@ -27,6 +27,7 @@ async function ask(path, body, { quiet = false } = {}) {
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   const found = await response.json().catch(() => null);
+  if (response.status === 401 && key && sessionStorage.getItem("recae-key") === key) sessionStorage.removeItem("recae-key"); // refused
   if (!quiet && (response.status === 401 || response.status === 403)) {
     if (await askForKey(found?.error?.message)) return ask(path, body);
   }
@@ -53,29 +54,54 @@ function askForKey(why) {
 }
 
 function answerOf(dialog, prepare) {
+  const opener = document.activeElement;
   prepare();
   dialog.returnValue = "cancel";
   dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true }));
+  return new Promise((resolve) => dialog.addEventListener("close", () => {
+    opener.focus({ preventScroll: true });
+    // Nothing had the focus, or what had it is gone: it must not be left in the dialog that is closed.
+    if (opener === document.body || document.activeElement !== opener) titleInSight().focus({ preventScroll: true });
+    resolve(dialog.returnValue);
+  }, { once: true }));
 }
+
+const titleInSight = () => document.querySelector(".view:not([hidden]) h1");
 
 function tell(error) {
   byId("notice").textContent = error ? error.message : "";
   byId("notice").hidden = !error;
 }
 
-// Runs work, and shows what went wrong. Of two that overlap in one place the later counts.
+// Runs work, shows that it goes on, and what went wrong. Of two that overlap in one place the later counts.
 const latest = new Map();
 async function show(place, work) {
   const mine = Symbol(place);
   latest.set(place, mine);
   const isCurrent = () => latest.get(place) === mine;
+  setWaiting(place, true);
   try {
     await work(isCurrent);
     if (isCurrent()) tell(null);
   } catch (error) {
     if (isCurrent()) tell(error);
+  } finally {
+    if (isCurrent()) setWaiting(place, false);
   }
+}
+
+function setWaiting(place, waiting) {
+  for (const panel of document.querySelectorAll(`#${place} [aria-busy]`)) panel.setAttribute("aria-busy", String(waiting));
+  // Not `disabled`, which would take the keyboard's focus away from the button that was just pressed.
+  for (const button of document.querySelectorAll(`#${place} [type=submit]`)) button.setAttribute("aria-disabled", String(waiting));
+}
+
+function onSubmit(place, work) {
+  byId(`${place}-form`).addEventListener("submit", (event) => {
+    event.preventDefault();
+    const isWaiting = document.querySelector(`#${place} [type=submit]`).getAttribute("aria-disabled") === "true";
+    if (!isWaiting) show(place, work);
+  });
 }
 
 // ---------------------------------------------------------------- rankings
@@ -114,21 +140,11 @@ function drawTaste() {
   byId("chosen-none").hidden = chosen.size > 0;
   byId("diversity-value").textContent = byId("diversity").value;
   show("taste", async (isCurrent) => {
-    const list = byId("taste-list");
-    list.classList.add("waiting");
-    byId("taste-panel").setAttribute("aria-busy", "true");
-    try {
-      const body = { items: [...chosen.keys()], diversity: Number(byId("diversity").value), explain: chosen.size ? 2 : 0 };
-      const answer = await recommend(body);
-      if (!isCurrent()) return;
-      fillRanking(list, answer.items);
-      byId("taste-strategy").textContent = STRATEGIES[answer.strategy];
-    } finally {
-      if (isCurrent()) {
-        list.classList.remove("waiting");
-        byId("taste-panel").setAttribute("aria-busy", "false");
-      }
-    }
+    const body = { items: [...chosen.keys()], diversity: Number(byId("diversity").value), explain: chosen.size ? 2 : 0 };
+    const answer = await recommend(body);
+    if (!isCurrent()) return;
+    fillRanking(byId("taste-list"), answer.items);
+    byId("taste-strategy").textContent = STRATEGIES[answer.strategy];
   });
 }
 
@@ -204,20 +220,16 @@ byId("diversity").addEventListener("input", drawTaste);
 
 // ---------------------------------------------------------------- a user
 
-byId("user-form").addEventListener("submit", (event) => {
-  event.preventDefault();
+onSubmit("user", async (isCurrent) => {
   const userId = byId("user-id").value.trim();
-  if (userId) show("user", (isCurrent) => showUser(userId, isCurrent));
-});
-
-async function showUser(userId, isCurrent) {
+  if (!userId) return;
   const answer = await ask(`/v1/users/${part(userId)}/recommendations?n=10&explain=50`);
   if (!isCurrent()) return;
   fillRanking(byId("user-list"), answer.items);
   byId("user-strategy").textContent = STRATEGIES[answer.strategy];
-  byId("history-list").replaceChildren();
+  fillHistory([]);
   byId("history-note").textContent = "";
-  const log = await ask(`/v1/users/${part(userId)}/events?n=50`);
+  const log = await eventsOf(userId);
   if (!isCurrent()) return;
   // What the training data had of the user shows in the reasons given for the suggestions.
   const weights = new Map();
@@ -228,37 +240,80 @@ async function showUser(userId, isCurrent) {
     }
   }
   const logged = new Set(log.events.map((event) => event.item_id));
-  const lines = log.events.map((event) => [named(event), `${event.event_type}, ${day(event.timestamp)}`]);
-  const trained = [...weights].filter(([itemId]) => !logged.has(itemId)).sort(([, a], [, b]) => b.sum - a.sum).slice(0, 25);
-  byId("history-list").replaceChildren(...[...lines, ...trained.map(([, reason]) => [reason.title, "training data"])]
-    .map(([title, when]) => make("li", "", make("span", "", title), make("span", "when", lines.length ? when : ""))));
-  const parts = [
-    lines.length ? `${lines.length}${log.next_cursor ? " newest" : ""} in the event log` : "",
-    trained.length ? `${lines.length ? "then" : "from"} the training data, what counts most first` : "",
-  ].filter(Boolean).join("; ");
-  byId("history-note").textContent = parts ? `${parts[0].toUpperCase()}${parts.slice(1)}.` : "Nobody by this id is known; the popular items are suggested.";
+  const lines = log.events.map((event) => [named(event), `${deed(event)}, ${day(event.timestamp)}`]);
+  const counting = [...weights].filter(([itemId]) => !logged.has(itemId)).sort(([, a], [, b]) => b.sum - a.sum).slice(0, 25);
+  const origin = log.isWhole ? "training data" : "earlier, or training data";
+  fillHistory([...lines, ...counting.map(([, reason]) => [reason.title, lines.length ? origin : ""])]);
+  byId("history-note").textContent = log.isForbidden ? withoutLog(counting.length) : withLog(lines.length, counting.length, log.isWhole);
+});
+
+const N_EVENTS = 1000; // of a user, read at most; as many as a server gives in one answer by default
+
+// A user's newest events; without them where the key's role does not reach so far.
+async function eventsOf(userId) {
+  const path = `/v1/users/${part(userId)}/events`;
+  const events = [];
+  let n = `n=${N_EVENTS}&`, cursor = "";
+  try {
+    do {
+      const page = await ask(`${path}?${n}${cursor}`, undefined, { quiet: true }).catch((error) => {
+        if (error.status !== 422 || !n) throw error;
+        n = ""; // this server's limit is lower: take the pages as it cuts them
+        return ask(`${path}?${cursor}`, undefined, { quiet: true });
+      });
+      events.push(...page.events);
+      cursor = page.next_cursor && `cursor=${part(page.next_cursor)}`;
+    } while (cursor && events.length < N_EVENTS);
+  } catch (error) {
+    if (error.status !== 403) throw error;
+    return { events: [], isWhole: false, isForbidden: true };
+  }
+  return { events, isWhole: !cursor, isForbidden: false };
 }
 
+function withLog(nLogged, nCounting, isWhole) {
+  const parts = [
+    nLogged ? `${nLogged.toLocaleString()}${isWhole ? "" : " newest"} in the event log` : "",
+    nCounting ? `${nLogged ? "then" : "from"} ${isWhole ? "" : "earlier events or "}the training data, what counts most first` : "",
+  ].filter(Boolean).join("; ");
+  return parts ? `${parts[0].toUpperCase()}${parts.slice(1)}.` : "Nobody by this id is known; the popular items are suggested.";
+}
+
+const withoutLog = (nCounting) => `A key with the role write shows the history.${nCounting ? " Here is what counts most for the suggestions." : ""}`;
+
+const N_LINES = 20; // about as tall as ten suggestions
+let history = [];
+
+function fillHistory(lines, all = false) {
+  history = lines;
+  byId("history-list").replaceChildren(...lines.slice(0, all ? lines.length : N_LINES)
+    .map(([title, when]) => make("li", "", make("span", "", title), make("span", "when", when))));
+  const more = byId("history-more");
+  more.hidden = lines.length <= N_LINES;
+  more.setAttribute("aria-expanded", String(all));
+  more.textContent = all ? `Show the first ${N_LINES}` : `Show all ${lines.length.toLocaleString()}`;
+}
+byId("history-more").addEventListener("click", (event) => fillHistory(history, event.target.getAttribute("aria-expanded") !== "true"));
+
+// A value of 1 is the default and says nothing; any other does: a film rated 1.5 is not a film that was liked.
+const deed = (event) => (event.value === 1 ? event.event_type : `${event.event_type} ${Number(event.value.toPrecision(6))}`);
 const day = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);
 
 // ---------------------------------------------------------------- two models
 
-byId("compare-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  show("compare", async (isCurrent) => {
-    const userId = byId("compare-user").value.trim();
-    const whom = userId ? { user_id: userId } : { items: [...chosen.keys()] };
-    const sides = ["left", "right"];
-    const answers = await Promise.all(sides.map((side) => recommend({ ...whom, explain: 2, model: byId(`compare-${side}`).value.trim() })));
-    if (!isCurrent()) return;
-    const ids = answers.map((answer) => new Set(answer.items.map((item) => item.item_id)));
-    sides.forEach((side, at) => {
-      byId(`${side}-name`).textContent = answers[at].model_version;
-      fillRanking(byId(`${side}-list`), answers[at].items, new Set([...ids[at]].filter((id) => !ids[1 - at].has(id))));
-    });
-    const both = [...ids[0]].filter((id) => ids[1].has(id)).length;
-    byId("compare-note").textContent = `${both} of ${Math.max(ids[0].size, ids[1].size)} items are suggested by both.`;
+onSubmit("compare", async (isCurrent) => {
+  const userId = byId("compare-user").value.trim();
+  const whom = userId ? { user_id: userId } : { items: [...chosen.keys()] };
+  const sides = ["left", "right"];
+  const answers = await Promise.all(sides.map((side) => recommend({ ...whom, explain: 2, model: byId(`compare-${side}`).value.trim() })));
+  if (!isCurrent()) return;
+  const ids = answers.map((answer) => new Set(answer.items.map((item) => item.item_id)));
+  sides.forEach((side, at) => {
+    byId(`${side}-name`).textContent = answers[at].model_version;
+    fillRanking(byId(`${side}-list`), answers[at].items, new Set([...ids[at]].filter((id) => !ids[1 - at].has(id))));
   });
+  const both = [...ids[0]].filter((id) => ids[1].has(id)).length;
+  byId("compare-note").textContent = `${both} of ${Math.max(ids[0].size, ids[1].size)} items are suggested by both.`;
 });
 
 // Which versions there are is for admins; for others the boxes take any name.
@@ -282,8 +337,11 @@ async function showModels(isCurrent) {
     const facts = [version.model, `${version.n_users.toLocaleString()} users`, `${version.n_items.toLocaleString()} items`,
       ...numbers(version.metrics).slice(0, 3).map(([metric, value]) => `${metric} ${value.toFixed(4)}`)];
     const card = make("li", "", make("div", "", name, make("p", "facts", facts.join(", "))));
-    if (version.current) name.append(make("span", "tag good", "in service"));
-    else {
+    if (version.current) {
+      name.append(make("span", "tag good", "in service"));
+      card.id = "in-service";
+      card.tabIndex = -1; // where the focus goes after a change
+    } else {
       const button = make("button", "quiet", "Promote");
       button.type = "button";
       button.setAttribute("aria-label", `Promote ${version.version}`);
@@ -292,7 +350,10 @@ async function showModels(isCurrent) {
     }
     return card;
   }));
-  byId("rollback").disabled = versions.length < 2;
+  const rollback = byId("rollback");
+  rollback.disabled = !answer.previous;
+  rollback.textContent = answer.previous ? `Roll back to ${answer.previous}` : "No earlier version to roll back to";
+  rollback.dataset.version = answer.previous || "";
   await showEvaluation(isCurrent);
 }
 
@@ -300,11 +361,28 @@ async function change(what, path) {
   const answer = await answerOf(byId("sure-dialog"), () => { byId("sure-what").textContent = what; });
   if (answer !== "yes") return;
   await show("models", async (isCurrent) => {
-    await ask(path, {});
+    const changed = await ask(path, {});
     await showModels(isCurrent);
+    if (isCurrent()) (byId("in-service") || byId("models-title")).focus(); // the button that was pressed is gone
+    followUntilServed(changed.model_version);
   });
 }
-byId("rollback").addEventListener("click", () => change("Serve the version again that was in service before.", "/v1/models/rollback"));
+byId("rollback").addEventListener("click", ({ target }) => change(`Serve ${target.dataset.version} again, which was in service before.`, "/v1/models/rollback"));
+
+// The foot names what answers, and that changes only when the server has read the model: a deep one takes a while.
+const READ_WITHIN_MS = 120_000, ASK_EVERY_MS = 500;
+let awaited = null;
+async function followUntilServed(version) {
+  awaited = version;
+  byId("arriving").textContent = `, soon ${version}`;
+  const deadline = Date.now() + READ_WITHIN_MS;
+  let served = null;
+  while (awaited === version && served !== version && Date.now() < deadline) {
+    served = (await ask("/health/ready", undefined, { quiet: true }).catch(() => null))?.model_version;
+    if (served !== version) await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
+  }
+  if (awaited === version) byId("arriving").textContent = "";
+}
 
 async function showEvaluation(isCurrent) {
   const latestOne = await optional("/v1/evaluation/latest");
@@ -318,10 +396,14 @@ async function showEvaluation(isCurrent) {
   const metrics = [...new Set(rows.flatMap(([, values]) => Object.keys(values)))].slice(0, 6);
   if (!rows.length) return place.replaceChildren(head, make("p", "facts", numbers(latestOne.results).map(([name, value]) => `${name} ${value.toFixed(4)}`).join(", ")));
   const cell = (tag, text, scope) => { const node = make(tag, "", text); if (scope) node.scope = scope; return node; };
-  place.replaceChildren(head, make("div", "panel table", make("table", "",
+  const sideways = make("div", "panel table", make("table", "",
     make("thead", "", make("tr", "", cell("th", "model", "col"), ...metrics.map((metric) => cell("th", metric, "col")))),
     make("tbody", "", ...rows.map(([name, values]) => make("tr", "", cell("th", name, "row"),
-      ...metrics.map((metric) => cell("td", metric in values ? values[metric].toFixed(4) : "")))))))); 
+      ...metrics.map((metric) => cell("td", metric in values ? values[metric].toFixed(4) : "")))))));
+  sideways.tabIndex = 0; // or the keyboard could not scroll it
+  sideways.setAttribute("role", "region");
+  sideways.setAttribute("aria-label", "Table of the evaluation");
+  place.replaceChildren(head, sideways);
 }
 
 // A link to something that needs the key, which a plain link cannot carry: with a key it is saved as a file.
@@ -357,17 +439,18 @@ function numbers(value, path = []) {
 
 const BAD = new Set(["refused", "failed", "interrupted"]);
 
-// What each rule of the gate said, with the numbers that decided it: those against the candidate first, and in sight.
+// What each rule of the gate said, with the numbers that decided it: those against the candidate in sight, the others folded.
 function verdictsOf(run) {
   if (!run.gate.length) return null;
-  const against = run.gate.filter((verdict) => !verdict.passed);
-  const list = make("ul", "verdicts", ...[...against, ...run.gate.filter((verdict) => verdict.passed)].map((verdict) => make("li", "",
+  const rules = (verdicts) => make("ul", "verdicts", ...verdicts.map((verdict) => make("li", "",
     make("span", `tag ${verdict.passed ? "good" : "bad"}`, verdict.passed ? "passed" : verdict.forced ? "forced" : "refused"),
     make("span", "rule", verdict.rule.replaceAll("_", " ")), make("span", "muted", verdict.message))));
-  const summary = against.length ? `${against.length} of ${run.gate.length} rules are against it` : `All ${run.gate.length} rules passed`;
-  const details = make("details", "gate", make("summary", "", summary), list);
-  details.open = against.length > 0;
-  return details;
+  const n = run.gate.length;
+  const against = run.gate.filter((verdict) => !verdict.passed), passed = run.gate.filter((verdict) => verdict.passed);
+  const gate = make("div", "gate");
+  if (against.length) gate.append(make("p", "muted", `${against.length} of ${n} rules ${against.length === 1 ? "is" : "are"} against it`), rules(against));
+  if (passed.length) gate.append(make("details", "", make("summary", "", against.length ? `${passed.length} of ${n} rules passed` : `All ${n} rules passed`), rules(passed)));
+  return gate;
 }
 
 async function showRuns(isCurrent) {
