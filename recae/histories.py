@@ -50,7 +50,8 @@ def logged(newest_first: Sequence[Met], rule: HistoryRule, feedback: Feedback, n
         return Logged(
             {item_id: min(max(value, -MAX_WEIGHT), MAX_WEIGHT) for item_id, value in values.items()}, ()
         )
-    liked: Sent = {item_id: None for item_id, value in values.items() if value >= rule.lowest_liking}
+    lowest = rule.lowest_liking
+    liked: Sent = {item_id: None for item_id, value in values.items() if value >= lowest}
     if len(liked) == len(values) and not rule.event_weights:  # nothing was left out
         return Logged(liked, ())
     return Logged(liked, tuple(dict.fromkeys(event[0] for event in newest_first if event[0] not in liked)))

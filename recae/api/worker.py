@@ -72,7 +72,7 @@ class Body:
     @property
     def is_nearly_read(self) -> bool:
         """Whether so little is left of it that the connection can serve another request."""
-        reader = self._body.reader
+        reader = getattr(self._body, "reader", None)
         if isinstance(reader, LengthReader):
             return bool(reader.length <= DRAINED)
         return getattr(reader, "parser", None) is None  # of chunks nobody knows how many are to come
@@ -119,9 +119,8 @@ class RequestWorker(SharingWorker):
             body = environ["wsgi.input"] = Body(environ["wsgi.input"])
 
             def start(*head: Any) -> Any:
-                if (
-                    not body.is_nearly_read
-                ):  # refused before it was read: the client has to hear that its connection ends
+                # Refused before it was read: the client has to hear that its connection ends.
+                if not body.is_nearly_read:
                     start_response.__self__.force_close()  # gunicorn's response
                 return start_response(*head)
 
