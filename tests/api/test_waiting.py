@@ -16,7 +16,7 @@ from recae.api.sharing import FILES_KEPT
 from recae.data.eventlog import EventLog
 from tests.api.conftest import PLAIN_GET as GET
 from tests.raw import connected, exchange, statuses
-from tests.servers import children, free_port, get, n_sockets, running
+from tests.servers import children, free_port, get, n_sockets, running, until
 
 SERVE = [sys.executable, "-m", "recae", "serve"]
 TIMEOUT_S = 2
@@ -178,7 +178,8 @@ def test_where_few_files_may_be_open_few_connections_are_kept(home, store):
             sock = stack.enter_context(connected(port))
             sock.sendall(GET)
             assert answer(sock)[0] == 200
-            assert n_sockets(worker) <= before + n_connections + 2  # of the 60 that are open at the other end
+        # Of the 60 that are open at the other end; threads are still closing the last ones.
+        until(lambda: n_sockets(worker) <= before + n_connections, process)
 
 
 def test_a_length_of_thousands_of_digits_ends_no_process(served):
