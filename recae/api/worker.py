@@ -27,6 +27,7 @@ from recae.api.direct import DirectAnswers, Plain, plain_request
 from recae.api.errors import RETRY_AFTER_S
 from recae.api.item_changes import ItemChanges
 from recae.api.loop import Loop
+from recae.api.safe_body import with_safe_body
 from recae.api.sharing import SharingWorker
 
 STATUSES: Final = {
@@ -45,10 +46,6 @@ REST_S: Final = 0.002
 """How long the loop looks for the body of a short request before a thread waits for it: many clients send head and body apart,
 one right after the other."""
 
-DRAINED: Final = 32 * 2**10
-"""Bytes of a body that nobody read which gunicorn is left to take out of the socket: it does so up to 64 KiB, and closes the
-connection where there are more."""
-
 YOUNG_OBJECTS: Final = 50_000
 """Made since the last collection before the next one; a request makes about two thousand."""
 
@@ -58,36 +55,6 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 20, 100)
-
-
-class Body:
-    """A request's body, whose faults are the OSError that applications expect of a client that has gone wrong.
-
-    gunicorn raises errors of its own while the application reads a chunked body; to Flask they would be bugs.
-    """
-
-    def __init__(self, body: Any) -> None:
-        self._body = body
-
-    @property
-    def is_nearly_read(self) -> bool:
-        """Whether so little is left of it that the connection can serve another request."""
-        reader = getattr(self._body, "reader", None)
-        if isinstance(reader, LengthReader):
-            return bool(reader.length <= DRAINED)
-        return getattr(reader, "parser", None) is None  # of chunks nobody knows how many are to come
-
-    def read(self, size: int | None = None) -> bytes:
-        """At most ``size`` bytes, or all.
-
-        Raises:
-            OSError: if the client broke off, or sent what is no chunk.
-        """
-        try:
-            data: bytes = self._body.read(size)
-        except http.errors.ParseException as error:
-            raise OSError(f"the body cannot be read: {error}") from error
-        return data
 
 
 class RequestWorker(SharingWorker):
@@ -113,20 +80,7 @@ class RequestWorker(SharingWorker):
         self._state = self.wsgi.extensions[EXTENSION]
         self._direct: DirectAnswers | None = self.wsgi.extensions.get(direct.EXTENSION)
         self._state.served.share(self.item_changes)
-        answer = self.wsgi.wsgi_app
-
-        def with_safe_body(environ: dict[str, Any], start_response: Any) -> Any:
-            body = environ["wsgi.input"] = Body(environ["wsgi.input"])
-
-            def start(*head: Any) -> Any:
-                # Refused before it was read: the client has to hear that its connection ends.
-                if not body.is_nearly_read:
-                    start_response.__self__.force_close()  # gunicorn's response
-                return start_response(*head)
-
-            return answer(environ, start)
-
-        self.wsgi.wsgi_app = with_safe_body
+        self.wsgi.wsgi_app = with_safe_body(self.wsgi.wsgi_app)
 
     def run(self) -> None:
         """Load the model, then take connections until told to stop.

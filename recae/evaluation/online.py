@@ -127,4 +127,4 @@ def _wilson(rate: float, n: float) -> tuple[float, float]:
     # Exact where rounding would leave 1e-19 in place of 0.
     low = 0.0 if rate == 0.0 else centre - margin
     high = 1.0 if rate == 1.0 else centre + margin
-    return (low, high) if n == n else (float("nan"), float("nan"))  # noqa: PLR0124 - NaN
+    return (float("nan"), float("nan")) if np.isnan(n) else (low, high)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from recae.api.worker import RequestWorker
 from recae.artifacts import ModelStore
 from tests.raw import connected, exchange, read_all, statuses
-from tests.servers import free_port, get, running
+from tests.servers import children, free_port, get, running
 from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 
 REQUEST_TIMEOUT_S = "2"
@@ -352,7 +352,7 @@ def test_a_process_that_is_full_sleeps(port, served):
 def cpu_s(pid):
     """Seconds of processor time that the children of a process have had."""
     ticks = 0
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+    for child in children(pid):
         fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")

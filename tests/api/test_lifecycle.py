@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from recae.artifacts import WEIGHTS, ModelStore
 from recae.data.idmap import IdMap
 from recae.in_service import InService
 from tests.raw import connected, read_all, statuses
-from tests.servers import PATIENCE_S, free_port, get, running, until
+from tests.servers import PATIENCE_S, children, free_port, get, running, until
 from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 
 SERVE = [sys.executable, "-m", "recae", "serve"]
@@ -152,11 +151,6 @@ def test_a_process_that_dies_is_replaced_and_fails_nobody_but_who_it_was_answeri
             "no 503 from a process that has no model yet"
         )
         assert get(port, "/v1/users/1/recommendations?n=1")[0] == 200
-
-
-def children(pid):
-    """Processes that a process has started, as Linux counts them."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_server_told_to_stop_finishes_what_runs_and_takes_its_counts_away(home, store, tmp_path):

@@ -9,13 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from recae.config import Settings
 from recae.data.eventlog import EventLog
-from tests.servers import free_port, get, n_sockets, until
+from tests.servers import children, free_port, get, n_sockets, until
 from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 
 FOLLOWED_WITHIN_S = 5.0
@@ -49,7 +48,7 @@ def server(home, store):
 @contextlib.contextmanager
 def eight_connections(port, process):
     """Connections of one client, and a function that tells how many of them each worker has."""
-    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = children(process.pid)
     time.sleep(1)  # the connections that asked whether it is ready are gone
     before = [n_sockets(worker) for worker in workers]
 
