@@ -95,9 +95,12 @@ distclean: clean  ## clean, and remove the environment too
 # The lock comes first: asked for "torch>=2.6" alone, pip may fetch gigabytes of another build. The builder is in
 # the lock as well, so the project itself installs without the network. --no-compile halves the time of the install:
 # Python compiles what it imports, a small part of it all.
+# Compiled on all cores at once, where pip takes one; and here, since an environment that sets PYTHONDONTWRITEBYTECODE would
+# compile every library at every start, for seconds. What is written for a newer Python does not compile: no fault of ours.
 $(STAMP): requirements.lock pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check --no-compile $(if $(wildcard $@),--quiet) -r requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV) recae || true
 	@touch $@
 
 $(BIN)/python:

@@ -1,8 +1,12 @@
 """What a stored model needs is loaded when it is served, and no more: its first answer is waited for."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+import torch
 
 from tests.models.cases import CASES
 
@@ -37,3 +41,9 @@ def test_no_stored_model_loads_the_compiler_of_torch(tmp_path):
     )
 
     assert done.stdout == "none\n", done.stderr
+
+
+def test_the_environment_holds_its_libraries_compiled():
+    if not (Path(sys.prefix) / ".installed").exists():
+        pytest.skip("not an environment of the Makefile")
+    assert Path(importlib.util.cache_from_source(torch.nn.__file__)).exists()
