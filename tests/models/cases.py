@@ -106,8 +106,16 @@ class Case:
     def make(self, **settings):
         return create(self.name, **(self.settings | settings))
 
-    def fitted(self, data=None):
-        return self.make().fit(self.data if data is None else data, show_progress=False)
+    @property
+    def few_epochs(self):
+        """Settings for tests where nothing depends on what was learned."""
+        if self.name == "rating_blend":
+            members = self.settings["members"]
+            return {"members": [each | {"settings": each["settings"] | {"epochs": 2}} for each in members]}
+        return {"epochs": 2} if hasattr(self.make().config, "epochs") else {}
+
+    def fitted(self, data=None, **settings):
+        return self.make(**settings).fit(self.data if data is None else data, show_progress=False)
 
 
 CASES = [Case(name) for name in SETTINGS] + [Case("autorec", by="user")]

@@ -16,6 +16,12 @@ def fitted(case):
     return case.fitted()
 
 
+@pytest.fixture(scope="session")
+def hastily_fitted(case):
+    """The same after few epochs, to compare with others that had as few."""
+    return case.fitted(**case.few_epochs)
+
+
 @pytest.fixture(scope="session", params=named([case for case in CASES if case.is_personal]))
 def personal_case(request):
     return request.param

@@ -91,14 +91,15 @@ def test_the_batch_a_history_is_in_does_not_change_its_scores(case, fitted):
 
 @pytest.mark.parametrize("kind", [csr_matrix, csr_array])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_every_float_and_csr_kind_read_only_too_gives_the_same_scores(case, fitted, kind, dtype):
+def test_every_float_and_csr_kind_read_only_too_gives_the_same_scores(case, hastily_fitted, kind, dtype):
     data = kind(case.data.astype(dtype))
     for buffer in (data.data, data.indices, data.indptr):
         buffer.flags.writeable = False
-    assert_array_equal(case.fitted(data).score(data), fitted.score(case.data))
+    found = case.fitted(data, **case.few_epochs)
+    assert_array_equal(found.score(data), hastily_fitted.score(case.data))
 
 
-def test_duplicates_are_summed_and_the_callers_matrix_stays_as_it_was(case):
+def test_duplicates_are_summed_and_the_callers_matrix_stays_as_it_was(case, hastily_fitted):
     whole = case.data.tocoo()
     halves = csr_matrix(
         coo_matrix((np.tile(whole.data / 2, 2), (np.tile(whole.row, 2), np.tile(whole.col, 2))))
@@ -108,7 +109,8 @@ def test_duplicates_are_summed_and_the_callers_matrix_stays_as_it_was(case):
         shape=(N, N),
     )
     before = split.data.copy()
-    assert_array_equal(case.fitted(split).score(halves), case.fitted().score(case.data))
+    found = case.fitted(split, **case.few_epochs)
+    assert_array_equal(found.score(halves), hastily_fitted.score(case.data))
     assert_array_equal(split.data, before)
 
 
@@ -116,11 +118,11 @@ def test_the_same_seed_gives_the_same_model_twice(case, fitted):
     assert_array_equal(case.fitted().score(case.data), fitted.score(case.data))
 
 
-def test_a_second_fit_forgets_the_first(case):
+def test_a_second_fit_forgets_the_first(case, hastily_fitted):
     other = csr_matrix(case.data[:, ::-1][:10])
-    model = case.fitted(other)
+    model = case.fitted(other, **case.few_epochs)
     model.fit(case.data, show_progress=False)
-    assert_array_equal(model.score(case.data), case.fitted().score(case.data))
+    assert_array_equal(model.score(case.data), hastily_fitted.score(case.data))
     assert model.n_users_ == N
 
 
@@ -166,7 +168,7 @@ def test_nothing_to_learn_from_is_an_error(case, shape):
 
 
 def test_a_failed_fit_leaves_an_unfitted_model(case):
-    model = case.fitted()
+    model = case.fitted(**case.few_epochs)
     with pytest.raises(DataError):
         model.fit(csr_matrix((3, 4), dtype=np.float32), show_progress=False)
     assert model.score(case.data).shape == (N, N), "bad data is found before anything is forgotten"
@@ -178,15 +180,15 @@ def test_a_dense_matrix_is_refused_with_the_way_out(case):
 
 
 @pytest.mark.parametrize("form", ["coo", "lil", "csc"])
-def test_another_sparse_form_works_with_a_warning(case, fitted, form):
+def test_another_sparse_form_works_with_a_warning(case, hastily_fitted, form):
     with pytest.warns(ParameterWarning, match="expects CSR"):
-        model = case.make().fit(case.data.asformat(form), show_progress=False)
-    assert_array_equal(model.score(case.data), fitted.score(case.data))
+        model = case.fitted(case.data.asformat(form), **case.few_epochs)
+    assert_array_equal(model.score(case.data), hastily_fitted.score(case.data))
 
 
 def test_one_user_and_one_item_are_enough(case):
     one = csr_matrix(np.array([[1.0]], dtype=np.float32))
-    model = case.fitted(one)
+    model = case.fitted(one, **case.few_epochs)
     assert np.isfinite(model.score(one)).all()
     ids, scores = model.recommend(0, one, N=5)
     assert (ids.tolist(), scores.tolist()) == ([0], [NEVER])

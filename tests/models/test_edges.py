@@ -44,7 +44,7 @@ def finite_scores(model, data):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_history_with_a_value_that_is_not_finite_is_refused_by_its_place(case, bad):
-    model = case.make(**few_epochs(case)).fit(case.data, show_progress=False)
+    model = case.make(**case.few_epochs).fit(case.data, show_progress=False)
     data = csr_array(case.data[:3].astype(np.float64))
     row, place = 2, 4
     data.data[data.indptr[row] + place] = bad
@@ -53,26 +53,18 @@ def test_a_history_with_a_value_that_is_not_finite_is_refused_by_its_place(case,
         model.score(data)
 
 
-def few_epochs(case):
-    """What is asked here does not depend on how long a model was trained."""
-    if case.name == "rating_blend":
-        members = [each | {"settings": each["settings"] | {"epochs": 2}} for each in case.settings["members"]]
-        return {"members": members}
-    return {"epochs": 2} if hasattr(case.make().config, "epochs") else {}
-
-
 def test_negative_values_are_learned_from_or_refused_with_the_way_out(case):
     data = dense(case)
     data[3, 5] = -2.0
     if case.name in REFUSE_NEGATIVE:
         with pytest.raises(DataError, match=rf"{case.name}.*found the value -2; drop negative values"):
-            fitted(case, data, **few_epochs(case))
+            fitted(case, data, **case.few_epochs)
     else:
-        finite_scores(fitted(case, data, **few_epochs(case)), data)
+        finite_scores(fitted(case, data, **case.few_epochs), data)
 
 
 def test_a_negative_value_in_a_history_gives_finite_scores_where_histories_are_folded_in(case):
-    model = fitted(case, dense(case), **few_epochs(case))
+    model = fitted(case, dense(case), **case.few_epochs)
     if model.supports_fold_in:
         data = dense(case)
         data[3, 5] = -2.0
@@ -81,7 +73,7 @@ def test_a_negative_value_in_a_history_gives_finite_scores_where_histories_are_f
 
 def test_equal_values_everywhere_give_finite_scores_and_ratings_models_that_rating(case):
     data = 4.0 * (dense(case) > 0)
-    scores = finite_scores(fitted(case, data, **few_epochs(case)), data)
+    scores = finite_scores(fitted(case, data, **case.few_epochs), data)
     if case.make().feedback == "ratings":
         np.testing.assert_allclose(scores, 4.0, atol=1e-5)
 
@@ -99,7 +91,7 @@ def test_very_small_and_very_large_values_give_finite_scores_or_a_fit_error(case
         data = data * size
     complaint = None
     try:
-        model = fitted(case, data, **few_epochs(case))
+        model = fitted(case, data, **case.few_epochs)
     except FitError as error:
         complaint = str(error)
     if complaint is None:
@@ -114,7 +106,7 @@ def test_a_value_whose_squares_float32_could_not_sum_is_refused_by_its_place(cas
     data = csr_array(case.data.astype(np.float64))
     data.data[data.indptr[2] + 4] = large
     column = data.indices[data.indptr[2] + 4]
-    model = case.make(**few_epochs(case))
+    model = case.make(**case.few_epochs)
     if model.feedback == "sequences":
         assert np.isfinite(model.fit(data, show_progress=False).score(data)).all(), "only the order counts"
     else:
@@ -125,7 +117,7 @@ def test_a_value_whose_squares_float32_could_not_sum_is_refused_by_its_place(cas
 def test_stored_zeros_alone_are_nothing_to_learn_from_but_for_ratings_and_places(case):
     data = csr_array(case.data, copy=True)
     data.data[:] = 0.0
-    model = case.make(**few_epochs(case))
+    model = case.make(**case.few_epochs)
     if model.feedback == "implicit":
         with pytest.raises(DataError, match="nothing to learn from"):
             model.fit(data, show_progress=False)
@@ -188,9 +180,9 @@ def test_users_who_chose_everything_leave_nothing_to_tell_apart(case):
 def test_a_single_interaction_is_enough(case):
     data = np.zeros((5, 7))
     data[2, 3] = 1.0
-    finite_scores(fitted(case, data, **few_epochs(case)), data)
+    finite_scores(fitted(case, data, **case.few_epochs), data)
 
 
 def test_no_histories_give_no_scores(case):
-    model = fitted(case, dense(case), **few_epochs(case))
+    model = fitted(case, dense(case), **case.few_epochs)
     assert model.score(csr_array((0, N), dtype=np.float32)).shape == (0, N)
