@@ -63,6 +63,10 @@ class Experiment(BaseModel):
         return shares
 
 
+SECRETIVE = frozenset({"events", "api_keys", "retrain.notify.webhook"})
+"""Settings that may hold a password or a token: no message repeats what they are."""
+
+
 class Settings(BaseSettings):
     """What an operator can set. Read them with `load_settings`, which names the place of a mistake."""
 
@@ -158,7 +162,9 @@ class Settings(BaseSettings):
     @classmethod
     def _known_database(cls, events: str | None) -> str | None:
         if events is not None and not events.startswith(DATABASES):
-            raise ValueError(f"expected a URL that starts with {' or '.join(DATABASES)}")
+            scheme, separator, _ = events.partition("://")
+            found = scheme + separator if separator else "no scheme"  # the rest may hold a password
+            raise ValueError(f"expected a URL that starts with {' or '.join(DATABASES)}, found {found}")
         return events
 
     @property
@@ -279,7 +285,8 @@ def _explain(found: dict[str, Any], given: dict[str, Any], file: Path) -> str:
     variable = f"RECAE_{top.upper()}"
     in_environment = f"the variable {variable}" if variable in os.environ else f"{file}: {key}"
     place = f"option {key}" if top in given else in_environment
-    return f"{place} is {found['input']!r}: {found['msg'][0].lower()}{found['msg'][1:]}"
+    is_value = "" if key in SECRETIVE else f" is {found['input']!r}"
+    return f"{place}{is_value}: {found['msg'][0].lower()}{found['msg'][1:]}"
 
 
 def _settings_of(tables: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ milliseconds in every request.
 import hashlib
 import hmac
 import json
+import logging
 import os
 import re
 import secrets
@@ -21,6 +22,8 @@ from typing import Final
 
 from recae import durable
 from recae.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 FILE: Final = "keys.json"
 """Name of the file in the home folder."""
@@ -149,8 +152,6 @@ class KeyRing:
         self._lock = threading.Lock()
         self._seen = self._signature()
         self._next_look = 0.0
-        self.problem: str | None = None
-        """Why the file's newest content is not in force; the keys before it are."""
         self._keys = self._read()
         self._protected = bool(self._keys) or self._seen is not None
 
@@ -186,9 +187,8 @@ class KeyRing:
             try:
                 self._keys = self._read()
             except (ConfigError, OSError) as error:  # a damaged file must neither open the server nor lock it
-                self.problem = str(error)
+                logger.error("%s; until then the keys before it count on, revoked ones too", error)  # noqa: TRY400 - no bug of ours
                 return
-            self.problem = None
             self._protected = self._protected or signature is not None
 
     def _read(self) -> dict[str, Key]:

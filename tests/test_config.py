@@ -123,6 +123,27 @@ def test_a_value_that_cannot_be_used_names_its_place(
         load_settings(port=option)
 
 
+@pytest.mark.parametrize(
+    ("toml", "variable", "place"),
+    [
+        ("", "postgres://bob:s3cret@db/shop", "the variable RECAE_EVENTS: "),
+        ('events = "postgres://bob:s3cret@db/shop"', None, "recae.toml: events: "),
+        ('[retrain.notify]\nwebhook = "hooks.example/s3cret"', None, "recae.toml: retrain.notify.webhook: "),
+        ('api_keys = ["shop:read:s3cret"]', None, "recae.toml: api_keys: "),
+    ],
+)
+def test_what_may_hold_a_secret_is_not_repeated(working_folder, monkeypatch, toml, variable, place):
+    (working_folder / "recae.toml").write_text(toml)
+    if variable:
+        monkeypatch.setenv("RECAE_EVENTS", variable)
+
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+
+    assert place in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_an_ipv6_host_may_be_written_as_in_a_url():
     assert load_settings(host="[::1]").host == "::1"
 
@@ -149,5 +170,5 @@ def test_the_event_log_is_a_file_in_the_home_folder_unless_a_database_is_named(m
 def test_an_event_log_in_an_unknown_database_is_an_error(monkeypatch):
     monkeypatch.setenv("RECAE_EVENTS", "mysql://db/events")
 
-    with pytest.raises(ConfigError, match=r"RECAE_EVENTS is 'mysql://db/events': .*starts with sqlite:///"):
+    with pytest.raises(ConfigError, match=r"RECAE_EVENTS: .*starts with sqlite:/// .*, found mysql://$"):
         load_settings()

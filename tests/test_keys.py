@@ -80,13 +80,14 @@ def test_a_ring_follows_the_file_and_a_revoked_last_key_does_not_open_the_server
     assert not KeyRing(file).protected, "without the file a new server is as at first"
 
 
-def test_a_damaged_file_changes_nothing_in_a_running_server_and_stops_a_new_one(file):
+def test_a_damaged_file_changes_nothing_in_a_running_server_and_stops_a_new_one(file, caplog):
     key = file.create("shop", Role.READ)
     ring = KeyRing(file)
     file.path.write_text("{")
 
     assert ring.find(key).name == "shop"
-    assert "is damaged" in ring.problem
+    assert caplog.text.count("is damaged") == 1
+    assert "the keys before it count on, revoked ones too" in caplog.text
     with pytest.raises(ConfigError, match=r"keys.json is damaged .* `recae keys create`"):
         KeyRing(file)
 

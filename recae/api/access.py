@@ -50,6 +50,16 @@ ROLES: Final[dict[str, Role | None]] = {
 }
 """Method and path, parameters without their names. A route that is missing needs an admin, and a test fails."""
 
+FROM_A_PROXY: Final = {
+    "HTTP_FORWARDED": "Forwarded",
+    "HTTP_VIA": "Via",
+    "HTTP_X_FORWARDED_FOR": "X-Forwarded-For",
+    "HTTP_X_FORWARDED_HOST": "X-Forwarded-Host",
+    "HTTP_X_FORWARDED_PROTO": "X-Forwarded-Proto",
+    "HTTP_X_REAL_IP": "X-Real-IP",
+}
+"""Headers by which a proxy tells of whoever asked it: name in WSGI -> name."""
+
 ANONYMOUS: Final = "-"
 """Stands for the key's name where there is none."""
 
@@ -118,6 +128,7 @@ class Gate:
                     "this server has no API keys, so it answers programs on its own machine only; make one with "
                     "`recae keys create`"
                 )
+            _refuse_proxies(environ)
             _refuse_other_pages(environ.get("HTTP_HOST"), environ.get("HTTP_ORIGIN"))
         if self._limiter is not None and (wait_s := self._limiter.take(g.key_name)):
             raise ApiError(
@@ -141,6 +152,20 @@ def _identify(ring: KeyRing, needed: Role, environ: Mapping[str, Any]) -> None:
     g.key_name = key.name
     if key.role < needed:
         raise _forbidden(f"the key {key.name!r} has the role {key.role}; this needs {needed}")
+
+
+def _refuse_proxies(environ: Mapping[str, Any]) -> None:
+    """Keep a server that asks for no key from answering the world through a proxy on its own machine.
+
+    Raises:
+        ApiError: 403, if a header tells that the request was passed on.
+    """
+    for name, header in FROM_A_PROXY.items():
+        if name in environ:
+            raise _forbidden(
+                "this server has no API keys, so it answers programs on its own machine only, and this request came "
+                f"through a proxy ({header}); make a key with `recae keys create`"
+            )
 
 
 def _refuse_other_pages(host: str | None, origin: str | None) -> None:

@@ -79,10 +79,18 @@ def _too_large(limit: int) -> ApiError:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _TwiceError(f"{twice[:MAX_SHOWN]!r} stands twice in one object; name it once")
+        raise _TwiceError(f"{_twice(pairs)[:MAX_SHOWN]!r} stands twice in one object; name it once")
     return found
+
+
+def _twice(pairs: list[tuple[str, Any]]) -> str:
+    """The first name that was there before."""
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            break
+        seen.add(name)
+    return name
 
 
 def _fault(body: bytes, error: Exception) -> str:

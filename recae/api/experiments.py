@@ -58,15 +58,21 @@ class ServedRecorder:
             self._start()
 
     def flush(self) -> None:
-        """Write what is waiting. If the database fails, it waits on."""
+        """Write what is waiting. Whatever fails, it waits on, the newest as far as there is room."""
         batch = []
         while self._waiting:
             batch.append(self._waiting.popleft())
         try:
             self._storage.served.add(batch)
-        except EventLogError as error:
-            self._waiting.extendleft(reversed(batch))
-            logger.warning("%d answers of an experiment wait to be recorded: %s", len(batch), error)
+        except Exception as error:  # the thread has to go on
+            room = MOST_WAITING - len(self._waiting)
+            self._waiting.extendleft(reversed(batch[max(0, len(batch) - room) :]))
+            logger.warning(
+                "%d answers of an experiment wait to be recorded: %s",
+                len(self._waiting),
+                error,
+                exc_info=not isinstance(error, EventLogError),
+            )
 
     def close(self) -> None:
         """Write the rest, and stop."""

@@ -149,8 +149,26 @@ def test_without_keys_the_servers_own_page_and_programs_on_this_machine_are_answ
         assert app.test_client().post(ROLLBACK, headers=headers).status_code == 409, "reached"
 
 
+@pytest.mark.parametrize(
+    "header", ["Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP"]
+)
+def test_without_keys_what_a_proxy_passes_on_is_not_answered(app, header):
+    """Its address is this machine's, whoever asked it."""
+    headers = {"Host": "127.0.0.1:8000", header: "203.0.113.9"}
+    for method, path in (("POST", ROLLBACK), ("GET", FOR_READERS)):
+        response = app.test_client().open(path, method=method, headers=headers)
+
+        assert (response.status_code, response.json["error"]["code"]) == (403, "forbidden")
+        assert f"came through a proxy ({header})" in response.json["error"]["message"]
+
+
 def test_with_keys_names_and_pages_do_not_matter(locked):
-    headers = {"Host": "shop.example", "Origin": "https://other.example", "X-API-Key": READ}
+    headers = {
+        "Host": "shop.example",
+        "Origin": "https://other.example",
+        "X-API-Key": READ,
+        "Via": "1.1 proxy",
+    }
 
     assert locked.test_client().get(FOR_READERS, headers=headers).status_code == 200
 

@@ -8,13 +8,14 @@ from click.testing import CliRunner
 from scipy.stats import binomtest
 
 from recae.api import create_app
-from recae.api.experiments import variant_of
+from recae.api.experiments import ServedRecorder, variant_of
+from recae.api.storage import Storage
 from recae.artifacts import ModelStore
 from recae.cli import cli
 from recae.config import Experiment, Settings, load_settings
 from recae.data.eventlog import EventLog
 from recae.data.eventlog.served import UserOutcome
-from recae.errors import ConfigError
+from recae.errors import ConfigError, EventLogError
 from recae.evaluation.online import differences, rates_of
 from recae.models.baselines import Popularity
 from tests.tastes import CATALOGUE, ITEMS, LIKES, USERS, fitted_ease
@@ -125,6 +126,31 @@ def test_a_side_that_cannot_be_loaded_is_stood_in_for_and_not_recorded(serve, ve
     api.recorder.flush()
 
     assert 0 < api.storage.served.count() < len(USERS_ASKING)
+
+
+@pytest.mark.parametrize("failure", [EventLogError("locked"), OSError("no room")])
+def test_answers_wait_while_they_cannot_be_recorded_the_newest_as_far_as_there_is_room(monkeypatch, failure):
+    monkeypatch.setattr("recae.api.experiments.MOST_WAITING", 3)
+    recorder = ServedRecorder(Storage(load_settings()))
+
+    def record(*names):
+        for name in names:
+            recorder.record(name, "u", "version", "model", "current", "deeper")
+
+    def fails(batch):
+        record("d")  # meanwhile
+        raise failure
+
+    recorder.close()  # its thread writes nothing: this test does
+    record("a", "b", "c")
+    with monkeypatch.context() as patched:
+        patched.setattr(recorder._storage.served, "add", fails)
+        recorder.flush()
+    written = []
+    monkeypatch.setattr(recorder._storage.served, "add", written.extend)
+    recorder.flush()
+
+    assert [served.recommendation_id for served in written] == ["b", "c", "d"]
 
 
 def test_the_report_joins_events_by_recommendation(serve, monkeypatch):

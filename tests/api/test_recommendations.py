@@ -250,6 +250,18 @@ def test_numbers_that_json_does_not_have_are_no_weights(client, constant):
     refused(response, 422, "invalid_field", "items[0].weight")
 
 
+@pytest.mark.timeout(60)  # comparing each name with all others took ten minutes
+def test_a_name_that_stands_twice_among_very_many_is_found_in_one_pass(client):
+    names = [f'"{number}":0' for number in range(90_000)]
+    body = "{" + ",".join([*names, names[-1]]) + "}"
+    assert 900_000 < len(body) < client.application.extensions["recae"].settings.max_body_bytes
+
+    response = client.post(HISTORY, data=body, content_type="application/json")
+
+    assert response.status_code == 400
+    assert "'89999' stands twice in one object" in response.json["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
