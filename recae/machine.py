@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import resource
 import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -86,12 +87,8 @@ def memory_budget() -> MemoryBudget | None:
     return min(found, default=None)
 
 
-def peak_memory() -> int | None:
-    """The most memory in bytes that this process ever held; None where the system does not tell."""
-    try:
-        import resource
-    except ModuleNotFoundError:  # Windows
-        return None
+def peak_memory() -> int:
+    """The most memory in bytes that this process ever held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 2**10
 

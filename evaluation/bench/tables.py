@@ -12,7 +12,7 @@ from recae.machine import peak_memory, processor, versions
 
 def peak_memory_mib() -> float:
     """The most memory this process ever held."""
-    return (peak_memory() or 0) / 2**20
+    return peak_memory() / 2**20
 
 
 def cost_of(work: Callable[[], object]) -> tuple[float, float]:

@@ -98,10 +98,6 @@ def _logger_class() -> type:
 
 def serve(settings: Settings) -> None:
     """Serve until a signal ends it."""
-    if sys.platform == "win32":
-        raise ConfigError(
-            "gunicorn does not run on Windows; give recae.api.create_app() to a server that does"
-        )
     from gunicorn.app.base import BaseApplication
 
     options = gunicorn_options(settings)
