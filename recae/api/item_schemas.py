@@ -84,3 +84,26 @@ class ItemDeleted(Answer):
 
     item_id: str
     deleted: bool = True
+
+
+class SearchQuery(Request):
+    """Query of the items by title."""
+
+    query: str = Field(min_length=1, max_length=256)
+    """Words of the title, or their beginnings, in any order and case; or an id."""
+    n: int = Field(20, ge=1, le=100)
+    """How many items at most."""
+
+
+class FoundItem(Answer):
+    """An item that was found."""
+
+    item_id: str
+    title: str | None
+    """With its year."""
+
+
+class FoundItems(Answer):
+    """Items that were found: an id that equals the query, titles that begin with it, others; the most popular first."""
+
+    items: list[FoundItem]

@@ -1,19 +1,30 @@
-"""What is known about items: which are alike, which are popular, and the catalogue's lines."""
+"""What is known about items: which are alike, popular, or named by some words, and the catalogue's lines."""
 
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, current_app
 
 from recae.api.context import current_recommender, path_id, state, took_ms, wanted_n
 from recae.api.errors import ApiError
-from recae.api.item_schemas import ItemBody, ItemChange, ItemDeleted, ItemOut
+from recae.api.item_schemas import (
+    FoundItem,
+    FoundItems,
+    ItemBody,
+    ItemChange,
+    ItemDeleted,
+    ItemOut,
+    SearchQuery,
+)
 from recae.api.schemas import PopularList, PopularQuery, RankedItemOut, SimilarList, SimilarQuery
 from recae.api.spec import documented
+from recae.api.titles import TitleIndex
 from recae.data.eventlog.items import StoredItem
 from recae.errors import UnknownIdError
 
 bp = Blueprint("items", __name__, url_prefix="/v1")
+
+INDEX = "recae.titles"
 
 
 @bp.get("/items/<id:item_id>/similar")
@@ -45,6 +56,14 @@ def popular_items(query: PopularQuery) -> PopularList:
         short=found.short,
         took_ms=took_ms(),
     )
+
+
+@bp.get("/items")
+@documented("search_items", tag="items", ok=FoundItems, errors=(503,))
+def search_items(query: SearchQuery) -> FoundItems:
+    """Items of the model by the words of their titles. What is hidden is not found."""
+    found = _titles().search(query.query, query.n)
+    return FoundItems(items=[FoundItem(item_id=item.item_id, title=item.title) for item in found])
 
 
 @bp.get("/items/<id:item_id>")
@@ -89,6 +108,15 @@ def delete_item(item_id: str) -> ItemDeleted:
     state().storage.items.remove(item_id)
     state().served.items_changed()
     return ItemDeleted(item_id=item_id)
+
+
+def _titles() -> TitleIndex:
+    """The index of the recommender in service; made anew when that, or a line of its catalogue, has changed."""
+    recommender = current_recommender()
+    index: TitleIndex | None = current_app.extensions.get(INDEX)
+    if index is None or index.recommender is not recommender:
+        index = current_app.extensions[INDEX] = TitleIndex(recommender)
+    return index
 
 
 def _fields(given: dict[str, Any]) -> dict[str, Any]:
