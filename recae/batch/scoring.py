@@ -4,16 +4,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from recae.answers import shortage
 from recae.batch.users import Asked
-from recae.data.eventlog.events import StoredEvent
+from recae.data.eventlog.events import Recent, StoredEvent
 from recae.data.eventlog.snapshot import Snapshot
-from recae.histories import Strategy, logged
+from recae.histories import Row, Strategy
 from recae.models.ranking import NEVER, Positions, Scores
 from recae.recommender import Recommender
 
@@ -22,9 +22,6 @@ MAX_HISTORY = 10_000
 
 Named: TypeAlias = tuple[Sequence[str], Sequence[float]]
 """Item ids and scores, best first."""
-
-_NO_COLUMNS = np.empty(0, dtype=np.int32)
-_NO_VALUES = np.empty(0, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -52,24 +49,18 @@ class Answer:
     """Why there are fewer items than asked for, in the words of the HTTP API."""
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One history as the model reads it, and what is not to be recommended."""
+class _Known(NamedTuple):
+    """What is known of one user."""
 
-    columns: Positions
-    """Shape (k,), ascending."""
-    values: Scores
-    """Shape (k,)."""
+    row: Row
     seen: Positions
-    """Columns of the history, and of what the user met and did not like."""
-    strategy: Strategy
+    """Columns of the history, and of what the user met and did not like, shape (n,)."""
 
 
 class Scorer:
     """Answers blocks of users, as one request for each would be answered.
 
-    What the log says of a user now is added to the row the model was trained on, and wins where both name an item;
-    without either the popular items are the answer. Of a user whose events were deleted the row does not count.
+    Their histories are read as requests read them; a block of them is ranked at once.
 
     Args:
         recommender: what recommends.
@@ -100,16 +91,17 @@ class Scorer:
         valid = [asked.user_id for asked in block if asked.problem is None]
         logged = self._snapshot.histories(valid, self._max_history) if self._snapshot else {}
         forgotten = self._snapshot.deleted(valid) if self._snapshot else set()
-        users = self.recommender.users
-        positions = users.find(valid).tolist() if users is not None else [-1] * len(valid)
-        rows = [
-            self._row(-1 if user_id in forgotten else position, logged.get(user_id))
-            for user_id, position in zip(valid, positions, strict=True)
+        known = [
+            self._known(user_id, logged.get(user_id, ()), is_deleted=user_id in forgotten)
+            for user_id in valid
         ]
-        ranked = iter(self._ranked([row for row in rows if row.strategy != "fallback"]))
+        ranked = iter(self._ranked([one for one in known if one.row.strategy != "fallback"]))
         lists = iter(
-            (row.strategy, *(self._fallback(row) if row.strategy == "fallback" else next(ranked)))
-            for row in rows
+            (
+                one.row.strategy,
+                *(self._fallback(one.seen) if one.row.strategy == "fallback" else next(ranked)),
+            )
+            for one in known
         )
         return [
             Answer(asked.user_id, error=asked.problem)
@@ -125,44 +117,25 @@ class Scorer:
         short = shortage(found, asked, 0, found)  # where items are lacking, all that are left were found
         return Answer(user_id, strategy, item_ids, scores, short=short)
 
-    def _row(self, position: int, events: Sequence[StoredEvent] | None) -> _Row:
-        """The history of one user: the training row at ``position``, none if that is -1, and the log's events."""
-        model, columns, values = self.recommender.model, _NO_COLUMNS, _NO_VALUES
-        if position >= 0:
-            start, end = model.histories_.indptr[position : position + 2]
-            columns, values = model.histories_.indices[start:end], model.histories_.data[start:end]
-        known: Strategy = "model" if len(columns) else "fallback"
-        if not events:
-            return _Row(columns, values, columns, known)
+    def _known(self, user_id: str, events: Sequence[StoredEvent], *, is_deleted: bool) -> _Known:
+        """What a request for one user would go by."""
         met = [
             (event.item_id, event.value, event.event_type, event.timestamp, event.sequence)
             for event in events
         ]
-        liked, others = logged(met, self.recommender.history_rule, model.feedback, self._now)
-        added = self.recommender.items.find(liked)
-        given = [1.0 if weight is None else weight for weight in liked.values()]
-        weights = np.array(given, dtype=np.float32)[added >= 0]
-        added = added[added >= 0]
-        seen = np.concatenate([columns, added, self.recommender.items.known(others)[0]])
-        if not len(added) or not model.supports_fold_in:
-            return _Row(columns, values, np.unique(seen), known)
-        if (
-            model.feedback == "sequences"
-        ):  # places in time: after what is known, whatever is missing between them
-            weights = np.arange(1, len(added) + 1, dtype=np.float32) + values.max(initial=0.0)
-        kept = ~np.isin(columns, added)
-        columns, values = np.concatenate([columns[kept], added]), np.concatenate([values[kept], weights])
-        order = np.argsort(columns)
-        return _Row(columns[order], values[order], np.unique(seen), "fold_in")
+        row, beside = self.recommender.read_logged(user_id, Recent(met, is_deleted), self._now)
+        if not beside:
+            return _Known(row, row.columns)
+        return _Known(row, np.union1d(row.columns, self.recommender.items.known(beside)[0]))
 
-    def _ranked(self, rows: Sequence[_Row]) -> list[Named]:
+    def _ranked(self, known: Sequence[_Known]) -> list[Named]:
         """The best items of each history, without what may not be recommended."""
-        if not len(self._columns) or not rows:
-            return [([], [])] * len(rows)
+        if not len(self._columns) or not known:
+            return [([], [])] * len(known)
         ids, scores = self.recommender.rank(
-            self._matrix([row.columns for row in rows], [row.values for row in rows]),
+            self._matrix([one.row.columns for one in known], [one.row.values for one in known]),
             self.filters.n,
-            seen=self._matrix([row.seen for row in rows]) if self.filters.exclude_seen else None,
+            seen=self._matrix([one.seen for one in known]) if self.filters.exclude_seen else None,
             items=self._columns,
         )
         names = self.recommender.items.ids
@@ -176,12 +149,12 @@ class Scorer:
         data = np.concatenate(values) if values is not None else np.ones(len(indices), dtype=np.float32)
         return csr_array((data, indices, ends), shape=(len(columns), len(self.recommender.items)))
 
-    def _fallback(self, row: _Row) -> Named:
-        if not len(row.seen) or not self.filters.exclude_seen:
+    def _fallback(self, seen: Positions) -> Named:
+        if not len(seen) or not self.filters.exclude_seen:
             return self._popular
-        seen = set(self.recommender.items.ids[row.seen])
-        wanted = zip(*self._popular_and(len(seen)), strict=True)
-        kept = [(item_id, score) for item_id, score in wanted if item_id not in seen][: self.filters.n]
+        known = set(self.recommender.items.ids[seen])
+        wanted = zip(*self._popular_and(len(known)), strict=True)
+        kept = [(item_id, score) for item_id, score in wanted if item_id not in known][: self.filters.n]
         return [item_id for item_id, _ in kept], [score for _, score in kept]
 
     @cached_property
