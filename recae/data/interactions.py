@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,10 @@ from recae.errors import DataError
 from recae.history_rule import Duplicates
 
 Mask = npt.NDArray[np.bool_]
+Repeats: TypeAlias = Duplicates | Literal["first"]
+"""What several events of a pair become: as ``Duplicates``, or ``first``, the value of the earliest one, among equal times, and
+without times, of the one that came first. What goes by time asks for that: nobody knew the later ones then."""
+REPEATS: Final = ("first", *get_args(Duplicates))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +99,7 @@ class Interactions:
         cls,
         events: Events,
         *,
-        duplicates: Duplicates = "last",
+        duplicates: Repeats = "last",
         users: IdMap | None = None,
         items: IdMap | None = None,
     ) -> "Interactions":
@@ -104,7 +108,7 @@ class Interactions:
         Args:
             events: columns user_id and item_id (strings), optionally value (1.0 where there is no such
                 column) and timestamp (integer seconds since 1970); the same columns in every chunk.
-            duplicates: what several events of one pair become, see ``Duplicates``.
+            duplicates: what several events of one pair become, see ``Repeats``.
             users: a fixed vocabulary of rows; None numbers the users as they first appear.
             items: the same for columns.
 
@@ -113,8 +117,8 @@ class Interactions:
                 events at all without fixed vocabularies.
             UnknownIdError: for an id outside a fixed vocabulary.
         """
-        if duplicates not in get_args(Duplicates):
-            raise ValueError(f"duplicates is one of {', '.join(get_args(Duplicates))}; found {duplicates!r}")
+        if duplicates not in REPEATS:
+            raise ValueError(f"duplicates is one of {', '.join(REPEATS)}; found {duplicates!r}")
         gathered = gather(events, users=users, items=items)
         if not gathered.rows.size and (users is None or items is None):
             raise DataError("no events: there is nothing to learn from; check the source and the filters")
@@ -136,7 +140,7 @@ class Interactions:
         values: npt.ArrayLike | None = None,
         times: npt.ArrayLike | None = None,
         *,
-        duplicates: Duplicates = "last",
+        duplicates: Repeats = "last",
         users: IdMap | None = None,
         items: IdMap | None = None,
     ) -> "Interactions":
@@ -164,7 +168,7 @@ class Interactions:
         items: IdMap,
         values: npt.NDArray[Any] | None = None,
         times: Times | None = None,
-        duplicates: Duplicates = "last",
+        duplicates: Repeats = "last",
     ) -> "Interactions":
         """Build the matrix from row and column numbers, one event at each place; see ``from_events``."""
         shape = (len(users), len(items))
@@ -172,10 +176,11 @@ class Interactions:
         is_first = _changes(rows[order]) | _changes(columns[order])  # of its cell
         if times is not None and not is_first.all():
             by_time_within(order, is_first, times)  # the latest event of a cell comes last
-        last = order[np.append(is_first[1:], np.ones(min(1, order.size), dtype=bool))]
+        first, last = order[is_first], order[np.append(is_first[1:], np.ones(min(1, order.size), dtype=bool))]
 
-        if duplicates == "last":
-            data = np.ones(last.size, dtype=np.float32) if values is None else values[last]
+        if duplicates in ("first", "last"):
+            chosen = first if duplicates == "first" else last
+            data = np.ones(chosen.size, dtype=np.float32) if values is None else values[chosen]
         else:
             ordered = np.ones(order.size) if values is None else values[order]
             combine = np.maximum if duplicates == "max" else np.add  # a count is a sum of ones
@@ -189,7 +194,7 @@ class Interactions:
         matrix = csr_array((values_, columns[last], indptr), shape=shape)
         if times is None:
             return cls(matrix, users, items)
-        latest, firsts = times[last], times[order[is_first]]
+        latest, firsts = times[last], times[first]
         return cls(matrix, users, items, latest, None if (latest == firsts).all() else firsts)
 
     def to_frame(self) -> pd.DataFrame:
@@ -256,7 +261,7 @@ def _refuse_overflow(
     columns: Positions,
     users: IdMap,
     items: IdMap,
-    duplicates: Duplicates,
+    duplicates: Repeats,
 ) -> None:
     """Name the first of the entries that float32 cannot hold."""
     too_large = np.flatnonzero(np.abs(data) > np.finfo(np.float32).max)

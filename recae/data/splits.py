@@ -5,7 +5,7 @@ used is never dropped in silence, ``Split.notes`` counts it.
 
 A pair of user and item is one interaction, however many events it has. A split that goes by time goes by the first of
 them, and its parts have that one's time: a repeat is nothing new to ask for, and takes nothing out of the past. The value is
-what ``Interactions.from_events`` made of all events of the pair, later ones too.
+what ``Interactions.from_events`` made of all events of the pair; ``duplicates="first"`` makes it one that was known then.
 """
 
 from dataclasses import replace
@@ -176,7 +176,7 @@ def temporal(
         test_from: first second of the test; the shares are ignored then.
 
     Raises:
-        DataError: without times, or if a cut leaves nothing on one of its sides.
+        DataError: without times, if a cut leaves nothing on one of its sides, or if equal times leave no validation.
     """
     notes: dict[str, int] = {}
     interactions = _by_first_event(interactions, notes)
@@ -190,6 +190,18 @@ def temporal(
         validation_from, test_from = (
             int(by_time[round((1 - share) * (by_time.size - 1))])
             for share in (validation_share + test_share, test_share)
+        )
+        if validation_share and validation_from == test_from:
+            raise DataError(
+                f"{int((times == test_from).sum()):,} events share the second {test_from}, and both cuts fall on it: there would "
+                "be no validation; ask for larger shares, or give validation_from and test_from"
+            )
+        n_asked = round(test_share * times.size)
+        n_more = int((times >= test_from).sum()) - n_asked
+        _note(
+            notes,
+            "events beyond test_share, since their second is the cut's",
+            n_more if n_more > n_asked / 10 else 0,
         )
     start = test_from if validation_from is None else validation_from
     if start > test_from:

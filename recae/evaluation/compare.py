@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from recae.errors import ConfigError, EvaluationError
 from recae.evaluation.records import ModelResult, Significance
@@ -61,7 +62,8 @@ class Block:
 
 
 def blocks(results: Sequence[Results]) -> list[Block]:
-    """Results sorted into what compares: the sha256 of the matrices tells, and every draw of a random split.
+    """Results sorted into what compares: the sha256 of the matrices tells, every draw of a random split, and what the lists
+    may hold.
 
     One run is taken once, however often it is named: its rows would count twice in the tests.
 
@@ -73,9 +75,10 @@ def blocks(results: Sequence[Results]) -> list[Block]:
     runs: dict[str, Results] = {}
     for result in results:
         runs.setdefault(result.run, result)
-    by_data: dict[tuple[str, ...], list[Results]] = {}
+    by_data: dict[tuple[Any, ...], list[Results]] = {}
     for result in runs.values():
-        by_data.setdefault((result.data.sha256, *result.data.more_sha256), []).append(result)
+        judged_on = (result.masks, result.data.sha256, *result.data.more_sha256)
+        by_data.setdefault(judged_on, []).append(result)
     return [Block(tuple(same)) for same in by_data.values()]
 
 
@@ -103,18 +106,27 @@ def markdown(found: Sequence[Block]) -> str:
 
 
 def _why_apart(found: Sequence[Block]) -> Iterator[str]:
-    """What tells the tables apart: other data or another split, or only how many splits were drawn."""
+    """What tells the tables apart: other data or another split, or only what lists hold, or how many splits were drawn."""
     by_first: dict[str, list[Block]] = {}
     for block in found:
         by_first.setdefault(block.results[0].data.sha256, []).append(block)
     for same in by_first.values():
-        if len(same) > 1:
-            names = " and ".join(
-                ", ".join(result.protocol.name for result in block.results) for block in same
+        if len({block.results[0].masks for block in same}) > 1:
+            masking = [block for block in same if block.results[0].masks]
+            yield (
+                f"{_names(same)}: the same data and first split, but the models of {_names(masking)} learned from validation "
+                "items, too (refit), and their lists leave them out; such numbers do not compare with the others'."
             )
-            yield from (f"{names}: the same data and first split, but {_means(same)}.", "")
+            yield ""
+        elif len(same) > 1:
+            yield from (f"{_names(same)}: the same data and first split, but {_means(same)}.", "")
     if len(by_first) > 1:
         yield from (f"{len(found)} tables, since numbers of different data or splits do not compare.", "")
+
+
+def _names(found: Sequence[Block]) -> str:
+    """The protocols of each table."""
+    return " and ".join(", ".join(result.protocol.name for result in block.results) for block in found)
 
 
 def _means(same: Sequence[Block]) -> str:

@@ -12,7 +12,7 @@ from recae.data.benchmark_titles import benchmark_catalogue
 from recae.data.benchmarks import load_benchmark
 from recae.data.catalogue import Catalogue
 from recae.data.holdout import Feedback, Holdout, Split, holdout_for, values_for
-from recae.data.interactions import Interactions
+from recae.data.interactions import Interactions, Repeats
 from recae.data.readers import EventStream, read_events
 from recae.data.sample import load_sample
 from recae.errors import ConfigError, DataError, EvaluationError
@@ -39,12 +39,13 @@ def load_split(protocol: Protocol, seed: int | None = None) -> Split:
         seed: to split with; None for the protocol's (first) one.
 
     Raises:
-        ConfigError: if a public split were to be split or filtered again, or unsplit data lack a ``[split]``.
+        ConfigError: if a public split were to be split or filtered again, unsplit data lack a ``[split]``, or a split by time
+            were to go by later events.
         DataError: if the data cannot be read, or nothing is left of them.
         LeakageError: if the model would have seen an answer.
     """
     data = protocol.data
-    loaded, unreadable = _loaded(data, protocol.folder)
+    loaded, unreadable = _loaded(data, protocol.folder, _repeats(data, protocol.split))
     if isinstance(loaded, Split):
         changes = [key for key in ("min_value", "min_user_items", "min_item_users") if getattr(data, key)]
         changes = [f"data.{key}" for key in changes] + (["split"] if protocol.split is not None else [])
@@ -151,12 +152,34 @@ def sha256_of(split: Split) -> str:
     return digest.hexdigest()
 
 
-def _loaded(data: DataSection, folder: Path) -> tuple[Interactions | Split, int]:
+def _repeats(data: DataSection, section: SplitSection | None) -> Repeats:
+    """What several events of a pair become.
+
+    Raises:
+        ConfigError: if a split by time were to know what came later.
+    """
+    if not _goes_by_time(section):
+        return data.duplicates or "last"
+    if data.duplicates is not None:
+        raise ConfigError(
+            f"data.duplicates = {data.duplicates!r} goes by events that come later, and a split by time by the first of a user "
+            "with an item; leave it out"
+        )
+    return "first"
+
+
+def _goes_by_time(section: SplitSection | None) -> bool:
+    return isinstance(section, LeaveLastOut | Temporal) or (
+        isinstance(section, HeldOutUsers) and section.by == "time"
+    )
+
+
+def _loaded(data: DataSection, folder: Path, repeats: Repeats) -> tuple[Interactions | Split, int]:
     """The data, and how many rows of a log could not be read."""
     if data.path is not None:
         events = read_events(folder / data.path, columns=data.mapping)
         _check_values(data, events)
-        return Interactions.from_events(events, duplicates=data.duplicates), events.report.bad
+        return Interactions.from_events(events, duplicates=repeats), events.report.bad
     if data.source == SAMPLE:
         return load_sample()[0], 0
     return load_benchmark(str(data.source)), 0

@@ -35,6 +35,7 @@ def facts_of(protocol: Protocol, split: Split, outsiders: Mapping[str, Outsider]
         n_candidates=None if candidates is None else int(np.diff(candidates.indptr).max()),
         notes=dict(split.notes) | _only_training(split) | _of_tables(outsiders),
         remarks=_masked_differently(protocol, split),
+        refit_masks=not protocol.metrics.of_ratings and _suggestible_validation_items(split) > 0,
         sha256=sha256_of(split),
     )
 
@@ -60,16 +61,20 @@ def _of_tables(outsiders: Mapping[str, Outsider]) -> dict[str, int]:
 
 
 def _masked_differently(protocol: Protocol, split: Split) -> tuple[str, ...]:
-    """Whether only some of the rows leave validation items out of their lists."""
+    """Whether rows leave validation items out of their lists that models without refit may suggest."""
     refitted = [section.title for section in protocol.models if section.refit]
-    if protocol.metrics.of_ratings or not refitted or len(refitted) == len(protocol.models):
+    if protocol.metrics.of_ratings or not refitted or not _suggestible_validation_items(split):
         return ()
-    if not _suggestible_validation_items(split):
-        return ()
-    remark = (
-        f"Validation items are left out of the lists of {', '.join(refitted)} alone, which learned from them: "
-        "compare with care the rows with refit and those without."
-    )
+    if len(refitted) == len(protocol.models):
+        remark = (
+            "Validation items are left out of every list, since the models learned from them: such numbers are higher than "
+            "those of lists that may hold them, and compare with each other only."
+        )
+    else:
+        remark = (
+            f"Validation items are left out of the lists of {', '.join(refitted)} alone, which learned from them: "
+            "compare with care the rows with refit and those without."
+        )
     return (remark,)
 
 

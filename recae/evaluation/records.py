@@ -127,6 +127,9 @@ class DataFacts(Record):
     """What the filters and the split could not use, and where scores of others do not meet the test."""
     remarks: tuple[str, ...] = ()
     """What to mind when rows are compared, a sentence each; empty in results of versions that did not say."""
+    refit_masks: bool | None = None
+    """Whether rows with refit leave items out of their lists that those of others may hold; None in results of versions that
+    did not say."""
     sha256: str
     """Of the train, validation and test matrices: equal hashes, equal data."""
     more_sha256: tuple[str, ...] = ()

@@ -66,7 +66,7 @@ def write(results: Results, folder: str | os.PathLike[str]) -> tuple[Path, Path,
 def legend(results: Results) -> Iterator[str]:
     """What stands below the table, a line each: the data, what was chosen, what the metrics are."""
     yield _data_line(results)
-    yield from results.data.notices
+    yield from results.notices
     for model in results.models:
         if len(model.trials) > 1:
             tried = f"best of {len(model.trials)} on validation, {model.seconds:.0f} s"
@@ -100,7 +100,7 @@ def markdown(results: Results) -> str:
         "",
     ]
     lines += ["## Data", "", _data_line(results), ""]
-    lines += [f"- {notice}" for notice in results.data.notices]
+    lines += [f"- {notice}" for notice in results.notices]
     lines += [f"- sha256 of the matrices: `{results.data.sha256}`"]
     lines += [f"- and with a further seed: `{sha256}`" for sha256 in results.data.more_sha256]
     lines += [""]

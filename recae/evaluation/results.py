@@ -2,7 +2,7 @@
 
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,32 @@ class Results(Record):
     def has_several_seeds(self) -> bool:
         """Whether some row is a mean over seeds; all that is of single users is then of the first seed."""
         return any(model.seeds for model in self.models)
+
+    @property
+    def masks(self) -> frozenset[bool]:
+        """Whether lists leave out validation items that others may hold, for all rows; empty where no row does."""
+        refitted = frozenset(bool(section.refit) for section in self.protocol.models)
+        masks_nothing = self.protocol.metrics.of_ratings or self.data.refit_masks is False
+        return frozenset() if masks_nothing or True not in refitted else refitted
+
+    @property
+    def notices(self) -> list[str]:
+        """What to mind about the data and the rows as every report shows it, a line each."""
+        return [*self._refitted(), *self.data.notices]
+
+    def _refitted(self) -> Iterator[str]:
+        """Which rows met the test after they had learned from validation, too."""
+        refitted = [section.title for section in self.protocol.models if section.refit]
+        if not refitted:
+            return
+        whole = f"{self.data.n_train + self.data.n_validation_targets:,} interactions (refit)"
+        if len(refitted) == len(self.protocol.models):
+            yield f"Before the test, every row learned from train and validation together: {whole}."
+        else:
+            yield (
+                f"Before the test, {', '.join(refitted)} learned from train and validation together, {whole}, and the "
+                "other rows from train alone: compare them with care."
+            )
 
     def definitions(self) -> dict[str, str]:
         """What each metric of the table is, by its name."""

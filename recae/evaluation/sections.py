@@ -48,8 +48,9 @@ class DataSection(Section):
     shows titles, and calibration compares categories."""
     columns: dict[str, str] = {}
     """For ``path``: recae's column name -> the log's, e.g. ``{ user_id = "userId" }``; ``""`` leaves an optional one out."""
-    duplicates: Literal["last", "sum", "max", "count"] = "last"
-    """For ``path``: what several events of one user with one item become."""
+    duplicates: Literal["last", "sum", "max", "count"] | None = None
+    """For ``path``: what several events of one user with one item become; without it, the last of them, or in a split by time
+    the first, which alone was known then."""
     feedback: Feedback = "implicit"
     """``"implicit"``: what is left after the filters counts as 1; ``"ratings"``: values stay as they are;
     ``"sequences"``: values are places in time, for models that go by order (the others see 1)."""
@@ -64,7 +65,7 @@ class DataSection(Section):
     def _one_source(self) -> Self:
         if (self.source is None) == (self.path is None):
             raise ValueError("give either source (the sample or a benchmark) or path (a log of your own)")
-        if self.source is not None and (self.columns or self.duplicates != "last" or self.catalogue):
+        if self.source is not None and (self.columns or self.duplicates or self.catalogue):
             raise ValueError(f"columns, duplicates and catalogue go with path; {self.source!r} has its own")
         return self
 

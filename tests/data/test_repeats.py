@@ -65,6 +65,14 @@ def test_the_value_is_that_of_all_events():
     assert split.train.matrix[row, column] == 2.0
 
 
+def test_the_value_of_the_first_event_is_taken_where_it_is_asked_for():
+    events = {"user_ids": ["u"] * 3, "item_ids": ["i"] * 3, "values": [5, 2, 4]}
+
+    found = Interactions.from_arrays(**events, times=[30, 10, 20], duplicates="first")
+    assert (found.matrix.data.tolist(), found.times.tolist(), found.first_times.tolist()) == ([2], [30], [10])
+    assert Interactions.from_arrays(**events, duplicates="first").matrix.data.tolist() == [5]
+
+
 def test_places_in_train_are_those_of_the_first_events():
     split = leave_last_out(log(*PAST, *NEW, *AGAIN))
 

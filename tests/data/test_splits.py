@@ -272,7 +272,18 @@ def test_temporal_by_shares_keeps_events_of_one_second_together():
     assert len(split.train) == 60, "the last 30 events begin within second 3, and take all of it along"
     assert split.test.targets.nnz == 40
     assert split.validation is None
-    assert split.notes == {}
+    assert split.notes == {"events beyond test_share, since their second is the cut's": 10}
+
+
+def test_temporal_by_shares_without_a_validation_that_was_asked_for_is_refused():
+    everything = [(user, item) for user in range(10) for item in range(10)]
+    data = interactions_of(everything, times=[min(5, (user + item) % 10) for user, item in everything])
+
+    with pytest.raises(
+        DataError, match=r"50 events share the second 5, and both cuts fall on it.* larger shares"
+    ):
+        temporal(data, validation_share=0.1, test_share=0.1)
+    assert temporal(data, validation_share=0.45, test_share=0.1).validation is not None
 
 
 def test_a_public_split_keeps_the_rows_that_are_asked_about():

@@ -114,6 +114,26 @@ def test_more_draws_of_the_same_split_stand_apart_for_that_reason(run, seeds, sa
     assert "numbers of different data" not in text
 
 
+def test_lists_that_leave_validation_items_out_stand_apart(run):
+    def models(result, *, refit):
+        sections = [section.model_copy(update={"refit": refit}) for section in result.protocol.models]
+        named = result.protocol.model_copy(update={"models": sections})
+        data = result.data.model_copy(update={"refit_masks": True})
+        return result.model_copy(update={"protocol": named, "data": data})
+
+    plain = models(Results.read(run(protocol("plain", {}))), refit=False)
+    refitted = [models(Results.read(run(protocol(name, {}))), refit=True) for name in ("longer", "longest")]
+
+    text = compare.markdown(compare.blocks([plain, *refitted]))
+
+    assert "# by hand (plain)" in text
+    assert "# by hand (longer, longest)" in text
+    assert (
+        "plain and longer, longest: the same data and first split, but the models of longer, longest learned"
+        in text
+    )
+
+
 def test_a_bar_in_a_label_ends_no_cell(run, tmp_path):
     folder = run(protocol("first", {"label": "a|b"}))
     assert "| a\\|b | " in compared(folder)

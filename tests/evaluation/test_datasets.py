@@ -146,6 +146,33 @@ def test_values_that_the_log_does_not_have_are_not_gone_by(log, split_of, data, 
     split_of(f'{data}\nduplicates = "count"'.replace("4", "1"))  # counts are values of their own
 
 
+BY_TIME = [
+    {"kind": "temporal", "test_from": 4000},
+    {"kind": "leave_last_out"},
+    {"kind": "held_out_users", "validation_users": 0, "test_users": 4, "by": "time"},
+]
+
+
+@pytest.mark.parametrize("section", BY_TIME, ids=lambda section: section["kind"])
+@pytest.mark.parametrize("data", ["min_value = 3", 'feedback = "ratings"'])
+def test_what_is_said_of_a_pair_later_changes_nothing_in_a_split_by_time(log, split_of, section, data):
+    """Item 0, of 2 stars, gets 5 of everybody in the end."""
+    before = split_of(data, section)
+    with (log / "logs" / "log.csv").open("a") as file:
+        file.writelines(f"\nu{user},i0,5,9000" for user in range(20))
+    after = split_of(data, section)
+
+    assert sha256_of(after) == sha256_of(before)
+
+
+@pytest.mark.parametrize("section", BY_TIME[:1], ids=lambda section: section["kind"])
+def test_a_split_by_time_takes_no_values_that_later_events_make(split_of, section):
+    with pytest.raises(
+        ConfigError, match=r"data\.duplicates = 'count' goes by events that come later.* leave it out"
+    ):
+        split_of('duplicates = "count"', section)
+
+
 def test_the_seed_of_the_protocol_decides_the_split(split_of):
     assert sha256_of(split_of(seed=1)) == sha256_of(split_of(seed=1))
     assert sha256_of(split_of(seed=1)) != sha256_of(split_of(seed=2))

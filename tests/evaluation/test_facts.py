@@ -114,17 +114,39 @@ def test_rows_that_are_masked_differently_are_named_wherever_results_are_shown(o
     assert Results.model_validate_json(results.model_dump_json()).data.remarks == (remark,)
 
 
+def test_lists_that_all_leave_validation_items_out_are_told_of(on):
+    both = ranking_protocol({"label": "one", "refit": True}, {"label": "longer", "refit": True})
+    results = on(given_split(), both)
+
+    [remark] = results.data.remarks
+    assert remark.startswith("Validation items are left out of every list")
+    for text in shown(results):
+        assert "every row learned from train and validation together: 9 interactions (refit)" in text
+        assert remark[:60] in text
+
+
+def test_rows_that_learned_from_unequal_data_are_named_where_nothing_is_masked(on):
+    results = on(
+        given_split(validation_is_seen=True), ranking_protocol({}, {"label": "longer", "refit": True})
+    )
+
+    assert results.data.remarks == ()
+    for text in shown(results):
+        assert "Before the test, longer learned from train and validation together, 9 interactions" in text
+
+
 @pytest.mark.parametrize(
     ("split", "models"),
     [
         (given_split(validation_is_seen=True), [{}, {"label": "longer", "refit": True}]),
-        (given_split(), [{"label": "one", "refit": True}, {"label": "longer", "refit": True}]),
         (given_split(), [{}, {"label": "longer"}]),
     ],
-    ids=["all leave them out", "all have learned from them", "none has"],
+    ids=["all leave them out", "none has learned from them"],
 )
 def test_rows_that_are_masked_alike_need_no_remark(on, split, models):
-    assert on(split, ranking_protocol(*models)).data.remarks == ()
+    results = on(split, ranking_protocol(*models))
+
+    assert (results.data.remarks, results.masks) == ((), frozenset())
 
 
 def test_among_candidates_that_hold_no_validation_item_there_is_nothing_to_mask(on):
