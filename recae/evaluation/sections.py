@@ -65,7 +65,8 @@ class DataSection(Section):
     def _one_source(self) -> Self:
         if (self.source is None) == (self.path is None):
             raise ValueError("give either source (the sample or a benchmark) or path (a log of your own)")
-        if self.source is not None and (self.columns or self.duplicates or self.catalogue):
+        is_default = self.duplicates in (None, "last")  # as kept results have it
+        if self.source is not None and (self.columns or not is_default or self.catalogue):
             raise ValueError(f"columns, duplicates and catalogue go with path; {self.source!r} has its own")
         return self
 
