@@ -16,7 +16,6 @@ from recae.data.eventlog.events import Recent, Row, Stamp, user_key
 from recae.data.eventlog.together import ReadsUsers, ReadTogether
 
 LOCK = 7_226_563_651_061_114_729  # any number that no other program uses; it is the log's for ever
-LOCK_TIMEOUT = "60s"
 CONNECT_S = 10
 COPY_FROM = 200
 """Rows from which COPY into a temporary table is faster than arrays in one statement."""
@@ -136,9 +135,10 @@ class PostgresDatabase(Database):
         return REMEDIES.get(getattr(cause, "sqlstate", None) or "")
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _writing(self, patience_s: float) -> Iterator[Connection]:
         with self.engine.begin() as connection:
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+            wait_ms = max(1, round(patience_s * 1_000))  # 0 would be no limit
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{wait_ms}ms'")
             yield connection
 
     @contextmanager

@@ -26,7 +26,7 @@ from recae.durable import sync
 T = TypeVar("T")
 
 BUSY_S = 30
-"""How long a writer waits for the one before it, in seconds."""
+"""How long a writer waits for those before it, all in all, in seconds."""
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.0002, 0.01
 """Pauses between two looks whether it is a writer's turn."""
 CHECKPOINT_PAGES = 16_384
@@ -71,6 +71,7 @@ class SqliteDatabase(Database):
     """A file, which is created with its folder if it is missing, unless ``create`` is False."""
 
     CONFLICTS: ClassVar[Sequence[str]] = ("database is locked", "database table is locked")
+    PATIENCE_S: ClassVar[float] = BUSY_S
     PASSING: ClassVar[str] = (
         "see that its file and folder are there and writable, that no other process keeps it locked, and that this one "
         "may open more files"
@@ -210,7 +211,7 @@ class SqliteDatabase(Database):
         return REMEDIES.get(code)
 
     @contextmanager
-    def _writing(self, patience_s: float = BUSY_S) -> Iterator[Connection]:
+    def _writing(self, patience_s: float) -> Iterator[Connection]:
         with self.engine.connect() as connection:
             writer = connection.execution_options(**{PATIENCE: patience_s})
             with writer.begin():

@@ -40,7 +40,7 @@ def started(log, archive, url, writer, first, last):
 
 def test_a_log_is_opened_while_another_writes(log, url, archive):
     log.append([Event("u", "i", event_id="before")])
-    with log.database._writing() as other:
+    with log.database._writing(PATIENCE_S) as other:
         log.database.insert(other, [keyed("u", "i", "view", 1.0, NOW, "now", None)])
         with ThreadPoolExecutor(1) as pool:
             opened = pool.submit(EventLog, url, archive).result(10)
