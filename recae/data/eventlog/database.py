@@ -37,9 +37,6 @@ STAMP = text(
 class Database(ABC):
     """Transactions, the insertion of events, and the watermark."""
 
-    CONFLICTS: ClassVar[Sequence[str]] = ()
-    """Words of the database's messages about a transaction that others got in the way of."""
-
     PATIENCE_S: ClassVar[float] = 60.0
     """How long :meth:`write` waits for others, over all its tries, in seconds."""
 
@@ -163,7 +160,11 @@ class Database(ABC):
         )
 
     def _is_conflict(self, error: SQLAlchemyError) -> bool:
-        return isinstance(error, DBAPIError) and any(word in str(error.orig) for word in self.CONFLICTS)
+        return isinstance(error, DBAPIError) and self._passes(error)
+
+    @abstractmethod
+    def _passes(self, error: DBAPIError) -> bool:
+        """Whether others got in the way of a transaction, or its connection was lost: the next try may go through."""
 
     def _remedy(self, cause: BaseException | None) -> str | None:  # noqa: ARG002 - each database has its own
         """What a person has to do about an error that waiting does not mend; None for any other."""

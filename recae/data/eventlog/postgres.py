@@ -7,9 +7,10 @@ commit, and the watermark is read under the same lock, alone: by then each numbe
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import URL, Connection, create_engine
+from sqlalchemy.exc import DBAPIError
 
 from recae.data.eventlog.database import Database
 from recae.data.eventlog.events import Recent, Row, Stamp, user_key
@@ -53,7 +54,18 @@ STAMP_OF_EACH = """
     ) AS summed
     ORDER BY place"""
 
-
+CONFLICTS = frozenset(
+    {
+        "40001",  # serialization_failure
+        "40P01",  # deadlock_detected
+        "57P01",  # admin_shutdown
+        "57P02",  # crash_shutdown
+        "57P03",  # cannot_connect_now
+    }
+)
+"""SQLSTATEs of a transaction that may go through when it is repeated; messages are in the server's language."""
+CONNECTION_FAILED = "08"
+"""Class of the SQLSTATEs of a connection that broke."""
 REMEDIES: Mapping[str, str] = {
     "53100": "make room on its server's disk",  # disk_full
     "XX001": "it is damaged: restore it from a backup",  # data_corrupted
@@ -64,14 +76,6 @@ REMEDIES: Mapping[str, str] = {
 
 class PostgresDatabase(Database):
     """A database that exists; its tables are created if they are missing, unless ``create`` is False."""
-
-    CONFLICTS: ClassVar[Sequence[str]] = (
-        "deadlock detected",
-        "could not serialize",
-        "terminating connection",
-        "server closed the connection",
-        "the connection is lost",
-    )
 
     def __init__(self, url: URL, *, create: bool = True) -> None:
         engine = create_engine(
@@ -131,8 +135,13 @@ class PostgresDatabase(Database):
 
         return self.write(last_number)
 
+    def _passes(self, error: DBAPIError) -> bool:
+        # psycopg has no SQLSTATE for a connection that was cut off: SQLAlchemy asks it whether it is still open
+        state = _sqlstate(error.orig)
+        return state in CONFLICTS or state.startswith(CONNECTION_FAILED) or error.connection_invalidated
+
     def _remedy(self, cause: BaseException | None) -> str | None:
-        return REMEDIES.get(getattr(cause, "sqlstate", None) or "")
+        return REMEDIES.get(_sqlstate(cause))
 
     @contextmanager
     def _writing(self, patience_s: float) -> Iterator[Connection]:
@@ -153,3 +162,8 @@ class PostgresDatabase(Database):
     def _migrate(self, connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
         super()._migrate(connection)
+
+
+def _sqlstate(error: BaseException | None) -> str:
+    """The five letters by which the server names an error in every language; empty without."""
+    return getattr(error, "sqlstate", None) or ""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from recae.data.eventlog.checkpoints import Checkpoints
 from recae.data.eventlog.database import Database
@@ -57,7 +57,8 @@ DELETED = "SELECT 1 FROM deleted_users WHERE user_key = ?"
 STAMP = """SELECT count(*), coalesce(sum(sequence), 0), EXISTS (SELECT 1 FROM deleted_users WHERE user_key = ?)
 FROM (SELECT sequence FROM events WHERE user_id = ? ORDER BY timestamp DESC, sequence DESC LIMIT ?)"""
 
-
+CONFLICTS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+"""Primary error codes of a transaction that others got in the way of."""
 REMEDIES = {
     sqlite3.SQLITE_CORRUPT: "its file is damaged: restore it from a backup",
     sqlite3.SQLITE_NOTADB: "its file is damaged, or is no event log: restore it from a backup, or name another",
@@ -70,7 +71,6 @@ REMEDIES = {
 class SqliteDatabase(Database):
     """A file, which is created with its folder if it is missing, unless ``create`` is False."""
 
-    CONFLICTS: ClassVar[Sequence[str]] = ("database is locked", "database table is locked")
     PATIENCE_S: ClassVar[float] = BUSY_S
     PASSING: ClassVar[str] = (
         "see that its file and folder are there and writable, that no other process keeps it locked, and that this one "
@@ -204,8 +204,11 @@ class SqliteDatabase(Database):
         self._checkpoints.commit_done()
         return done
 
+    def _passes(self, error: DBAPIError) -> bool:
+        return _primary_code(error.orig) in CONFLICTS
+
     def _remedy(self, cause: BaseException | None) -> str | None:
-        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        code = _primary_code(cause)
         if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
             return _obstacle(Path(str(self.engine.url.database))) or REMEDIES.get(code)
         return REMEDIES.get(code)
@@ -229,6 +232,12 @@ class SqliteDatabase(Database):
             "UPDATE event_sequence SET last = last + ? RETURNING last", (n,)
         ).scalar_one()
         return last - n + 1
+
+
+def _primary_code(error: BaseException | None) -> int:
+    """SQLite's primary error code; 0 for what is not its error."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def _has_user_index(connection: Connection) -> bool:
@@ -319,10 +328,7 @@ def _begin_writing(connection: Connection, patience_s: float) -> None:
             try:
                 raw.execute("BEGIN IMMEDIATE")
             except sqlite3.Error as error:
-                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (
-                    sqlite3.SQLITE_BUSY,
-                    sqlite3.SQLITE_LOCKED,
-                ):
+                if _primary_code(error) not in CONFLICTS:
                     break
                 time.sleep(pause * random.uniform(0.5, 1.5))
                 pause = min(pause * 1.3, LONGEST_LOOK_S)
