@@ -26,8 +26,9 @@ INSERT = f"""
     INSERT INTO events (sequence, {NAMES})
     SELECT sequence, {NAMES} FROM (SELECT nextval('event_sequence') AS sequence, * FROM {{source}}) AS numbered
     WHERE NOT EXISTS (SELECT 1 FROM archived_keys AS old WHERE old.event_key = numbered.event_key)
-    ORDER BY event_key
-    ON CONFLICT (event_key) DO NOTHING"""  # noqa: S608 - constants only; in one order, or two writers would deadlock
+    ORDER BY event_key, sequence
+    ON CONFLICT (event_key) DO NOTHING"""  # noqa: S608 - constants only
+# By key, or two writers would deadlock; then by number: of two with one key the first stays.
 ARRAYS = """unnest(%s::bytea[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::bigint[], %s::text[], %s::text[])
     AS given (event_key, user_id, item_id, event_type, value, timestamp, event_id, recommendation_id)"""
 INCOMING = """CREATE TEMPORARY TABLE IF NOT EXISTS incoming (
