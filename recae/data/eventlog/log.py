@@ -16,7 +16,7 @@ from recae.data.eventlog.bulk import rows_of
 from recae.data.eventlog.database import Database
 from recae.data.eventlog.events import Appended, Event, Recent, Stamp, StoredEvent, accept
 from recae.data.eventlog.groups import GroupCommit
-from recae.data.eventlog.stats import Stats, stats_of
+from recae.data.eventlog.stats import Stats, newest_of, stats_of
 from recae.data.eventlog.together import ReadsUsers
 from recae.errors import ConfigError, DataError
 
@@ -215,6 +215,10 @@ class EventLog:
     def stats(self) -> Stats:
         """What the log holds; reads the whole live table."""
         return stats_of(self.database)
+
+    def newest(self, n: int) -> int | None:
+        """Time of the newest among the last ``n`` events that arrived, in seconds since 1970; None without live events."""
+        return newest_of(self.database, n)
 
     def delete_user(self, user_id: str) -> int:
         """Remove all events of a user, archived ones too, and return how many they were.
