@@ -33,7 +33,7 @@ CHECKPOINT_PAGES = 16_384
 """64 MB of log before it is moved into the file: an ingest changes the same index pages again and again."""
 CACHE_KIB = 65_536
 READER_CACHE_KIB = 16_384
-"""Of each thread that reads histories."""
+"""Of each connection that reads histories."""
 ROWS_A_STATEMENT = 64
 """Rows of one INSERT; one a row took half as long again."""
 USER_INDEX = "events_by_user"
@@ -87,8 +87,8 @@ class SqliteDatabase(Database):
         )
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
-        self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
+        self._idle: list[sqlite3.Connection] = []  # of these, a stack: list.append and list.pop need no lock
         self._readers_lock = threading.Lock()
         self._checkpoints = Checkpoints(str(file))
         self._slow_until = 0.0  # monotonic time
@@ -119,21 +119,16 @@ class SqliteDatabase(Database):
         return _changes(connection) - before - _remove_archived(connection, first)
 
     def recent(self, user_id: str, n: int) -> Recent:
-        """As the base class does it, for a fifth of the time: sqlite3 itself, on a connection of the thread's own."""
-        try:
-            reader = self._reader()
+        """As the base class does it, for a fifth of the time: sqlite3 itself, on a connection that only reads."""
+        with self._reader() as reader:
             events = reader.execute(RECENT, (user_id, n)).fetchall()
             deleted = reader.execute(DELETED, (user_key(user_id),)).fetchone()
-        except sqlite3.Error as error:
-            raise self._explained(error) from error
         return Recent(events, deleted is not None)
 
     def stamp(self, user_id: str, n: int) -> Stamp:
         """As the base class does it, in the way of `recent`."""
-        try:
-            row = self._reader().execute(STAMP, (user_key(user_id), user_id, n)).fetchone()
-        except sqlite3.Error as error:
-            raise self._explained(error) from error
+        with self._reader() as reader:
+            row = reader.execute(STAMP, (user_key(user_id), user_id, n)).fetchone()
         return Stamp(row[0], row[1], row[2] == 1)
 
     def close(self) -> None:
@@ -142,19 +137,31 @@ class SqliteDatabase(Database):
         with self._readers_lock:
             for reader in self._readers:
                 reader.close()
-            self._readers.clear()
-            self._local = threading.local()
+            self._readers, self._idle = [], []
         super().close()
 
-    def _reader(self) -> sqlite3.Connection:
-        reader: sqlite3.Connection | None = getattr(self._local, "reader", None)
-        if reader is None:
-            file = str(self.engine.url.database)
-            reader = sqlite3.connect(file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-            reader.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
-            self._local.reader = reader
-            with self._readers_lock:
-                self._readers.append(reader)
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection that nobody else reads on meanwhile; there are as many as threads have read at the same time."""
+        idle = self._idle  # of before a `close`, if that comes in between
+        try:
+            try:
+                reader = idle.pop()  # the last one used, which has the most in its cache
+            except IndexError:
+                reader = self._new_reader()
+            try:
+                yield reader
+            finally:
+                idle.append(reader)
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+
+    def _new_reader(self) -> sqlite3.Connection:
+        file = str(self.engine.url.database)
+        reader = sqlite3.connect(file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        reader.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
+        with self._readers_lock:
+            self._readers.append(reader)
         return reader
 
     def begin_load(self) -> None:
