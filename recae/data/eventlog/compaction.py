@@ -54,11 +54,7 @@ def delete_user(database: Database, folder: Path, user_id: str, now: int) -> int
         return pc.not_equal(table.column("user_id"), user_id)
 
     with held(database, folder) as log_id:
-        affected = [
-            part
-            for part in _listed(database)
-            if pc.any(pc.equal(partitions.users_in(folder, part), user_id)).as_py()
-        ]
+        affected = [part for part in _listed(database) if partitions.has_user(folder, part, user_id)]
         return _remove(database, folder, log_id, affected, others, events.user_id == user_id, forget)
 
 

@@ -102,12 +102,20 @@ def read(folder: Path, partition: Partition) -> pa.Table:
     return table
 
 
-def users_in(folder: Path, partition: Partition) -> Any:
-    """The column of users, chunked."""
+def has_user(folder: Path, partition: Partition, user_id: str) -> bool:
+    """Whether a partition holds events of a user; of groups of rows whose smallest and largest id leave them out nothing
+    is read.
+
+    Raises:
+        LastingLogError: if the file is missing or damaged.
+    """
+    path = folder / partition.name
+    wanted = pc.field("user_id") == user_id
     try:
-        return pq.read_table(folder / partition.name, columns=["user_id"]).column("user_id")
+        found = pq.read_table(path, columns=["user_id"], filters=wanted, partitioning=None)
     except (OSError, pa.ArrowException) as error:
-        raise damaged(folder / partition.name, error) from error
+        raise damaged(path, error) from error
+    return bool(found.num_rows)
 
 
 def owner(path: Path) -> str | None:

@@ -71,6 +71,23 @@ def test_a_deleted_user_leaves_the_live_table_and_the_partitions(log, archive):
     assert log.append(EVENTS).accepted == 7, "their keys are free again"
 
 
+def test_a_deletion_reads_no_rows_that_cannot_be_the_users(log, archive):
+    """Groups of rows whose smallest and largest id leave the user out."""
+    users = ["a", "b", "c", "d", "é", "é", "日本", "日本"]  # two a group of rows, four a partition
+    log.append(Event(user, f"i{number}", timestamp=number) for number, user in enumerate(users))
+    log.compact(10)
+    first, _ = files(archive)
+    content = bytearray((archive / first).read_bytes())
+    n_footer = int.from_bytes(content[-8:-4], "little") + 8
+    content[4:-n_footer] = bytes(len(content) - n_footer - 4)  # all but what the file says of itself
+    (archive / first).write_bytes(content)
+
+    assert log.delete_user("日本") == 2
+    assert log.delete_user("nobody between") == 0
+    with pytest.raises(LastingLogError, match=f"{first}, a part of the event log, cannot be read"):
+        log.delete_user("c")
+
+
 def test_expired_events_are_gone_everywhere(log, archive):
     log.append(EVENTS)
     log.compact(5)
