@@ -45,17 +45,18 @@ def delete_user(database: Database, folder: Path, user_id: str, now: int) -> int
     """
     key = user_key(user_id)
 
-    def forget(connection: Connection) -> None:
+    def forget(connection: Connection) -> int:
         connection.execute(delete(schema.recommendations).where(schema.recommendations.c.user_key == key))
         connection.execute(delete(schema.deleted_users).where(schema.deleted_users.c.user_key == key))
         connection.execute(insert(schema.deleted_users).values(user_key=key, deleted_at=now))
+        return connection.execute(delete(schema.events).where(events.user_id == user_id)).rowcount
 
     def others(table: pa.Table) -> Any:
         return pc.not_equal(table.column("user_id"), user_id)
 
     with held(database, folder) as log_id:
         affected = [part for part in _listed(database) if partitions.has_user(folder, part, user_id)]
-        return _remove(database, folder, log_id, affected, others, events.user_id == user_id, forget)
+        return _remove(database, folder, log_id, affected, others, forget)
 
 
 class Aged(NamedTuple):
@@ -84,20 +85,25 @@ def aged(database: Database, before: int) -> Aged:
 
 
 def expire(database: Database, folder: Path, before: int) -> int:
-    """Remove events with times before ``before`` in one transaction; returns how many.
+    """Remove events with times before ``before``; returns how many.
 
-    The record of answers that were given before goes with them, so that no rate is of answers whose events are gone.
+    Partition by partition, so that memory and transactions stay small; the next run goes on where one was killed. The record
+    of answers that were given before goes first, so that no rate is of answers whose events are gone.
     """
 
-    def forget(connection: Connection) -> None:
+    def forget(connection: Connection) -> int:
         connection.execute(delete(schema.recommendations).where(schema.recommendations.c.served_at < before))
+        return connection.execute(delete(schema.events).where(events.timestamp < before)).rowcount
 
     def later(table: pa.Table) -> Any:
         return pc.greater_equal(table.column("timestamp"), before)
 
     with held(database, folder) as log_id:
-        affected = [part for part in _listed(database) if part.first_timestamp < before]
-        return _remove(database, folder, log_id, affected, later, events.timestamp < before, forget)
+        n_removed = database.write(forget)
+        for part in _listed(database):
+            if part.first_timestamp < before:
+                n_removed += _remove(database, folder, log_id, [part], later)
+        return n_removed
 
 
 def _listed(database: Database) -> list[Partition]:
@@ -151,10 +157,11 @@ def _remove(
     log_id: str,
     affected: list[Partition],
     keep: Callable[[pa.Table], Any],
-    live: Any,
-    also: Callable[[Connection], None] | None = None,
+    also: Callable[[Connection], int] = lambda _connection: 0,
 ) -> int:
-    """Write the affected partitions anew with what is kept, then exchange all and delete live events at once."""
+    """Write the affected partitions anew with what is kept, then exchange them in one transaction; returns how many events
+    went, with those that ``also`` deletes in it.
+    """
     removed_keys: list[bytes] = []
     replacements: list[tuple[Partition, Partition | None]] = []
     for part in affected:
@@ -174,8 +181,6 @@ def _remove(
                 delete(schema.archived_keys).where(keys.event_key == bindparam("removed_key")),
                 [{"removed_key": key} for key in removed_keys],
             )
-        if also is not None:
-            also(connection)
-        return connection.execute(delete(schema.events).where(live)).rowcount
+        return also(connection)
 
     return database.write(work) + len(removed_keys)

@@ -7,6 +7,7 @@ import sys
 
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import event
 
 from recae.data.eventlog import Event, EventLog, compaction, partitions
 from recae.data.eventlog.ownership import OWNER
@@ -98,6 +99,42 @@ def test_expired_events_are_gone_everywhere(log, archive):
     assert files(archive) == []
 
 
+def test_expiring_holds_the_keys_of_one_partition_at_a_time(log, monkeypatch):
+    log.append(EVENTS)
+    log.compact(8)
+    n_old = sum(event.timestamp < 7 for event in EVENTS)
+    freed = []
+    event.listen(
+        log.database.engine,
+        "before_cursor_execute",
+        lambda _connection, _cursor, statement, parameters, _context, _many: (
+            freed.append(len(parameters)) if statement.startswith("DELETE FROM archived_keys") else None
+        ),
+    )
+
+    assert log.expire(7) == n_old
+
+    assert (max(freed), sum(freed)) == (4, n_old), "a partition has four events"
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_an_expiry_that_is_killed_is_finished_by_the_next(log, url, archive, nth):
+    log.append(EVENTS)
+    log.compact(5)
+    kept = [event.item_id for event in EVENTS if event.timestamp >= 5]
+
+    killed_at(url, archive, "expire", f"strike before {nth}")
+
+    left = items(log)
+    assert [item for item in left if item in kept] == kept, "no younger event is lost"
+    n_left = len(left) - len(kept)
+    assert n_left == sum(event.timestamp < 5 for event in EVENTS) - 4 * (nth - 1), "nothing is doubled"
+    assert log.count() == len(left)
+    assert log.expire(5) == n_left
+    assert items(log) == kept
+    assert len(files(archive)) == log.stats().n_partitions, "nothing is left lying about"
+
+
 def test_a_stream_that_is_being_read_sees_neither_compaction_nor_deletion(log):
     log.append(EVENTS)
     log.compact(3)
@@ -153,14 +190,8 @@ setattr(partitions, name, then_die(getattr(partitions, name), when, int(nth)))
 """
 
 
-@pytest.mark.parametrize("place", ["write after 1", "record after 1", "sweep before 2"])
-@pytest.mark.parametrize("action", ["compact", "delete"])
-def test_a_kill_between_the_steps_loses_and_doubles_nothing(log, url, archive, action, place):
-    log.append(EVENTS)
-    if action == "delete":
-        log.compact(5)
-    kept = [event.item_id for event in EVENTS if event.user_id != "u1"]
-
+def killed_at(url, archive, action, place):
+    """Let a process do something, and die before or after the nth call of a function of partitions.py."""
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, url, str(archive), action, place],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -169,6 +200,17 @@ def test_a_kill_between_the_steps_loses_and_doubles_nothing(log, url, archive, a
         text=True,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+
+@pytest.mark.parametrize("place", ["write after 1", "record after 1", "sweep before 2"])
+@pytest.mark.parametrize("action", ["compact", "delete"])
+def test_a_kill_between_the_steps_loses_and_doubles_nothing(log, url, archive, action, place):
+    log.append(EVENTS)
+    if action == "delete":
+        log.compact(5)
+    kept = [event.item_id for event in EVENTS if event.user_id != "u1"]
+
+    killed_at(url, archive, action, place)
 
     whole = [event.item_id for event in EVENTS]
     assert items(log) in ([whole] if action == "compact" else [whole, kept])
