@@ -38,10 +38,13 @@ def archive(database: Database, folder: Path, before: int, watermark: int) -> in
     return moved
 
 
-def delete_user(database: Database, folder: Path, user_id: str, now: int) -> int:
+def delete_user(
+    database: Database, folder: Path, user_id: str, now: int, *, wait: bool | float = True
+) -> int:
     """Remove a user's events from the live table and all partitions in one transaction; returns how many.
 
     The same transaction removes which recommendations they got, and notes that models trained before know them no more.
+    ``wait`` and errors as of ``ownership.held``.
     """
     key = user_key(user_id)
 
@@ -54,7 +57,7 @@ def delete_user(database: Database, folder: Path, user_id: str, now: int) -> int
     def others(table: pa.Table) -> Any:
         return pc.not_equal(table.column("user_id"), user_id)
 
-    with held(database, folder) as log_id:
+    with held(database, folder, wait=wait) as log_id:
         affected = [part for part in _listed(database) if partitions.has_user(folder, part, user_id)]
         return _remove(database, folder, log_id, affected, others, forget)
 

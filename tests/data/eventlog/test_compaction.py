@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +12,8 @@ from sqlalchemy import event
 
 from recae.data.eventlog import Event, EventLog, compaction, partitions
 from recae.data.eventlog.ownership import OWNER
-from recae.errors import LastingLogError
+from recae.durable import locked
+from recae.errors import BusyLogError, LastingLogError
 from tests.data.eventlog.conftest import NOW
 
 EVENTS = [Event(f"u{number % 3}", f"i{number}", timestamp=number * 7 % 10) for number in range(20)]
@@ -97,6 +99,19 @@ def test_expired_events_are_gone_everywhere(log, archive):
 
     assert items(log) == [event.item_id for event in EVENTS if event.timestamp >= 7]
     assert files(archive) == []
+
+
+def test_a_deletion_waits_for_maintenance_as_long_as_it_is_told_to(log, archive):
+    log.append(EVENTS)
+    log.compact(5)
+    with ThreadPoolExecutor(1) as pool:
+        with locked(archive):
+            with pytest.raises(BusyLogError, match="nothing was changed, try again later"):
+                log.delete_user("u1", wait=0.1)
+            assert log.count() == 20
+            waits = pool.submit(log.delete_user, "u1", wait=60.0)
+            assert not waits.done()
+        assert waits.result() == 7
 
 
 def test_expiring_holds_the_keys_of_one_partition_at_a_time(log, monkeypatch):
