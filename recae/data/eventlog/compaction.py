@@ -30,11 +30,16 @@ events, keys = schema.events.c, schema.archived_keys.c
 
 
 def archive(database: Database, folder: Path, before: int, watermark: int) -> int:
-    """Move live events with times before ``before`` and numbers up to ``watermark``; returns how many."""
+    """Move live events with times before ``before`` and numbers up to ``watermark``; returns how many.
+
+    Small partitions beside each other are merged then: each night would add a file, for ever.
+    """
     moved = 0
     with held(database, folder) as log_id:
         while n := _archive_some(database, folder, log_id, before, watermark):
             moved += n
+        for some in _small_neighbours(_listed(database)):
+            _merge(database, folder, log_id, some)
     return moved
 
 
@@ -152,6 +157,29 @@ def _exchange(connection: Connection, partition: Partition, before: int) -> bool
     savepoint.commit()
     partitions.record(connection, partition)
     return True
+
+
+def _small_neighbours(listed: list[Partition]) -> list[list[Partition]]:
+    """Partitions beside each other that fit into one, so that any two neighbours are more than one holds."""
+    groups: list[list[Partition]] = [[]]
+    for part in listed:
+        if sum(other.n_events for other in groups[-1]) + part.n_events > PARTITION_ROWS:
+            groups.append([])
+        groups[-1].append(part)
+    return [group for group in groups if len(group) > 1]
+
+
+def _merge(database: Database, folder: Path, log_id: str, some: list[Partition]) -> None:
+    """Exchange partitions for one with the same events, in one transaction; their keys stay archived."""
+    tables = [partitions.read(folder, part) for part in some]
+    merged = partitions.write(folder, pa.concat_tables(tables).sort_by("sequence"), log_id)
+
+    def exchange(connection: Connection) -> None:
+        for part in some:
+            partitions.strike(connection, part.name)
+        partitions.record(connection, merged)
+
+    database.write(exchange)
 
 
 def _remove(

@@ -132,6 +132,37 @@ def test_expiring_holds_the_keys_of_one_partition_at_a_time(log, monkeypatch):
     assert (max(freed), sum(freed)) == (4, n_old), "a partition has four events"
 
 
+def test_small_partitions_of_many_nights_become_few(log, archive):
+    events = [Event(f"u{number % 3}", f"i{number}", timestamp=number) for number in range(20)]
+    log.append(events)
+    for time in range(2, 21, 2):  # two events a night
+        log.compact(time)
+
+    assert log.stats().n_partitions == 5, "of four events each"
+    assert len(files(archive)) == 5
+    assert items(log) == [event.item_id for event in events]
+    assert log.append(events) == (0, 20, [])
+    assert log.delete_user("u1") + log.delete_user("u2") == 13
+    log.compact(20)
+    assert log.stats().n_partitions == 2, "of the seven that deletions have left"
+    assert items(log) == [event.item_id for event in events if event.user_id == "u0"]
+
+
+@pytest.mark.parametrize("place", ["write after 2", "strike after 1", "strike after 2", "record after 2"])
+def test_a_merging_that_is_killed_loses_and_doubles_nothing(log, url, archive, place):
+    log.append(EVENTS)
+    log.compact(1)
+
+    killed_at(url, archive, "merge", place)
+
+    assert items(log) == [event.item_id for event in EVENTS]
+    assert log.append(EVENTS) == (0, 20, [])
+    assert log.compact(2) == 0, "what was moved stays moved"
+    assert (log.stats().n_partitions, log.stats().n_archived) == (1, 4)
+    assert len(files(archive)) == 1, "nothing is left lying about"
+    assert items(log) == [event.item_id for event in EVENTS]
+
+
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_an_expiry_that_is_killed_is_finished_by_the_next(log, url, archive, nth):
     log.append(EVENTS)
@@ -201,7 +232,7 @@ def then_die(function, when, nth):
 log = EventLog(url, Path(archive))
 name, when, nth = place.split()
 setattr(partitions, name, then_die(getattr(partitions, name), when, int(nth)))
-{"compact": lambda: log.compact(5), "delete": lambda: log.delete_user("u1"), "expire": lambda: log.expire(5)}[action]()
+{"compact": lambda: log.compact(5), "merge": lambda: log.compact(2), "delete": lambda: log.delete_user("u1"), "expire": lambda: log.expire(5)}[action]()
 """
 
 
