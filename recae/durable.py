@@ -14,6 +14,8 @@ from pathlib import Path
 TEMPORARY = ".tmp-"
 """Prefix of what is not finished: never read, and swept when its writer is gone."""
 
+LOOK_AGAIN_S = 0.02
+"""Pause between two looks whether what another one holds is free."""
 SWEEP_AFTER_S = 3600.0
 """A leftover this old, in seconds, is removed unless a live writer holds it."""
 
@@ -93,25 +95,43 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, *, wait: bool = True, shared: bool = False) -> Iterator[int]:
+def locked(folder: Path, *, wait: bool | float = True, shared: bool = False) -> Iterator[int]:
     """Hold the folder against every other process that asks the same.
 
     Gives the descriptor that holds it: a process that inherits this holds it on, until it ends.
 
     Args:
         folder: a file will do too.
-        wait: until it is free.
+        wait: until it is free; a number for so many seconds at most.
         shared: hold it beside others that share it; against those that do not.
 
     Raises:
-        BlockingIOError: if another one holds it and ``wait`` is False.
+        BlockingIOError: if another one holds it, and ``wait`` is False or over.
     """
     descriptor = os.open(folder, os.O_RDONLY)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        if wait is True:
+            fcntl.flock(descriptor, kind)
+        else:
+            _lock_within(descriptor, kind, float(wait))
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _lock_within(descriptor: int, kind: int, wait_s: float) -> None:
+    """The kernel itself waits for ever or not at all."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(LOOK_AGAIN_S)
+        else:
+            return
 
 
 def sweep(folder: Path, prefix: str = "") -> None:

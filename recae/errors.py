@@ -15,6 +15,7 @@
     ├── EvaluationError        a protocol that cannot give an honest number
     │   └── LeakageError       a split in which the model has seen an answer
     ├── EventLogError          an event log that cannot be opened, read or written
+    │   ├── BusyLogError       one whose archive is held by somebody else for now: nothing was done
     │   └── LastingLogError    one that waiting does not mend: missing, damaged, full, or of another database
     ├── RetrainError           a nightly run that cannot start, or cannot go on
     ├── ArtifactError          a stored model that is missing, damaged or of another version
@@ -103,6 +104,10 @@ class LeakageError(EvaluationError):
 
 class EventLogError(RecaeError):
     """An event log that cannot be opened, read or written."""
+
+
+class BusyLogError(EventLogError):
+    """What was not begun, since maintenance or another deletion holds the archive; it may be asked for again."""
 
 
 class LastingLogError(EventLogError):

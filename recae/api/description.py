@@ -12,7 +12,8 @@ from typing import Any, Final, TypeAlias
 
 from recae.api.access import ROLES
 from recae.api.event_schemas import Event
-from recae.api.schemas import ID_SCHEMA, MAX_ID_LENGTH, NAMED
+from recae.api.schemas import ID_SCHEMA, NAMED
+from recae.data.ids import LONGEST_ID
 from recae.keys import Role
 
 Node: TypeAlias = dict[str, Any]
@@ -152,7 +153,7 @@ def _of_answers(schemas: Node, names: set[str]) -> None:
 def _of_operation(operation: Node, role: Role | None) -> None:
     for parameter in operation.get("parameters", ()):
         if parameter["in"] == "path":
-            parameter["schema"] = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}
+            parameter["schema"] = {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}
             parameter["description"] = "An id; what a URL cannot hold is percent-encoded."
     needs = (
         ""

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from recae.api.schemas import ErrorBody, ErrorDetail
-from recae.errors import ArtifactError, DataError, EventLogError, RecaeError, UnknownIdError
+from recae.errors import ArtifactError, BusyLogError, DataError, EventLogError, RecaeError, UnknownIdError
 
 CODES = {
     HTTPStatus.BAD_REQUEST: "bad_request",
@@ -124,6 +124,8 @@ def _of_api_error(error: ApiError) -> Response:
 def _of_recae_error(error: RecaeError) -> Response:
     if isinstance(error, UnknownIdError):
         return _answer(HTTPStatus.NOT_FOUND, f"unknown_{error.kind}", str(error), f"{error.kind}_id")
+    if isinstance(error, BusyLogError):
+        return _of_api_error(ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "event_log_unavailable", str(error)))
     if isinstance(error, EventLogError):
         current_app.logger.error("request %s failed: %s", g.request_id, error)
         return _of_api_error(

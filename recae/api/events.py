@@ -19,6 +19,8 @@ from recae.api.spec import documented
 
 bp = Blueprint("events", __name__, url_prefix="/v1")
 
+ARCHIVE_WAIT_S = 3.0
+"""How long a deletion waits for maintenance of the archive, which may take minutes; it holds a thread meanwhile."""
 REMAINS = (
     "what models learned from these events stays in their weights until the next training; "
     "the row that a model keeps of this user is not used any more"
@@ -80,5 +82,5 @@ def delete_user(user_id: str) -> UserDeleted:
     no error: there is nothing left of them either.
     """
     user_id = path_id(user_id, "user_id")
-    deleted = state().storage.log.delete_user(user_id)
+    deleted = state().storage.log.delete_user(user_id, wait=ARCHIVE_WAIT_S)
     return UserDeleted(user_id=user_id, deleted_events=deleted, remains=REMAINS)

@@ -137,25 +137,15 @@ class EventLag:
             )
 
     def _age_s(self) -> float | None:
-        if self._settings.events is None and not (self._settings.home / "events.db").is_file():
-            return None  # looking must not make a log
-        from sqlalchemy import select
-
-        from recae.data.eventlog import EventLog, schema
+        from recae.data.eventlog import EventLog
         from recae.errors import RecaeError
 
-        events = schema.events.c
-        recent = select(events.timestamp).order_by(events.sequence.desc()).limit(RECENT)
         try:
-            log = EventLog.open(self._settings)
-            try:
-                with log.database.read() as connection:
-                    newest = connection.execute(recent).scalars().all()
-            finally:
-                log.close()
+            with EventLog.open(self._settings, create=False) as log:  # looking must not make a log
+                newest = log.newest(RECENT)
         except RecaeError:  # its own alarms tell; the other values are wanted all the more now
             return None
-        return max(0.0, time.time() - max(newest)) if newest else None
+        return None if newest is None else max(0.0, time.time() - newest)
 
 
 def current_metrics() -> Metrics:

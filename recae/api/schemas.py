@@ -14,9 +14,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from recae.data.ids import LONGEST_ID, IdFault, id_fault
 from recae.recommender import MAX_WEIGHT
 
-MAX_ID_LENGTH = 256
 MAX_OFFSET = 2**31 - 1
 MAX_EXPLAIN = 100
 
@@ -27,19 +27,17 @@ def read_id(value: Any) -> str:
     Raises:
         ValueError: saying what was found.
     """
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
-        raise ValueError(f"an id is a string or an integer, not {_json_type(value)}")  # noqa: TRY004 - pydantic's way
-    if not 1 <= len(value) <= MAX_ID_LENGTH:
-        raise ValueError(f"an id has 1 to {MAX_ID_LENGTH} characters, not {len(value)}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError("an id is valid Unicode; this one holds half a surrogate pair") from None
-    if "\0" in value:  # PostgreSQL cannot even look for it
-        raise ValueError("an id holds no zero byte; this one does")
-    return value
+    match id_fault(value):
+        case None:
+            return str(value)
+        case IdFault.KIND:
+            raise ValueError(f"an id is a string or an integer, not {_json_type(value)}")
+        case IdFault.LENGTH:
+            raise ValueError(f"an id has 1 to {LONGEST_ID} characters, not {len(str(value))}")
+        case IdFault.UNICODE:
+            raise ValueError("an id is valid Unicode; this one holds half a surrogate pair")
+        case IdFault.ZERO_BYTE:
+            raise ValueError("an id holds no zero byte; this one does")
 
 
 def _json_type(value: object) -> str:
@@ -54,7 +52,7 @@ def _read_time(value: Any) -> Any:
 
 
 ID_SCHEMA: dict[str, Any] = {
-    "anyOf": [{"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}, {"type": "integer"}]
+    "anyOf": [{"type": "string", "minLength": 1, "maxLength": LONGEST_ID}, {"type": "integer"}]
 }
 NAMED = "x-named"
 """In a schema: the name of the one that stands in its place in the document."""
@@ -63,9 +61,9 @@ Id = Annotated[str, BeforeValidator(read_id), WithJsonSchema(ID_SCHEMA)]
 INT64 = Field(json_schema_extra={"format": "int64"})
 """Of integers that typed languages must not take for 32 bits: times in seconds, numbers of events."""
 Figure = Annotated[float | int | None, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})]
-Category = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
+Category = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
 Weight = Annotated[float, Strict(), Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
-ModelName = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
+ModelName = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
 Time = Annotated[
     AwareDatetime,
     BeforeValidator(_read_time),

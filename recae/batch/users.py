@@ -12,10 +12,8 @@ import pyarrow.parquet as pq
 from recae import durable
 from recae.data.eventlog.snapshot import Snapshot
 from recae.data.idmap import IdMap
+from recae.data.ids import LONGEST_ID, IdFault, id_fault
 from recae.errors import DataError
-
-MAX_ID_LENGTH = 256
-"""As the HTTP API has it."""
 
 
 class Asked(NamedTuple):
@@ -154,19 +152,20 @@ def _of_json(line: bytes) -> Asked:
 
 def _asked(value: Any) -> Asked:
     """An id under the rules of the HTTP API: text, or an integer as its decimal digits; 1 to 256 characters."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
     if isinstance(value, bytes):
         return Asked(value.decode(errors="replace"), "the id is not UTF-8")
-    if not isinstance(value, str):
-        return Asked(json.dumps(value, default=str), "an id is a string or an integer")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return Asked(value.encode(errors="replace").decode(), "the id holds half a surrogate pair")
-    if not 1 <= len(value) <= MAX_ID_LENGTH:
-        return Asked(value, f"an id has 1 to {MAX_ID_LENGTH} characters, not {len(value)}")
-    return Asked(value)
+    match id_fault(value):
+        case None:
+            return Asked(str(value))
+        case IdFault.KIND:
+            return Asked(json.dumps(value, default=str), "an id is a string or an integer")
+        case IdFault.LENGTH:
+            text = str(value)
+            return Asked(text, f"an id has 1 to {LONGEST_ID} characters, not {len(text)}")
+        case IdFault.UNICODE:
+            return Asked(value.encode(errors="replace").decode(), "the id holds half a surrogate pair")
+        case IdFault.ZERO_BYTE:
+            return Asked(value, "the id holds a zero byte")
 
 
 def blocks(users: Iterable[Asked], size: int, skip: int = 0) -> Iterator[list[Asked]]:

@@ -6,10 +6,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recae.data.columns import FIRST_SECOND, DoubtfulError
+from recae.data.ids import LONGEST_ID, ZERO_BYTE, IdFault, id_fault
 from recae.data.rows import BadRowError
 
-LONGEST_ID = 256
-"""Characters of an id or a type. PostgreSQL cannot index 3,000 bytes, and an id that long is no id."""
+REASONS = {
+    IdFault.LENGTH: f"is longer than {LONGEST_ID} characters",
+    IdFault.UNICODE: "is not UTF-8",
+    IdFault.ZERO_BYTE: "holds a zero byte",
+}
+"""What is said of the fields that have to be as an id is; none of them is empty here."""
 
 
 class Acceptance(NamedTuple):
@@ -29,11 +34,10 @@ class Acceptance(NamedTuple):
                 raise BadRowError("timestamp is in the future")
             if value < FIRST_SECOND:
                 raise BadRowError("timestamp is before the year 1")
-        elif isinstance(value, str):
-            if len(value) > LONGEST_ID:
-                raise BadRowError(f"{name} is longer than {LONGEST_ID} characters")
-            if "\0" in value:
-                raise BadRowError(f"{name} holds a zero byte")
+        elif isinstance(value, str) and value:
+            fault = id_fault(value)
+            if fault is not None:
+                raise BadRowError(f"{name} {REASONS[fault]}")
 
     def check_table(self, table: pa.Table) -> None:
         """Check whole columns at once.
@@ -50,6 +54,6 @@ class Acceptance(NamedTuple):
                 good = True
             else:
                 longest = pc.max(pc.utf8_length(column)).as_py() or 0
-                good = longest <= LONGEST_ID and not pc.any(pc.match_substring(column, "\0")).as_py()
+                good = longest <= LONGEST_ID and not pc.any(pc.match_substring(column, ZERO_BYTE)).as_py()
             if not good:
                 raise DoubtfulError

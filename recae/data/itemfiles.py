@@ -135,7 +135,7 @@ def _year(value: Any) -> int | None:
         return None
     try:
         year = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last of infinity, as JSON's 1e400 is read
         raise BadRowError("year is not a whole number") from None
     if (
         isinstance(value, bool)

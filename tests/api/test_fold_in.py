@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from recae.api import create_app
+from recae.api import create_app, events
 from recae.config import Settings
+from recae.durable import locked
 from recae.models.baselines import Popularity
 from recae.models.rating_baselines import MeanPredictor
 from recae.models.slist import SLIST
@@ -116,6 +117,21 @@ def test_a_deleted_user_is_not_recommended_to_from_the_training_row(client):
     assert client.get("/v1/users/1/recommendations?strict=true").status_code == 404
     assert client.get("/v1/users/1/events").json["events"] == []
     assert client.delete("/v1/users/1").json["deleted_events"] == 0
+
+
+def test_a_deletion_does_not_wait_for_ever_while_the_archive_is_maintained(app, client, monkeypatch):
+    monkeypatch.setattr(events, "ARCHIVE_WAIT_S", 0.1)
+    send(client, event("1", "x"))
+    client.delete("/v1/users/nobody")  # makes the archive's folder
+    with locked(app.extensions["recae"].storage.log.archive):
+        refused = client.delete("/v1/users/1")
+        assert len(client.get("/v1/users/1/events").json["events"]) == 1
+
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+    assert refused.json["error"]["code"] == "event_log_unavailable"
+    assert "compacted or expired" in refused.json["error"]["message"]
+    assert "nothing was changed, try again later" in refused.json["error"]["message"]
+    assert client.delete("/v1/users/1").json["deleted_events"] == 1
 
 
 def test_a_deleted_user_who_comes_back_is_known_by_new_events_only(client):

@@ -119,10 +119,12 @@ def test_event_lag_is_the_age_of_the_newest_event(home, monkeypatch):
     assert family.samples[0].value == 60.0
 
 
-@pytest.mark.parametrize("events", [None, "sqlite:////nowhere/at/all/events.db"])
-def test_without_a_log_there_is_no_lag_and_looking_makes_none(home, events):
-    assert list(EventLag(Settings(home=home, events=events)).collect()) == []
-    assert not home.exists()
+@pytest.mark.parametrize("events", [None, "sqlite:////nowhere/at/all/events.db", "sqlite:///{}/named.db"])
+def test_without_a_log_there_is_no_lag_and_looking_makes_none(home, tmp_path, events):
+    settings = Settings(home=home, events=events and events.format(tmp_path))
+
+    assert list(EventLag(settings).collect()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_times_fall_into_buckets_up_to_infinity(client):

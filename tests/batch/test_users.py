@@ -67,7 +67,14 @@ def test_a_text_file_has_one_id_a_line(tmp_path):
 def test_json_lines_may_be_ours_or_personalizes(tmp_path):
     path = tmp_path / "users.jsonl"
     lines = ['{"user_id": "1"}', '{"userId": "2"}', '{"userId": 3}', '{"userId": 1.5}', '{"user_id": null}']
-    lines += ['{"userId": ""}', '{"user": "1"}', "[1]", "{", '{"userId": "\\ud800"}']
+    lines += [
+        '{"userId": ""}',
+        '{"user": "1"}',
+        "[1]",
+        "{",
+        '{"userId": "\\ud800"}',
+        '{"userId": "a\\u0000b"}',
+    ]
     path.write_text("\n".join(lines))
 
     assert list(UsersFile(path)) == [
@@ -81,6 +88,7 @@ def test_json_lines_may_be_ours_or_personalizes(tmp_path):
         Asked("[1]", "expected an object with user_id or userId"),
         Asked("{", "the line is no JSON"),
         Asked("?", "the id holds half a surrogate pair"),
+        Asked("a\0b", "the id holds a zero byte"),
     ]
 
 

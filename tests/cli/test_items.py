@@ -52,9 +52,10 @@ def test_an_import_replaces_what_it_names_and_keeps_the_rest(database, file, tmp
     assert json.loads(run("items", "show", "b"))["title"] == "[REC]"
 
 
-def test_one_bad_row_and_nothing_is_imported(database, file, tmp_path):
+@pytest.mark.parametrize("year", ['"soon"', "1e400", "-1e400", "NaN", "2001.5"])
+def test_one_bad_row_and_nothing_is_imported(database, file, tmp_path, year):
     bad = tmp_path / "bad.jsonl"
-    bad.write_text('{"item_id": "x"}\n{"item_id": "y", "year": "soon"}\n')
+    bad.write_text(f'{{"item_id": "x"}}\n{{"item_id": "y", "year": {year}}}\n')
 
     assert "line 2: year is not a whole number" in run("items", "import", bad, code=1)
     assert "no items are stored" in run("items", "list")

@@ -30,36 +30,41 @@ events, keys = schema.events.c, schema.archived_keys.c
 
 
 def archive(database: Database, folder: Path, before: int, watermark: int) -> int:
-    """Move live events with times before ``before`` and numbers up to ``watermark``; returns how many."""
+    """Move live events with times before ``before`` and numbers up to ``watermark``; returns how many.
+
+    Small partitions beside each other are merged then: each night would add a file, for ever.
+    """
     moved = 0
     with held(database, folder) as log_id:
         while n := _archive_some(database, folder, log_id, before, watermark):
             moved += n
+        for some in _small_neighbours(_listed(database)):
+            _merge(database, folder, log_id, some)
     return moved
 
 
-def delete_user(database: Database, folder: Path, user_id: str, now: int) -> int:
+def delete_user(
+    database: Database, folder: Path, user_id: str, now: int, *, wait: bool | float = True
+) -> int:
     """Remove a user's events from the live table and all partitions in one transaction; returns how many.
 
     The same transaction removes which recommendations they got, and notes that models trained before know them no more.
+    ``wait`` and errors as of ``ownership.held``.
     """
     key = user_key(user_id)
 
-    def forget(connection: Connection) -> None:
+    def forget(connection: Connection) -> int:
         connection.execute(delete(schema.recommendations).where(schema.recommendations.c.user_key == key))
         connection.execute(delete(schema.deleted_users).where(schema.deleted_users.c.user_key == key))
         connection.execute(insert(schema.deleted_users).values(user_key=key, deleted_at=now))
+        return connection.execute(delete(schema.events).where(events.user_id == user_id)).rowcount
 
     def others(table: pa.Table) -> Any:
         return pc.not_equal(table.column("user_id"), user_id)
 
-    with held(database, folder) as log_id:
-        affected = [
-            part
-            for part in _listed(database)
-            if pc.any(pc.equal(partitions.users_in(folder, part), user_id)).as_py()
-        ]
-        return _remove(database, folder, log_id, affected, others, events.user_id == user_id, forget)
+    with held(database, folder, wait=wait) as log_id:
+        affected = [part for part in _listed(database) if partitions.has_user(folder, part, user_id)]
+        return _remove(database, folder, log_id, affected, others, forget)
 
 
 class Aged(NamedTuple):
@@ -88,20 +93,25 @@ def aged(database: Database, before: int) -> Aged:
 
 
 def expire(database: Database, folder: Path, before: int) -> int:
-    """Remove events with times before ``before`` in one transaction; returns how many.
+    """Remove events with times before ``before``; returns how many.
 
-    The record of answers that were given before goes with them, so that no rate is of answers whose events are gone.
+    Partition by partition, so that memory and transactions stay small; the next run goes on where one was killed. The record
+    of answers that were given before goes first, so that no rate is of answers whose events are gone.
     """
 
-    def forget(connection: Connection) -> None:
+    def forget(connection: Connection) -> int:
         connection.execute(delete(schema.recommendations).where(schema.recommendations.c.served_at < before))
+        return connection.execute(delete(schema.events).where(events.timestamp < before)).rowcount
 
     def later(table: pa.Table) -> Any:
         return pc.greater_equal(table.column("timestamp"), before)
 
     with held(database, folder) as log_id:
-        affected = [part for part in _listed(database) if part.first_timestamp < before]
-        return _remove(database, folder, log_id, affected, later, events.timestamp < before, forget)
+        n_removed = database.write(forget)
+        for part in _listed(database):
+            if part.first_timestamp < before:
+                n_removed += _remove(database, folder, log_id, [part], later)
+        return n_removed
 
 
 def _listed(database: Database) -> list[Partition]:
@@ -149,16 +159,40 @@ def _exchange(connection: Connection, partition: Partition, before: int) -> bool
     return True
 
 
+def _small_neighbours(listed: list[Partition]) -> list[list[Partition]]:
+    """Partitions beside each other that fit into one, so that any two neighbours are more than one holds."""
+    groups: list[list[Partition]] = [[]]
+    for part in listed:
+        if sum(other.n_events for other in groups[-1]) + part.n_events > PARTITION_ROWS:
+            groups.append([])
+        groups[-1].append(part)
+    return [group for group in groups if len(group) > 1]
+
+
+def _merge(database: Database, folder: Path, log_id: str, some: list[Partition]) -> None:
+    """Exchange partitions for one with the same events, in one transaction; their keys stay archived."""
+    tables = [partitions.read(folder, part) for part in some]
+    merged = partitions.write(folder, pa.concat_tables(tables).sort_by("sequence"), log_id)
+
+    def exchange(connection: Connection) -> None:
+        for part in some:
+            partitions.strike(connection, part.name)
+        partitions.record(connection, merged)
+
+    database.write(exchange)
+
+
 def _remove(
     database: Database,
     folder: Path,
     log_id: str,
     affected: list[Partition],
     keep: Callable[[pa.Table], Any],
-    live: Any,
-    also: Callable[[Connection], None] | None = None,
+    also: Callable[[Connection], int] = lambda _connection: 0,
 ) -> int:
-    """Write the affected partitions anew with what is kept, then exchange all and delete live events at once."""
+    """Write the affected partitions anew with what is kept, then exchange them in one transaction; returns how many events
+    went, with those that ``also`` deletes in it.
+    """
     removed_keys: list[bytes] = []
     replacements: list[tuple[Partition, Partition | None]] = []
     for part in affected:
@@ -178,8 +212,6 @@ def _remove(
                 delete(schema.archived_keys).where(keys.event_key == bindparam("removed_key")),
                 [{"removed_key": key} for key in removed_keys],
             )
-        if also is not None:
-            also(connection)
-        return connection.execute(delete(schema.events).where(live)).rowcount
+        return also(connection)
 
     return database.write(work) + len(removed_keys)

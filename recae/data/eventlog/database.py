@@ -37,8 +37,8 @@ STAMP = text(
 class Database(ABC):
     """Transactions, the insertion of events, and the watermark."""
 
-    CONFLICTS: ClassVar[Sequence[str]] = ()
-    """Words of the database's messages about a transaction that others got in the way of."""
+    PATIENCE_S: ClassVar[float] = 60.0
+    """How long :meth:`write` waits for others, over all its tries, in seconds."""
 
     PASSING: ClassVar[str] = "see that its database is up and writable"
     """What to do about an error that may pass by itself."""
@@ -63,15 +63,19 @@ class Database(ABC):
     def write(self, work: Callable[[Connection], T]) -> T:
         """Do ``work`` in one transaction, on the disk when this returns; all of it is repeated if others interfere.
 
+        A conflict may show at once or after a long wait, so the tries share one time limit, ``PATIENCE_S``.
+
         Raises:
             EventLogError: if the database cannot be reached, or does not let it through.
         """
+        deadline = time.monotonic() + self.PATIENCE_S
         for attempt in range(1, TRIES + 1):
             try:
-                with self._writing() as connection:
+                with self._writing(max(0.0, deadline - time.monotonic())) as connection:
                     return work(connection)
             except SQLAlchemyError as error:
-                if attempt == TRIES or not self._is_conflict(error):
+                is_last = attempt == TRIES or time.monotonic() >= deadline
+                if is_last or not self._is_conflict(error):
                     raise self._explained(error) from error
                 time.sleep(FIRST_PAUSE_S * 2**attempt * random.random())
         raise AssertionError("the last try returns or raises")
@@ -131,8 +135,8 @@ class Database(ABC):
 
     @abstractmethod
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """A transaction that writes."""
+    def _writing(self, patience_s: float) -> Iterator[Connection]:
+        """A transaction that writes, and waits so long for others, in seconds."""
 
     @abstractmethod
     @contextmanager
@@ -156,7 +160,11 @@ class Database(ABC):
         )
 
     def _is_conflict(self, error: SQLAlchemyError) -> bool:
-        return isinstance(error, DBAPIError) and any(word in str(error.orig) for word in self.CONFLICTS)
+        return isinstance(error, DBAPIError) and self._passes(error)
+
+    @abstractmethod
+    def _passes(self, error: DBAPIError) -> bool:
+        """Whether others got in the way of a transaction, or its connection was lost: the next try may go through."""
 
     def _remedy(self, cause: BaseException | None) -> str | None:  # noqa: ARG002 - each database has its own
         """What a person has to do about an error that waiting does not mend; None for any other."""

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
-from recae.data.acceptance import LONGEST_ID, Acceptance
+from recae.data.acceptance import Acceptance
+from recae.data.ids import LONGEST_ID
 from recae.data.rows import CLEANERS, COLUMNS, BadRowError
 from recae.history_rule import Met
 

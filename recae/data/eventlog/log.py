@@ -16,7 +16,7 @@ from recae.data.eventlog.bulk import rows_of
 from recae.data.eventlog.database import Database
 from recae.data.eventlog.events import Appended, Event, Recent, Stamp, StoredEvent, accept
 from recae.data.eventlog.groups import GroupCommit
-from recae.data.eventlog.stats import Stats, stats_of
+from recae.data.eventlog.stats import Stats, newest_of, stats_of
 from recae.data.eventlog.together import ReadsUsers
 from recae.errors import ConfigError, DataError
 
@@ -216,13 +216,24 @@ class EventLog:
         """What the log holds; reads the whole live table."""
         return stats_of(self.database)
 
-    def delete_user(self, user_id: str) -> int:
+    def newest(self, n: int) -> int | None:
+        """Time of the newest among the last ``n`` events that arrived, in seconds since 1970; None without live events."""
+        return newest_of(self.database, n)
+
+    def delete_user(self, user_id: str, *, wait: bool | float = True) -> int:
         """Remove all events of a user, archived ones too, and return how many they were.
 
         What a model has learned from them stays in its weights until the next training; that they are deleted shows in
         :meth:`recent`, so that nobody is recommended to from the row that a model keeps of them.
+
+        Args:
+            user_id: whose events.
+            wait: for compaction, expiry and other deletions to end; a number for so many seconds at most.
+
+        Raises:
+            BusyLogError: if they have not ended then; nothing is deleted.
         """
-        return compaction.delete_user(self.database, self.archive, user_id, int(self._clock()))
+        return compaction.delete_user(self.database, self.archive, user_id, int(self._clock()), wait=wait)
 
     def check_archive(self) -> list[str]:
         """What is wrong with the older part, as far as it shows without reading all of it; nothing is changed.

@@ -5,7 +5,7 @@ from each other, so one that is new, empty or copied may meet an archive that it
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, select
 from recae.data.eventlog import partitions, schema
 from recae.data.eventlog.database import Database
 from recae.durable import locked, write_file
-from recae.errors import LastingLogError, name_some
+from recae.errors import BusyLogError, EventLogError, LastingLogError, name_some
 
 OWNER: Final = "log-id"
 """File of the folder with the id of its log."""
@@ -23,20 +23,56 @@ KEYS_A_QUERY = 500
 
 
 @contextmanager
-def held(database: Database, folder: Path) -> Iterator[str]:
+def held(database: Database, folder: Path, *, wait: bool | float = True) -> Iterator[str]:
     """Hold the folder for this log, whose id is given, and remove what does not count: first what a killed process left,
     then what was replaced.
 
+    Args:
+        database: of the log.
+        folder: where the partitions lie.
+        wait: until nobody else holds it; a number for so many seconds at most.
+
     Raises:
+        BusyLogError: if somebody else still holds it then.
         LastingLogError: if the folder is another log's, or holds events that this log does not know.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
+    with ExitStack() as holding:
+        try:
+            holding.enter_context(locked(folder, wait=wait))
+        except BlockingIOError:
+            raise BusyLogError(
+                "old events are being compacted or expired, or another user deleted, which holds the event log's archive; "
+                "nothing was changed, try again later"
+            ) from None
         log_id = _identity(database)
         _claim(database, folder, log_id)
         _tidy(database, folder, log_id)
         yield log_id
         _tidy(database, folder, log_id)
+
+
+@contextmanager
+def being_read(folder: Path) -> Iterator[None]:
+    """Let files that are replaced meanwhile stay: a reader may still come to them, in the state of the log that it reads.
+
+    Maintenance goes on beside it, but for an archive without an id, which an older recae has left.
+    """
+    owner = folder / OWNER
+    with ExitStack() as holding:
+        with suppress(FileNotFoundError):  # where there is no folder, there are no files
+            holding.enter_context(locked(owner if owner.exists() else folder, shared=True))
+        yield
+
+
+def remove_replaced(database: Database, folder: Path) -> None:
+    """Remove what was replaced while it was read; what cannot be removed now is left to the next run of maintenance."""
+    with suppress(EventLogError, OSError):
+        with database.read() as connection:
+            is_any = bool(_replaced(connection))
+        if is_any:
+            with held(database, folder, wait=False):
+                pass
 
 
 def check(database: Database, folder: Path) -> None:
@@ -103,7 +139,12 @@ def _tidy(database: Database, folder: Path, log_id: str) -> None:
     ]
     for name in uncounted:
         _refuse_unknown_events(database, folder / name)
-    partitions.sweep(folder, [*replaced, *uncounted])
+    with ExitStack() as holding:
+        try:
+            holding.enter_context(locked(folder / OWNER, wait=False))
+        except BlockingIOError:  # see `being_read`
+            replaced = set()
+        partitions.sweep(folder, [*replaced, *uncounted])
     if replaced:
         gone = delete(schema.replaced_partitions).where(
             schema.replaced_partitions.c.name == bindparam("gone")

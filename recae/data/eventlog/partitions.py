@@ -1,6 +1,6 @@
 """Parquet files of older events, sorted by sequence. Which of them count stands in the database, never in the folder."""
 
-import os
+import errno
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from recae.data.eventlog import schema
 from recae.durable import TEMPORARY, sync
-from recae.errors import LastingLogError
+from recae.errors import EventLogError, LastingLogError
 
 ARROW = pa.schema(
     [
@@ -33,6 +33,7 @@ STORED = pa.schema([*ARROW, KEY])
 """What a partition holds: with keys, since deleting events frees their keys."""
 
 ROW_GROUP = 65_536
+TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 LOG_ID = b"recae.log_id"
 """Key of a file's metadata; files of older versions have none."""
 
@@ -102,12 +103,20 @@ def read(folder: Path, partition: Partition) -> pa.Table:
     return table
 
 
-def users_in(folder: Path, partition: Partition) -> Any:
-    """The column of users, chunked."""
+def has_user(folder: Path, partition: Partition, user_id: str) -> bool:
+    """Whether a partition holds events of a user; of groups of rows whose smallest and largest id leave them out nothing
+    is read.
+
+    Raises:
+        LastingLogError: if the file is missing or damaged.
+    """
+    path = folder / partition.name
+    wanted = pc.field("user_id") == user_id
     try:
-        return pq.read_table(folder / partition.name, columns=["user_id"]).column("user_id")
+        found = pq.read_table(path, columns=["user_id"], filters=wanted, partitioning=None)
     except (OSError, pa.ArrowException) as error:
-        raise damaged(folder / partition.name, error) from error
+        raise damaged(path, error) from error
+    return bool(found.num_rows)
 
 
 def owner(path: Path) -> str | None:
@@ -160,21 +169,31 @@ def damaged(path: Path, cause: object) -> LastingLogError:
 class PartitionReader:
     """Reads one partition from its beginning, in steps of the caller's choice.
 
-    The file is open from the start: whoever replaces it meanwhile, by deleting a user, does not disturb the reading.
+    The file is open from the first events taken to the last. Whoever replaces it meanwhile, by deleting a user, does not
+    disturb the reading, as long as ``ownership.being_read`` holds.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
     """
 
     def __init__(self, folder: Path, partition: Partition, after: int, fields: pa.Schema = ARROW) -> None:
         self._path = folder / partition.name
         self._fields = fields
         self._after = after
-        self._descriptor = os.open(self._path, os.O_RDONLY)
+        self._path.stat()  # better now than after hours of reading
+        self._file: Any = None
         self._batches: Any = None
         self._rest: pa.Table | None = None
         self.next = max(partition.first_sequence, after + 1)
         """No event that is left has a lower number."""
 
     def take(self, up_to: int) -> pa.Table:
-        """The next events with numbers up to ``up_to``."""
+        """The next events with numbers up to ``up_to``.
+
+        Raises:
+            EventLogError: if this process may not open more files.
+            LastingLogError: if the file is damaged.
+        """
         taken = []
         try:
             while self._fill():
@@ -186,6 +205,11 @@ class PartitionReader:
                     self.next = self._rest.column("sequence")[0].as_py()
                     break
         except (OSError, pa.ArrowException) as error:
+            if isinstance(error, OSError) and error.errno in TOO_MANY_FILES:
+                raise EventLogError(
+                    f"{self._path}, a part of the event log, cannot be opened: {error.strerror}; let this process open "
+                    "more (ulimit -n, or LimitNOFILE of its systemd unit)"
+                ) from error
             raise damaged(self._path, error) from error
         return pa.concat_tables(taken) if taken else self._fields.empty_table()
 
@@ -197,6 +221,7 @@ class PartitionReader:
             batch = next(self._batches, None)
             if batch is None:
                 self.next = 2**63 - 1
+                self._close()
                 return False
             table = pa.Table.from_batches([batch]).cast(self._fields)
             self._rest = table.filter(pc.greater(table.column("sequence"), self._after))
@@ -204,13 +229,18 @@ class PartitionReader:
         return True
 
     def _open(self) -> Any:
-        file = pq.ParquetFile(os.fdopen(self._descriptor, "rb", closefd=False))
+        self._file = self._path.open("rb")
         names = self._fields.names
-        return file.iter_batches(batch_size=ROW_GROUP, columns=names, use_threads=False)
+        return pq.ParquetFile(self._file).iter_batches(batch_size=ROW_GROUP, columns=names, use_threads=False)
+
+    def _close(self) -> None:
+        self._batches = iter(())
+        if self._file is not None:
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._batches = self._rest = None
-        os.close(self._descriptor)
+        self._rest = None
+        self._close()

@@ -7,16 +7,16 @@ commit, and the watermark is read under the same lock, alone: by then each numbe
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import URL, Connection, create_engine
+from sqlalchemy.exc import DBAPIError
 
 from recae.data.eventlog.database import Database
 from recae.data.eventlog.events import Recent, Row, Stamp, user_key
 from recae.data.eventlog.together import ReadsUsers, ReadTogether
 
 LOCK = 7_226_563_651_061_114_729  # any number that no other program uses; it is the log's for ever
-LOCK_TIMEOUT = "60s"
 CONNECT_S = 10
 COPY_FROM = 200
 """Rows from which COPY into a temporary table is faster than arrays in one statement."""
@@ -26,8 +26,9 @@ INSERT = f"""
     INSERT INTO events (sequence, {NAMES})
     SELECT sequence, {NAMES} FROM (SELECT nextval('event_sequence') AS sequence, * FROM {{source}}) AS numbered
     WHERE NOT EXISTS (SELECT 1 FROM archived_keys AS old WHERE old.event_key = numbered.event_key)
-    ORDER BY event_key
-    ON CONFLICT (event_key) DO NOTHING"""  # noqa: S608 - constants only; in one order, or two writers would deadlock
+    ORDER BY event_key, sequence
+    ON CONFLICT (event_key) DO NOTHING"""  # noqa: S608 - constants only
+# By key, or two writers would deadlock; then by number: of two with one key the first stays.
 ARRAYS = """unnest(%s::bytea[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::bigint[], %s::text[], %s::text[])
     AS given (event_key, user_id, item_id, event_type, value, timestamp, event_id, recommendation_id)"""
 INCOMING = """CREATE TEMPORARY TABLE IF NOT EXISTS incoming (
@@ -54,7 +55,18 @@ STAMP_OF_EACH = """
     ) AS summed
     ORDER BY place"""
 
-
+CONFLICTS = frozenset(
+    {
+        "40001",  # serialization_failure
+        "40P01",  # deadlock_detected
+        "57P01",  # admin_shutdown
+        "57P02",  # crash_shutdown
+        "57P03",  # cannot_connect_now
+    }
+)
+"""SQLSTATEs of a transaction that may go through when it is repeated; messages are in the server's language."""
+CONNECTION_FAILED = "08"
+"""Class of the SQLSTATEs of a connection that broke."""
 REMEDIES: Mapping[str, str] = {
     "53100": "make room on its server's disk",  # disk_full
     "XX001": "it is damaged: restore it from a backup",  # data_corrupted
@@ -65,14 +77,6 @@ REMEDIES: Mapping[str, str] = {
 
 class PostgresDatabase(Database):
     """A database that exists; its tables are created if they are missing, unless ``create`` is False."""
-
-    CONFLICTS: ClassVar[Sequence[str]] = (
-        "deadlock detected",
-        "could not serialize",
-        "terminating connection",
-        "server closed the connection",
-        "the connection is lost",
-    )
 
     def __init__(self, url: URL, *, create: bool = True) -> None:
         engine = create_engine(
@@ -132,13 +136,19 @@ class PostgresDatabase(Database):
 
         return self.write(last_number)
 
+    def _passes(self, error: DBAPIError) -> bool:
+        # psycopg has no SQLSTATE for a connection that was cut off: SQLAlchemy asks it whether it is still open
+        state = _sqlstate(error.orig)
+        return state in CONFLICTS or state.startswith(CONNECTION_FAILED) or error.connection_invalidated
+
     def _remedy(self, cause: BaseException | None) -> str | None:
-        return REMEDIES.get(getattr(cause, "sqlstate", None) or "")
+        return REMEDIES.get(_sqlstate(cause))
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _writing(self, patience_s: float) -> Iterator[Connection]:
         with self.engine.begin() as connection:
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+            wait_ms = max(1, round(patience_s * 1_000))  # 0 would be no limit
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{wait_ms}ms'")
             yield connection
 
     @contextmanager
@@ -153,3 +163,8 @@ class PostgresDatabase(Database):
     def _migrate(self, connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
         super()._migrate(connection)
+
+
+def _sqlstate(error: BaseException | None) -> str:
+    """The five letters by which the server names an error in every language; empty without."""
+    return getattr(error, "sqlstate", None) or ""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from recae.data.eventlog.checkpoints import Checkpoints
 from recae.data.eventlog.database import Database
@@ -26,14 +26,14 @@ from recae.durable import sync
 T = TypeVar("T")
 
 BUSY_S = 30
-"""How long a writer waits for the one before it, in seconds."""
+"""How long a writer waits for those before it, all in all, in seconds."""
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.0002, 0.01
 """Pauses between two looks whether it is a writer's turn."""
 CHECKPOINT_PAGES = 16_384
 """64 MB of log before it is moved into the file: an ingest changes the same index pages again and again."""
 CACHE_KIB = 65_536
 READER_CACHE_KIB = 16_384
-"""Of each thread that reads histories."""
+"""Of each connection that reads histories."""
 ROWS_A_STATEMENT = 64
 """Rows of one INSERT; one a row took half as long again."""
 USER_INDEX = "events_by_user"
@@ -57,7 +57,8 @@ DELETED = "SELECT 1 FROM deleted_users WHERE user_key = ?"
 STAMP = """SELECT count(*), coalesce(sum(sequence), 0), EXISTS (SELECT 1 FROM deleted_users WHERE user_key = ?)
 FROM (SELECT sequence FROM events WHERE user_id = ? ORDER BY timestamp DESC, sequence DESC LIMIT ?)"""
 
-
+CONFLICTS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+"""Primary error codes of a transaction that others got in the way of."""
 REMEDIES = {
     sqlite3.SQLITE_CORRUPT: "its file is damaged: restore it from a backup",
     sqlite3.SQLITE_NOTADB: "its file is damaged, or is no event log: restore it from a backup, or name another",
@@ -70,7 +71,7 @@ REMEDIES = {
 class SqliteDatabase(Database):
     """A file, which is created with its folder if it is missing, unless ``create`` is False."""
 
-    CONFLICTS: ClassVar[Sequence[str]] = ("database is locked", "database table is locked")
+    PATIENCE_S: ClassVar[float] = BUSY_S
     PASSING: ClassVar[str] = (
         "see that its file and folder are there and writable, that no other process keeps it locked, and that this one "
         "may open more files"
@@ -86,8 +87,8 @@ class SqliteDatabase(Database):
         )
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
-        self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
+        self._idle: list[sqlite3.Connection] = []  # of these, a stack: list.append and list.pop need no lock
         self._readers_lock = threading.Lock()
         self._checkpoints = Checkpoints(str(file))
         self._slow_until = 0.0  # monotonic time
@@ -118,21 +119,16 @@ class SqliteDatabase(Database):
         return _changes(connection) - before - _remove_archived(connection, first)
 
     def recent(self, user_id: str, n: int) -> Recent:
-        """As the base class does it, for a fifth of the time: sqlite3 itself, on a connection of the thread's own."""
-        try:
-            reader = self._reader()
+        """As the base class does it, for a fifth of the time: sqlite3 itself, on a connection that only reads."""
+        with self._reader() as reader:
             events = reader.execute(RECENT, (user_id, n)).fetchall()
             deleted = reader.execute(DELETED, (user_key(user_id),)).fetchone()
-        except sqlite3.Error as error:
-            raise self._explained(error) from error
         return Recent(events, deleted is not None)
 
     def stamp(self, user_id: str, n: int) -> Stamp:
         """As the base class does it, in the way of `recent`."""
-        try:
-            row = self._reader().execute(STAMP, (user_key(user_id), user_id, n)).fetchone()
-        except sqlite3.Error as error:
-            raise self._explained(error) from error
+        with self._reader() as reader:
+            row = reader.execute(STAMP, (user_key(user_id), user_id, n)).fetchone()
         return Stamp(row[0], row[1], row[2] == 1)
 
     def close(self) -> None:
@@ -141,19 +137,31 @@ class SqliteDatabase(Database):
         with self._readers_lock:
             for reader in self._readers:
                 reader.close()
-            self._readers.clear()
-            self._local = threading.local()
+            self._readers, self._idle = [], []
         super().close()
 
-    def _reader(self) -> sqlite3.Connection:
-        reader: sqlite3.Connection | None = getattr(self._local, "reader", None)
-        if reader is None:
-            file = str(self.engine.url.database)
-            reader = sqlite3.connect(file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-            reader.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
-            self._local.reader = reader
-            with self._readers_lock:
-                self._readers.append(reader)
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection that nobody else reads on meanwhile; there are as many as threads have read at the same time."""
+        idle = self._idle  # of before a `close`, if that comes in between
+        try:
+            try:
+                reader = idle.pop()  # the last one used, which has the most in its cache
+            except IndexError:
+                reader = self._new_reader()
+            try:
+                yield reader
+            finally:
+                idle.append(reader)
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+
+    def _new_reader(self) -> sqlite3.Connection:
+        file = str(self.engine.url.database)
+        reader = sqlite3.connect(file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        reader.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
+        with self._readers_lock:
+            self._readers.append(reader)
         return reader
 
     def begin_load(self) -> None:
@@ -203,14 +211,17 @@ class SqliteDatabase(Database):
         self._checkpoints.commit_done()
         return done
 
+    def _passes(self, error: DBAPIError) -> bool:
+        return _primary_code(error.orig) in CONFLICTS
+
     def _remedy(self, cause: BaseException | None) -> str | None:
-        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        code = _primary_code(cause)
         if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
             return _obstacle(Path(str(self.engine.url.database))) or REMEDIES.get(code)
         return REMEDIES.get(code)
 
     @contextmanager
-    def _writing(self, patience_s: float = BUSY_S) -> Iterator[Connection]:
+    def _writing(self, patience_s: float) -> Iterator[Connection]:
         with self.engine.connect() as connection:
             writer = connection.execution_options(**{PATIENCE: patience_s})
             with writer.begin():
@@ -228,6 +239,12 @@ class SqliteDatabase(Database):
             "UPDATE event_sequence SET last = last + ? RETURNING last", (n,)
         ).scalar_one()
         return last - n + 1
+
+
+def _primary_code(error: BaseException | None) -> int:
+    """SQLite's primary error code; 0 for what is not its error."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def _has_user_index(connection: Connection) -> bool:
@@ -318,10 +335,7 @@ def _begin_writing(connection: Connection, patience_s: float) -> None:
             try:
                 raw.execute("BEGIN IMMEDIATE")
             except sqlite3.Error as error:
-                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (
-                    sqlite3.SQLITE_BUSY,
-                    sqlite3.SQLITE_LOCKED,
-                ):
+                if _primary_code(error) not in CONFLICTS:
                     break
                 time.sleep(pause * random.uniform(0.5, 1.5))
                 pause = min(pause * 1.3, LONGEST_LOOK_S)

@@ -59,3 +59,12 @@ def stats_of(database: Database) -> Stats:
         watermark=watermark,
         event_types=by_type,
     )
+
+
+def newest_of(database: Database, n: int) -> int | None:
+    """Time of the newest among the last ``n`` live events that arrived; there is no index by time alone."""
+    events = schema.events.c
+    last = select(events.timestamp).order_by(events.sequence.desc()).limit(n).subquery()
+    with database.read() as connection:
+        found: int | None = connection.execute(select(func.max(last.c.timestamp))).scalar_one()
+    return found

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 from sqlalchemy import Connection, func, select
 
-from recae.data.eventlog import partitions, schema
+from recae.data.eventlog import ownership, partitions, schema
 from recae.data.eventlog.database import Database
 from recae.data.eventlog.partitions import ARROW, PartitionReader
 
@@ -20,6 +20,10 @@ def stream(
     """Tables of at most ``chunk_rows`` events with ``after`` < sequence <= ``until``, of one state of the log.
 
     ``fields`` are the columns: ``partitions.ARROW``, or with the keys ``partitions.STORED``.
+
+    Raises:
+        EventLogError: if the database fails, or more files have to be open at the same time than this process may open.
+        LastingLogError: if a partition is missing or damaged.
     """
     with ExitStack() as stack:
         connection, readers = opened(stack, database, folder, after, until, fields)
@@ -29,7 +33,7 @@ def stream(
             live = _first_live(connection, position)
             start = min([*starts, *([] if live is None else [live])], default=until + 1)
             if start > until:
-                return
+                break
             end = min(start + chunk_rows - 1, until)  # numbers differ, so this many rows at most
             parts = [reader.take(end) for reader in readers if reader.next <= end]
             if live is not None and live <= end:
@@ -38,15 +42,18 @@ def stream(
             table = pa.concat_tables(parts) if parts else fields.empty_table()
             if table.num_rows:
                 yield table if len(parts) == 1 else table.sort_by("sequence")
+    ownership.remove_replaced(database, folder)
 
 
 def opened(
     stack: ExitStack, database: Database, folder: Path, after: int, until: int, fields: pa.Schema
 ) -> tuple[Connection, list[PartitionReader]]:
-    """One state of the log, with the files of its partitions open until the stack unwinds; errors as of `stream`.
+    """One state of the log, with the files of its partitions kept until the stack unwinds; errors as of `stream`.
 
-    Tried again if a file was replaced between the two.
+    A file is open only from its first event to its last: there may be more of them than a process may open. Tried again if
+    a file was replaced between the two.
     """
+    stack.enter_context(ownership.being_read(folder))
     for attempt in range(1, TRIES + 1):
         with ExitStack() as opening:
             connection = opening.enter_context(database.read())

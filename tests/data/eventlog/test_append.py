@@ -38,6 +38,16 @@ def test_an_event_id_makes_the_event_whatever_else_it_says(log):
     assert rows(log)[0]["user_id"] == "u"
 
 
+@pytest.mark.parametrize("n", [150, 1_500], ids=["few", "copied"])
+def test_of_events_with_one_id_in_one_append_the_first_stays(log, n):
+    def events(item_id):
+        return [Event("u", item_id, timestamp=NOW, event_id=f"e{number}") for number in range(n // 3)]
+
+    assert log.append([*events("first"), *events("second")[::-1], *events("third")]).accepted == n // 3
+
+    assert {row["item_id"] for row in rows(log)} == {"first"}
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -6,8 +6,9 @@ import time
 
 import pytest
 from sqlalchemy import create_engine, event
+from sqlalchemy.exc import OperationalError
 
-from recae.data.eventlog import EventLog, checkpoints, database, sqlite
+from recae.data.eventlog import EventLog, checkpoints, sqlite
 from recae.data.eventlog.events import accept
 from recae.errors import EventLogError
 
@@ -69,14 +70,37 @@ def test_a_writer_with_patience_waits_for_the_one_before(log, other):
     assert stored(other) == ["late"]
 
 
-def test_a_writer_that_waits_in_vain_says_so(log, other, monkeypatch):
-    monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
-    monkeypatch.setattr(database, "TRIES", 1)
-    monkeypatch.setattr(sqlite.SqliteDatabase._writing.__wrapped__, "__defaults__", (0.05,))
+def test_a_writer_that_waits_in_vain_says_so_after_one_wait(log, other, monkeypatch):
+    monkeypatch.setattr(sqlite.SqliteDatabase, "PATIENCE_S", 0.3)
+    begin, waits = sqlite._begin_writing, []
+
+    def noted(connection, patience_s):
+        waits.append(patience_s)
+        begin(connection, patience_s)
+
+    monkeypatch.setattr(sqlite, "_begin_writing", noted)
     other.execute("BEGIN IMMEDIATE")
 
     with pytest.raises(EventLogError, match="database is locked"):
-        log.append([{"user_id": "u", "item_id": "a"}])
+        log.database.write(insert(log, "a"))
+
+    assert len(waits) == 1, "it has waited for as long as a writer waits"
+
+
+def test_what_is_busy_at_once_is_tried_again_within_the_time_that_is_left(log, monkeypatch):
+    """As SQLite refuses a transaction whose state is outdated: no wait would help that one."""
+    tries = []
+
+    def is_outdated_twice(connection):
+        tries.append(connection.get_execution_options()[sqlite.PATIENCE])
+        if len(tries) < 3:
+            outdated = sqlite3.OperationalError("database is locked")
+            outdated.sqlite_errorcode = sqlite3.SQLITE_BUSY_SNAPSHOT
+            raise OperationalError("COMMIT", {}, outdated)
+        return insert(log, "a")(connection)
+
+    assert log.database.write(is_outdated_twice) == 1
+    assert sqlite.BUSY_S >= tries[0] > tries[1] > tries[2], "one time limit for all of them"
 
 
 def test_a_disk_that_takes_its_time_is_left_to_threads_for_a_while(log, monkeypatch):

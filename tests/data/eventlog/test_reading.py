@@ -1,12 +1,16 @@
 """Histories in pages, streams up to a watermark, and counts."""
 
+import resource
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from recae.data.eventlog import Event
+from recae.data.eventlog import Event, compaction
 from recae.data.interactions import Interactions
-from recae.errors import DataError
+from recae.errors import DataError, EventLogError, LastingLogError
 from tests.data.eventlog.conftest import NOW
 
 
@@ -127,3 +131,65 @@ def test_the_stats_count_events_users_items_and_types(log):
     assert (stats.first_timestamp, stats.last_timestamp) == (5, 9)
     assert stats.event_types == {"buy": 1, "view": 2}
     assert log.count() == 3
+
+
+@contextmanager
+def files_that_may_be_opened(n):
+    """Let this process open so many more files."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
+    free = [number for number in range(max(used) + n + 2) if number not in used]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[n], before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_partitions_are_opened_one_after_the_other_however_many_there_are(log, monkeypatch):
+    monkeypatch.setattr(compaction, "PARTITION_ROWS", 2)
+    log.append([Event("u", f"i{number}", timestamp=number) for number in range(50)])
+    log.compact(40)
+    assert log.stats().n_partitions == 20
+
+    with files_that_may_be_opened(8):
+        assert items(log.stream(chunk_rows=3)) == [f"i{number}" for number in range(50)]
+        assert items(log.stream(after=15, until=31, chunk_rows=7)) == [
+            f"i{number}" for number in range(15, 31)
+        ]
+
+
+def test_more_partitions_at_once_than_files_may_be_open_are_an_error_that_says_so(log, monkeypatch):
+    monkeypatch.setattr(compaction, "PARTITION_ROWS", 10)
+    times = [number % 10 for number in range(100)]
+    log.append([Event("u", f"i{number}", timestamp=time) for number, time in enumerate(times)])
+    for time in range(1, 11):  # each partition reaches over the whole log
+        log.compact(time)
+    assert log.stats().n_partitions == 10
+    log.count()
+
+    with (
+        files_that_may_be_opened(6),
+        pytest.raises(EventLogError, match="Too many open files; let this process open more") as failed,
+    ):
+        items(log.stream(chunk_rows=3))
+    assert not isinstance(failed.value, LastingLogError)
+    assert items(log.stream()) == [f"i{number}" for number in range(100)]
+
+
+@pytest.mark.parametrize("is_read_to_its_end", [True, False])
+def test_what_was_replaced_while_it_was_read_goes_when_nobody_reads_it(log, archive, is_read_to_its_end):
+    log.append([Event(f"u{number % 2}", f"i{number}", timestamp=number) for number in range(20)])
+    log.compact(20)
+    stream = log.stream(chunk_rows=4)
+    first = items([next(stream)])
+    log.delete_user("u1")
+    assert items(log.stream()) == [f"i{number}" for number in range(0, 20, 2)], "others see the deletion"
+
+    if is_read_to_its_end:
+        assert first + items(stream) == [f"i{number}" for number in range(20)]
+    else:
+        stream.close()
+        log.expire(0)
+
+    assert len(list(archive.glob("*.parquet"))) == log.stats().n_partitions == 1

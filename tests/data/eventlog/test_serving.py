@@ -1,6 +1,7 @@
 """What a server asks of the database: recent histories, deleted users, changed items, and recommendations given."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +39,37 @@ def test_every_thread_sees_what_was_appended_a_moment_ago(log):
 
     assert max(seen) == 30
     assert len(log.recent("u", 1_000).events) == 30
+
+
+def open_files(folder):
+    """How many descriptors of this process are of files in a folder."""
+    links = (path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
+    return sum(link.is_relative_to(folder) for link in links)
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_threads_that_have_ended_leave_no_files_open(log, home):
+    log.append([{"user_id": "u", "item_id": "a"}])
+    log.recent("u", 1)
+    before = open_files(home)
+
+    for _ in range(20):
+        thread = threading.Thread(target=lambda: (log.recent("u", 1), log.stamp("u", 1)))
+        thread.start()
+        thread.join()
+
+    assert open_files(home) == before
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_threads_that_read_at_the_same_time_have_a_connection_each(log):
+    log.append([{"user_id": "u", "item_id": "a"}])
+    with log.database._reader() as first, log.database._reader() as second:
+        assert first is not second
+        assert log.recent("u", 1).events[0][0] == "a"
+    log.close()
+
+    assert log.recent("u", 1).events[0][0] == "a", "on a new connection"
 
 
 def test_a_deleted_user_stays_noted_without_the_id(log):

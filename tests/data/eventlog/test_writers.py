@@ -8,9 +8,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import text
 
 from recae.data.eventlog import Event, EventLog
 from recae.data.eventlog.events import keyed
+from recae.errors import EventLogError
 from tests.data.eventlog.conftest import NOW
 
 PATIENCE_S = 120
@@ -40,7 +42,7 @@ def started(log, archive, url, writer, first, last):
 
 def test_a_log_is_opened_while_another_writes(log, url, archive):
     log.append([Event("u", "i", event_id="before")])
-    with log.database._writing() as other:
+    with log.database._writing(PATIENCE_S) as other:
         log.database.insert(other, [keyed("u", "i", "view", 1.0, NOW, "now", None)])
         with ThreadPoolExecutor(1) as pool:
             opened = pool.submit(EventLog, url, archive).result(10)
@@ -117,6 +119,61 @@ def test_one_bad_transaction_of_a_group_is_not_reported_as_stored(log, monkeypat
         log.append([Event("u", "i", timestamp=NOW)])
     monkeypatch.undo()
     assert log.append([Event("u", "i", timestamp=NOW)]).accepted == 1
+
+
+def on_the_first_try(statement):
+    """Work that a server's error ends at its first try, and that is done at the next."""
+    tries = []
+
+    def work(connection):
+        tries.append(connection)
+        if len(tries) == 1:
+            connection.execute(text(statement))
+        return len(tries)
+
+    return work
+
+
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("code", ["40001", "40P01", "57P01", "08006"])
+def test_a_conflict_is_known_by_its_code_whatever_language_the_server_speaks(log, code):
+    fails = f"DO $$ BEGIN RAISE EXCEPTION 'Das ging schief' USING ERRCODE = '{code}'; END $$"
+
+    assert log.database.write(on_the_first_try(fails)) == 2
+
+
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+def test_words_of_a_conflict_in_another_error_are_none(log):
+    fails = "DO $$ BEGIN RAISE EXCEPTION 'no deadlock detected' USING ERRCODE = 'P0001'; END $$"
+
+    with pytest.raises(EventLogError, match="no deadlock detected"):
+        log.database.write(on_the_first_try(fails))
+
+
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+def test_a_transaction_whose_connection_is_cut_off_is_repeated_on_another(log):
+    assert log.database.write(on_the_first_try("SELECT pg_terminate_backend(pg_backend_pid())")) == 2
+
+
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+def test_two_writers_that_wait_for_each_other_both_get_through(log):
+    both_hold, tries = threading.Barrier(2), []
+
+    def work(first, second):
+        def takes_both(connection):
+            tries.append(first)
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({first})")
+            if len(tries) <= 2:
+                both_hold.wait(PATIENCE_S)
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({second})")
+
+        return takes_both
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(log.database.write, work(*order)) for order in ((1, 2), (2, 1))]:
+            done.result(PATIENCE_S)
+
+    assert len(tries) >= 3, "the server ended one of them, and it was repeated"
 
 
 def test_no_writer_slips_in_at_or_below_a_watermark(log, url, archive):
