@@ -132,9 +132,7 @@ def run_forever(when: BaseTrigger, table: RunTable, command: Sequence[str] | Non
         logger.info("a run was missed; it starts now")
         first = {"next_run_time": now}
     # One job, of which one run goes on at a time: a missed run that lasts until the daily time takes that one's place.
-    scheduler.add_job(
-        nightly.start, when, coalesce=True, max_instances=1, misfire_grace_time=LATE_S, **first
-    )
+    scheduler.add_job(nightly.start, when, coalesce=True, max_instances=1, misfire_grace_time=LATE_S, **first)
     scheduler.start()
     told_to_end.get()
     nightly.stop()
