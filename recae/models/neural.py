@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from recae.data.holdout import Holdout
 from recae.memory import reused_memory
+from recae.models import ranking
 from recae.models.base import Fit, Model
 from recae.models.config import ModelConfig
 from recae.models.devices import Device, device_of, outlines, serving_device
@@ -271,8 +272,10 @@ class NeuralModel(Model):
 
     @Derived
     def _user_codes(self) -> NDArray[np.float32]:
-        """Codes of all training users, shape (n_users_, n_latent): 4 bytes a number."""
-        return self.encode(self.histories_)
+        """Codes of all training users, shape (n_users_, n_latent), 4 bytes a number; made in blocks, as scores are."""
+        step = max(1, ranking.SCORE_BYTES // (4 * self.n_items_))
+        starts = range(0, self.n_users_, step)
+        return np.concatenate([self.encode(self.histories_[start : start + step]) for start in starts])
 
     @property
     def _product_type(self) -> torch.dtype:

@@ -9,7 +9,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, random_array
 
-from recae.models import create, load_model
+from recae.models import create, load_model, ranking
+from recae.models.matrices import cosine, itself_first
+from recae.models.ranking import top_n
 from recae.models.warm import WarmStart
 
 SMALL_VAE = {"n_hidden": 64, "n_latent": 8, "epochs": 1}
@@ -130,7 +132,7 @@ def test_what_was_worked_out_is_neither_stored_nor_copied(name, tmp_path):
         deepcopy(model),
         copy(model),
         pickle.loads(pickle.dumps(model)),
-    ):  # noqa: S301 - our own
+    ):
         for found, wanted in zip(answers(other), before, strict=True):
             assert_array_equal(found, wanted)
 
@@ -144,3 +146,25 @@ def test_a_copy_that_is_given_other_weights_answers_by_these():
 
     ids, scores = changed.similar_items(6)
     assert (ids[1], scores[1]) == (7, pytest.approx(1.0))
+
+
+def test_all_users_are_encoded_in_blocks_within_the_memory_budget(monkeypatch):
+    n_items = 30
+    model = create("dae", n_hidden=16, epochs=1).fit(rated(40, n_items), show_progress=False)
+    whole = model.encode(model.histories_)
+    encode, n_rows = model.encode, []
+
+    def counting(histories):
+        n_rows.append(histories.shape[0])
+        return encode(histories)
+
+    monkeypatch.setattr(model, "encode", counting)
+    monkeypatch.setattr(ranking, "SCORE_BYTES", 12 * 4 * n_items)  # scores of 12 users
+
+    found = model.similar_users(3)
+
+    assert n_rows == [12, 12, 12, 4]
+    for part, wanted in zip(
+        found, top_n(itself_first(cosine(whole, np.array([3])), np.array([3])), 10), strict=True
+    ):
+        assert_allclose(part, wanted[0], atol=1e-6)
