@@ -108,10 +108,20 @@ def locked(folder: Path, *, wait: bool = True, shared: bool = False) -> Iterator
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        hold(descriptor, wait=wait, shared=shared)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def hold(descriptor: int, *, wait: bool = True, shared: bool = False) -> None:
+    """Lock an open file for as long as it is open, as `locked` does; for files that are written through it, too.
+
+    Raises:
+        BlockingIOError: if another one holds it and ``wait`` is False.
+        OSError: if its file system has no locks, as some over a network.
+    """
+    fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
 
 
 def sweep(folder: Path, prefix: str = "") -> None:
