@@ -159,6 +159,7 @@ class ModelStore:
         """
         self.check(version)
         with durable.locked(self.root):  # reading and replacing `current` must be one step
+            self._folder(version)  # checking takes long: it may have been pruned meanwhile
             old = in_service.last_known(self.root)
             if old is not None and self._is_damaged:
                 in_service.write(self.root, old)
@@ -172,6 +173,7 @@ class ModelStore:
         """
         self.check(version)
         with durable.locked(self.root):
+            self._folder(version)  # as above
             now = in_service.read(self.root)
             serving = now.version if now else None
             if serving not in (live, version):

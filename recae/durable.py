@@ -109,20 +109,25 @@ def locked(folder: Path, *, wait: bool | float = True, shared: bool = False) -> 
         BlockingIOError: if another one holds it, and ``wait`` is False or over.
     """
     descriptor = os.open(folder, os.O_RDONLY)
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
-        if wait is True:
-            fcntl.flock(descriptor, kind)
-        else:
-            _lock_within(descriptor, kind, float(wait))
+        hold(descriptor, wait=wait, shared=shared)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _lock_within(descriptor: int, kind: int, wait_s: float) -> None:
-    """The kernel itself waits for ever or not at all."""
-    deadline = time.monotonic() + wait_s
+def hold(descriptor: int, *, wait: bool | float = True, shared: bool = False) -> None:
+    """Lock an open file for as long as it is open, as `locked` does; for files that are written through it, too.
+
+    Raises:
+        BlockingIOError: if another one holds it, and ``wait`` is False or over.
+        OSError: if its file system has no locks, as some over a network.
+    """
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    if wait is True:
+        fcntl.flock(descriptor, kind)
+        return
+    deadline = time.monotonic() + wait  # the kernel itself waits for ever or not at all
     while True:
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

@@ -376,3 +376,23 @@ def test_a_promotion_over_another_version_than_the_one_compared_with_is_refused(
     with pytest.raises(ArtifactError, match=f"{second} is in service now"):
         store.promote_over(third, first)
     assert store.current() == second
+
+
+class PrunedMeanwhile(ModelStore):
+    """A store in which another process prunes after a version has been checked."""
+
+    def check(self, version):
+        found = super().check(version)
+        ModelStore(self.root).prune(1)
+        return found
+
+
+@pytest.mark.parametrize("how", ["promote", "promote_over"])
+def test_a_version_that_is_pruned_during_its_promotion_does_not_go_into_service(store, how):
+    live, gone, _ = (store.save(fitted_ease(), ITEMS) for _ in range(3))
+    store.promote(live)
+
+    with pytest.raises(ArtifactError, match=f"no version '{gone}'"):
+        getattr(PrunedMeanwhile(store.root), how)(gone, *([live] if how == "promote_over" else []))
+    assert store.current() == live
+    assert store.load().version == live

@@ -7,7 +7,8 @@ from recae.artifacts import ModelStore
 from recae.data.eventlog import Event, EventLog
 from recae.histories import MAX_WEIGHT, logged
 from recae.history_rule import NEWEST_COUNTS, HistoryRule
-from recae.retrain.nightdata import read_night, rule_of
+from recae.retrain.nightdata import cut_night, rule_of
+from recae.retrain.reading import read_log
 from recae.retrain_settings import RetrainSettings
 from tests.tastes import ITEMS, fitted_ease
 
@@ -96,7 +97,7 @@ def test_what_serves_is_what_was_learned(tmp_path, settings):
             )
             for number in range(400)
         )
-        data = read_night(log, log.watermark(), how)
+        data = cut_night(read_log(log, log.watermark(), how), how)
         for user in (f"u{number}" for number in range(12)):
             row = data.everything.users.find([user])
             columns = data.everything.matrix[row[row >= 0]].indices

@@ -1,6 +1,9 @@
 """Imports go downwards, and the command line stays light. The layers stand in pyproject.toml, tool.importlinter."""
 
+import ast
 import os
+import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -92,3 +95,12 @@ def test_serving_loads_no_pandas():
 
     assert shown.returncode == 0, shown.stderr
     assert {"pandas", "matplotlib"}.isdisjoint(shown.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("package", ["data", "evaluation", "models", "retrain"])
+def test_the_map_of_a_package_names_each_of_its_modules(package):
+    folder = ROOT / "recae" / package
+    found = {info.name for info in pkgutil.iter_modules([str(folder)])}
+    shown = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+
+    assert {name for name in found if not re.search(rf"(^\s*|[;,] ){name}\b", shown, re.MULTILINE)} == set()

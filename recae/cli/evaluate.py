@@ -95,8 +95,8 @@ def compare(results: tuple[str, ...], leaderboard: str | None) -> None:
     Numbers of different data or splits are shown in tables of their own. The tests need per_user.parquet, which
     `recae evaluate` writes beside the results.
     """
+    from recae import durable
     from recae.evaluation import compare as comparison
-    from recae.evaluation.report import replace_text
     from recae.evaluation.results import Results
 
     if bool(results) == bool(leaderboard):
@@ -104,7 +104,7 @@ def compare(results: tuple[str, ...], leaderboard: str | None) -> None:
     if leaderboard is not None:
         page = Path(leaderboard) / "README.md"
         comparison.refuse_other_page(page)
-        replace_text(page, comparison.leaderboard(Path(leaderboard)))
+        durable.write_file(page, comparison.leaderboard(Path(leaderboard)))
         click.echo(f"wrote {page}", err=True)
         return
     read = [Results.read(path) for path in results]

@@ -58,9 +58,11 @@ class Client(Endpoints):
         httpx, exchange = _httpx(), Exchange(call, self._retries)
         while True:
             try:
-                pause = exchange.after(self._http.request(**exchange.request))
+                pause = exchange.after(self._http.request(**exchange.next_try()))
             except httpx.TransportError as failure:
                 pause = exchange.after_failure(failure, was_sent=_was_sent(failure))
+            except httpx.RequestError as failure:
+                raise exchange.unreadable(failure) from failure
             if pause is None:
                 return exchange.answer
             time.sleep(pause)
@@ -129,9 +131,11 @@ class AsyncClient(Endpoints):
         httpx, exchange = _httpx(), Exchange(call, self._retries)
         while True:
             try:
-                pause = exchange.after(await self._http.request(**exchange.request))
+                pause = exchange.after(await self._http.request(**exchange.next_try()))
             except httpx.TransportError as failure:
                 pause = exchange.after_failure(failure, was_sent=_was_sent(failure))
+            except httpx.RequestError as failure:
+                raise exchange.unreadable(failure) from failure
             if pause is None:
                 return exchange.answer
             await asyncio.sleep(pause)

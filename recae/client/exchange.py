@@ -42,9 +42,8 @@ class Exchange(Generic[T]):
         self.request_id = uuid.uuid4().hex  # one for all tries: the server's log shows them together
         self.answer: T
 
-    @property
-    def request(self) -> dict[str, Any]:
-        """Arguments for httpx's ``request``; each look at it is a try."""
+    def next_try(self) -> dict[str, Any]:
+        """Count a try, and give its arguments for httpx's ``request``."""
         self._tried += 1
         call = self._call
         asked: dict[str, Any] = {
@@ -101,6 +100,17 @@ class Exchange(Generic[T]):
             "is the server up, and its address right?",
             self.request_id,
         ) from failure
+
+    def unreadable(self, failure: "httpx.RequestError") -> BadAnswerError:
+        """The error to raise for an answer that httpx itself can make nothing of: badly packed, or led round in circles.
+
+        It is not repeated: the server would most likely answer the same again.
+        """
+        return BadAnswerError(
+            f"{self._call.method} {self._call.path} got an answer that cannot be read "
+            f"({type(failure).__name__}: {failure}); is the address right?",
+            self.request_id,
+        )
 
     def _read(self, response: "httpx.Response") -> T:
         try:

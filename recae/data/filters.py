@@ -16,34 +16,6 @@ from recae.errors import DataError, name_some
 from recae.history_rule import lowest_liking
 
 
-def in_window(events: Events, *, start: int | None = None, end: int | None = None) -> Iterator[pd.DataFrame]:
-    """Only events in [start, end), in seconds since 1970; None leaves that side open.
-
-    Raises:
-        DataError: if the events have no timestamp.
-    """
-    if start is not None and end is not None and start >= end:
-        raise ValueError(f"a window starts before it ends, found {start} and {end}")
-    for chunk in chunks_of(events):
-        times = _column(chunk, "timestamp", "a time window")
-        kept = np.ones(len(chunk), dtype=bool)
-        if start is not None:
-            kept &= (times >= start).to_numpy()
-        if end is not None:
-            kept &= (times < end).to_numpy()
-        yield chunk[kept]
-
-
-def at_least(events: Events, value: float) -> Iterator[pd.DataFrame]:
-    """Only events whose value is ``value`` or more: ratings of 4 and 5, watched for a minute.
-
-    Raises:
-        DataError: if the events have no value.
-    """
-    for chunk in chunks_of(events):
-        yield chunk[(_column(chunk, "value", "a minimum value") >= value).to_numpy()]
-
-
 def weighted(
     events: Events, weights: Mapping[str, float], *, other: float | None = None
 ) -> Iterator[pd.DataFrame]:

@@ -4,6 +4,25 @@ from recae.evaluation import evaluate, load_protocol, report
 
 results = evaluate("evaluation/movielens-small.toml")
 report.write(results, "evaluation/results/movielens-small")
+
+What is asked:
+    protocol        a TOML file; sections, its tables; specs, metrics by name
+    datasets        its data and split; leakage, what would make a number too good
+The way to an answer:
+    runner          protocol in, results out
+    contenders      every combination of a model's settings; shelf, fitted models that a blend wants
+    task            split and judging, which the models share; rows, one model with all that was tried and tested
+    scoring         one model on one holdout; lists, of one batch of users; exact_order, scores beyond float32
+    metrics         of what is right; beyond_accuracy, of what a list is like; item_facts, what those need to know
+    outsiders       models of others; exports, the split for them
+    journal         what a stopped evaluation goes on from
+What is found:
+    results         all of it; records, what it consists of; facts, of the data; per_user, the value of each user
+    statistics      how far a mean can be trusted; segments, groups of users; examples, a few to look at
+    compare         several results side by side; frames, as pandas DataFrames
+    report          files for people; console, a table; page, HTML; pages, what pages share; charts, plots
+    tuning          a search by Optuna; tuning_report, its files
+    online          an experiment with users
 """
 
 from importlib import import_module

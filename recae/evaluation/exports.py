@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
+from recae import durable
 from recae.data.events import Times
 from recae.data.holdout import Split
 from recae.data.idmap import IdMap
@@ -42,9 +43,8 @@ def write_split(split: Split, folder: str | os.PathLike[str]) -> list[Path]:
     paths = []
     for name, table in tables.items():
         path = target / f"{name}.parquet"
-        temporary = path.with_name(f".{path.name}.tmp")
-        table.to_parquet(temporary, index=False)
-        temporary.replace(path)
+        with durable.new_file(path) as temporary:
+            table.to_parquet(temporary, index=False)
         paths.append(path)
     for name in (f"{part}_{what}" for part in PARTS for what in WHAT):
         if name not in tables:  # of another split: it would be taken for this one's

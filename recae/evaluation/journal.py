@@ -8,7 +8,6 @@ unbroken run. A file of another evaluation, or of other code, is begun anew: no 
 more ends no evaluation: what is found is in memory, too.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ from typing import Any, Final, Self
 import numpy as np
 from pydantic import ValidationError
 
+from recae import durable
 from recae.data.catalogue import Catalogue
 from recae.data.holdout import Split
 from recae.errors import EvaluationError
@@ -269,7 +269,7 @@ def discard(path: Path) -> None:
     """Remove the file of an evaluation whose results are written, unless another process has begun one since."""
     try:
         with path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            durable.hold(file.fileno(), wait=False)
             path.unlink(missing_ok=True)
     except BlockingIOError:
         return
@@ -285,7 +285,7 @@ def _held(path: Path, say: Callable[[str], None]) -> FileIO:
     """
     file = path.open("a+b", buffering=0)  # of what a full disk did not take nothing is left to be tried again
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        durable.hold(file.fileno(), wait=False)
     except BlockingIOError:
         file.close()
         raise EvaluationError(

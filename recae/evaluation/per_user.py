@@ -1,7 +1,5 @@
 """The value of every judged user, kept beside the results: what intervals, tests and later comparisons are made of."""
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recae import durable
 from recae.errors import EvaluationError
 from recae.evaluation.metrics import Values
 
@@ -39,16 +38,8 @@ def write_per_user(
     }
     for metric in metrics:
         columns[metric] = pa.array(np.concatenate([values[metric] for values in per_user.values()]))
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            pq.write_table(pa.table(columns, metadata={RUN: run}), file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp lets nobody else read
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with durable.new_file(path) as temporary:
+        pq.write_table(pa.table(columns, metadata={RUN: run}), temporary, compression="zstd")
 
 
 def read_per_user(path: Path, *, run: str) -> tuple[tuple[str, ...], dict[str, dict[str, Values]]]:

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from recae import durable
 from recae.errors import ConfigError
 from recae.evaluation.page import html
 from recae.evaluation.pages import correction_of, shown_p
@@ -52,9 +53,9 @@ def write(results: Results, folder: str | os.PathLike[str]) -> tuple[Path, Path,
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     as_json, as_markdown, page = (target / f"results.{kind}" for kind in ("json", "md", "html"))
-    replace_text(as_json, results.model_dump_json(indent=2) + "\n")
-    replace_text(as_markdown, markdown(results))
-    replace_text(page, html(results))
+    durable.write_file(as_json, results.model_dump_json(indent=2) + "\n")
+    durable.write_file(as_markdown, markdown(results))
+    durable.write_file(page, html(results))
     per_user = {model.title: model.per_user for model in results.models}
     if results.users and all(per_user.values()):
         write_per_user(results.users, per_user, target / FILE, run=results.run)
@@ -242,17 +243,3 @@ def _measured(model: ModelResult) -> str:
 
 def _settings(settings: Settings) -> str:
     return ", ".join(f"{name}={value}" for name, value in settings.items())
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file in one step: a crash leaves the old one or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp lets nobody else read
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)

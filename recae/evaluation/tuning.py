@@ -4,16 +4,16 @@ The study lies in a SQLite file, so that a killed search goes on where it stoppe
 Optuna is the extra ``tune``; nothing else of recae imports it.
 """
 
-import fcntl
 import hashlib
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recae import durable
 from recae.errors import ConfigError, EvaluationError, FitError
 from recae.evaluation.contenders import contenders_of, refuse_dishonest
 from recae.evaluation.datasets import load_catalogue, load_split, sha256_of
@@ -23,13 +23,15 @@ from recae.evaluation.task import Task
 from recae.models import registry
 from recae.models.search_spaces import Range
 from recae.progress import bar
-from recae.threads import limit_threads
+from recae.threads import available_cores, limit_threads
 
 if TYPE_CHECKING:
     import optuna
 
 STUDY = "study.db"
 """Its file in the output folder."""
+LOCK, TURN = ".lock", ".turn"
+"""Files there, held by the search that goes on in the folder, and by the one of its workers that takes a trial."""
 STARTUP_TRIALS, WARMUP_EPOCHS = 5, 3
 """Before so many trials, and so many epochs of one, none is pruned."""
 
@@ -173,9 +175,14 @@ def _share(search: Search, study: "optuna.Study", deadline: float | None, *, sho
 
 def _worker(search: Search, number: int, deadline: float | None) -> None:
     optuna = _optuna()
-    limit_threads(max(1, (search.threads or multiprocessing.cpu_count()) // search.workers))
+    limit_threads(_threads_each(search))
     study = _study(search, optuna, seed=search.protocol.seed + number)
     _work(search, _task(search), study, optuna, deadline, lambda: None, lambda _text: None)
+
+
+def _threads_each(search: Search) -> int:
+    """Threads of one worker."""
+    return max(1, (search.threads or available_cores()) // search.workers)
 
 
 def _work(
@@ -188,8 +195,7 @@ def _work(
     note: Callable[[str], None],
 ) -> None:
     """Take trials until the end."""
-    while not _is_over(search, study, optuna, deadline):
-        trial = study.ask()
+    while (trial := _next_trial(search, study, optuna, deadline)) is not None:
         started = time.perf_counter()
         error, value, state = None, None, optuna.trial.TrialState.COMPLETE
         try:
@@ -247,6 +253,16 @@ def _as_it_stands(search: Search) -> dict[str, Any]:
         for name, space in search.space().items()
         if (space.low <= config[name] <= space.high if isinstance(space, Range) else config[name] in space)
     }
+
+
+def _next_trial(
+    search: Search, study: "optuna.Study", optuna: Any, deadline: float | None
+) -> "optuna.Trial | None":
+    """A trial to run; None at the end. Looking at what there is and taking one more are one step: none is too many."""
+    turn = search.folder / TURN
+    turn.touch()
+    with durable.locked(turn):
+        return None if _is_over(search, study, optuna, deadline) else study.ask()
 
 
 def _is_over(search: Search, study: "optuna.Study", optuna: Any, deadline: float | None) -> bool:
@@ -353,9 +369,11 @@ def _outcome(search: Search, study: "optuna.Study", optuna: Any) -> Tuned:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One search a folder: what another one runs would look like what a killed one left."""
-    with (folder / ".lock").open("w") as lock:
+    lock = folder / LOCK
+    lock.touch()
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(durable.locked(lock, wait=False))
         except BlockingIOError:
             raise EvaluationError(
                 f"another search runs in {folder}; let it end, or name another folder (workers share one)"

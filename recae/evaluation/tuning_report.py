@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from recae import durable
 from recae.errors import ConfigError
 from recae.evaluation.charts import Series, lines
 from recae.evaluation.protocol import Protocol
-from recae.evaluation.report import cell, replace_text
+from recae.evaluation.report import cell
 from recae.evaluation.sections import Settings
 from recae.evaluation.tuning import Attempt, Tuned
 
@@ -26,7 +27,7 @@ def write(tuned: Tuned, protocol: Protocol, folder: Path) -> list[Path]:
         "best_so_far.svg": _svg(tuned),
     }
     for name, text in texts.items():
-        replace_text(folder / name, text)
+        durable.write_file(folder / name, text)
     return [folder / name for name in texts]
 
 

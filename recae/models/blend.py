@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, JsonValue, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from scipy.sparse import csr_array
 
 from recae.data.holdout import Feedback, Holdout, holdout_for, pattern
@@ -14,7 +14,7 @@ from recae.models import registry
 from recae.models.base import Fit, Model
 from recae.models.config import ModelConfig
 from recae.models.matrices import training_matrix
-from recae.models.members import Member, continuing, fit_member, refuse_other_kinds, starts_of
+from recae.models.members import Blended, Member, continuing, fit_member, refuse_other_kinds, starts_of
 from recae.models.ranking import SCORE_BYTES, Positions, Scores, hits, ndcg, top_n
 
 SHARES = np.linspace(0.0, 1.0, 21)
@@ -28,13 +28,14 @@ class BlendConfig(ModelConfig):
     """Settings of a blend."""
 
     members: tuple[Member, ...] = Field((Member(name="dan"), Member(name="mult_vae")), min_length=2)
-    """Two models or more, each with a ``name`` and ``settings``; none of ratings."""
+    """Two models or more, each with a ``name`` and ``settings``; none of ratings. A seed among the settings is added to
+    the blend's."""
     weights: tuple[NonNegativeFloat, ...] | None = None
     """One for each member. None: chosen on validation; without a validation every member counts the same."""
     cutoff: PositiveInt = 20
     """Weights are chosen by NDCG of so many first items."""
     seed: int = Field(default=0, ge=0)
-    """Of every member that has a seed and fixes none."""
+    """Of every member that has one: same seed, same threads, same model."""
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
@@ -51,15 +52,10 @@ class BlendConfig(ModelConfig):
 
     def unfitted(self) -> list[Model]:
         """A new model for each member."""
-        return [
-            registry.create(member.name, **self._seed_of(member) | member.settings) for member in self.members
-        ]
-
-    def _seed_of(self, member: Member) -> dict[str, JsonValue]:
-        return {"seed": self.seed} if "seed" in registry.config_class(member.name).model_fields else {}
+        return [member.unfitted(self.seed) for member in self.members]
 
 
-class Blend(Model):
+class Blend(Blended):
     """The weighted sum of what its members score, each row on a scale of mean 0 and standard deviation 1.
 
     Members that err in different ways can rank better together than the best of them. Their scores have no common
@@ -84,8 +80,6 @@ class Blend(Model):
     config_class: ClassVar = BlendConfig
     free_settings = frozenset({"weights"})
 
-    members_: list[Model]
-    """Fitted."""
     weights_: NDArray[np.float32]
     """Of the members; their sum is 1."""
 
@@ -95,39 +89,9 @@ class Blend(Model):
         return "sequences" if any(_goes_by_order(member) for member in self._models()) else "implicit"
 
     @property
-    def supports_fold_in(self) -> bool:  # type: ignore[override]  # as above
-        """Whether every member can score a history that was not in the training data."""
-        return all(member.supports_fold_in for member in self._models())
-
-    @property
-    def supports_warm_start(self) -> bool:  # type: ignore[override]  # as above
-        """Whether a member does."""
-        return any(member.supports_warm_start for member in self._models())
-
-    @property
-    def keeps_checkpoints(self) -> bool:  # type: ignore[override]  # as above
-        """Whether a member does."""
-        return any(member.keeps_checkpoints for member in self._models())
-
-    @property
-    def reads_all_weights(self) -> bool:  # type: ignore[override]  # as above
-        """Whether a member's scoring does."""
-        return any(member.reads_all_weights for member in self._models())
-
-    @property
     def has_additive_contributions(self) -> bool:  # type: ignore[override]  # as above
         """Whether every member's are."""
         return all(member.has_additive_contributions for member in self._models())
-
-    @property
-    def chooses_on_validation(self) -> bool:
-        """Weights, or the epochs of a member."""
-        return self.config.weights is None or any(member.chooses_on_validation for member in self._models())
-
-    def check_device(self) -> None:
-        """As the base class does it, for every member."""
-        for member in self.config.unfitted():
-            member.check_device()
 
     def retuned(self, config: ModelConfig) -> Self | None:
         """With other weights, if the new config gives some; the members are the same."""
@@ -286,9 +250,8 @@ class Blend(Model):
 
     # ---------------------------------------------------------------- members
 
-    def _models(self) -> list[Model]:
-        """The members, fitted or not."""
-        return self.members_ if "members_" in vars(self) else self.config.unfitted()
+    def _unfitted(self) -> list[Model]:
+        return self.config.unfitted()
 
     def _as_seen_by(self, member: Model, histories: csr_array) -> csr_array:
         return pattern(histories) if self._hides_order_from(member) else histories
@@ -298,25 +261,6 @@ class Blend(Model):
 
     def _hides_order_from(self, member: Model) -> bool:
         return self.feedback == "sequences" and not _goes_by_order(member)
-
-    def _state(self) -> dict[str, Any]:
-        state = super()._state()
-        if "members_" in state:  # what all were fitted to is stored once
-            state["members_"] = [
-                {field: value for field, value in member._state().items() if field != "histories_"}  # noqa: SLF001 - own parts
-                for member in self.members_
-            ]
-        return state
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        stored = state.pop("members_", None)
-        super()._restore(state)
-        if stored is not None:
-            members = self.config.unfitted()
-            for member, learned in zip(members, stored, strict=True):
-                histories = self._as_seen_by(member, self.histories_)
-                member._restore({"histories_": histories} | learned)  # noqa: SLF001 - own parts
-            self.members_ = members
 
 
 def standardised(scores: Scores) -> Scores:

@@ -166,10 +166,18 @@ def _tensor(array: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-def cosine(vectors: NDArray[np.float32], wanted: Positions) -> Scores:
-    """Cosine of the wanted rows with all rows, shape (n_wanted, n_rows); a zero row is like nothing (0)."""
-    norms = np.linalg.norm(vectors, axis=1)
-    scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+def cosine(
+    vectors: NDArray[np.float32], wanted: Positions, scale: NDArray[np.float32] | None = None
+) -> Scores:
+    """Cosine of the wanted rows with all rows, shape (n_wanted, n_rows); a zero row is like nothing (0).
+
+    Args:
+        vectors: shape (n_rows, n_dimensions).
+        wanted: rows.
+        scale: what makes rows of length 1 of them, shape (n_rows,), where it is known; 0 for a row that is like nothing.
+    """
+    if scale is None:
+        scale = inverse(np.linalg.norm(vectors, axis=1))
     similar = (vectors[wanted] * scale[wanted, None]) @ vectors.T
     similar *= scale
     return np.ascontiguousarray(similar, dtype=np.float32)
@@ -185,11 +193,19 @@ def itself_first(similar: Scores, wanted: Positions) -> Scores:
     return similar
 
 
+def inverse(lengths: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``1 / length``, and 0 for a length of 0."""
+    return np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+
+
+def inverse_lengths(matrix: csr_array) -> NDArray[np.float32]:
+    """What makes rows of length 1 of a matrix's rows, shape (n_rows,); 0 for an empty row."""
+    return inverse(np.sqrt(matrix.power(2).sum(axis=1)))
+
+
 def unit_rows(matrix: csr_array) -> csr_array:
     """Rows scaled to length 1; empty rows stay empty."""
-    norms = np.sqrt(matrix.power(2).sum(axis=1))
-    scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-    data = matrix.data * np.repeat(scale, np.diff(matrix.indptr))
+    data = matrix.data * np.repeat(inverse_lengths(matrix), np.diff(matrix.indptr))
     return csr_array((data.astype(np.float32), matrix.indices, matrix.indptr), shape=matrix.shape)
 
 

@@ -1,5 +1,6 @@
-"""What blends share: naming their members, and training on from those of an earlier blend."""
+"""What blends share: what they are by their members, naming these, and training on from those of an earlier blend."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from scipy.sparse import csr_array
 
 from recae.data.holdout import Holdout
 from recae.errors import WarmStartError
+from recae.models import registry
 from recae.models.base import Fit, Model
 from recae.models.config import ModelConfig
 from recae.models.warm import WarmStart
@@ -21,6 +23,89 @@ class Member(ModelConfig):
     """Its name in the registry."""
     settings: dict[str, JsonValue] = Field(default_factory=dict)
     """Its settings; the others keep their defaults."""
+
+    def unfitted(self, seed: int) -> Model:
+        """A new model of it, as a member of a blend with this seed, to which its own is added.
+
+        So two members of one kind differ by their own seeds, and the seed of the blend changes both.
+        """
+        settings = dict(self.settings)
+        if "seed" in registry.config_class(self.name).model_fields:
+            settings["seed"] = seed + int(str(settings.get("seed", 0)))
+        return registry.create(self.name, **settings)
+
+
+class Blended(Model):
+    """A model made of others, its members: it can do what they can, and is stored with what they learned.
+
+    A subclass says in its settings what the members are, and what it makes of their scores.
+    """
+
+    members_: list[Model]
+    """Fitted, in the order of the settings."""
+
+    @abstractmethod
+    def _unfitted(self) -> list[Model]:
+        """A new model for each member."""
+
+    def _models(self) -> list[Model]:
+        """The members, fitted or not."""
+        return self.members_ if "members_" in vars(self) else self._unfitted()
+
+    def _as_seen_by(self, member: Model, histories: csr_array) -> csr_array:
+        """The histories of the blend as one of its members is to see them."""
+        del member
+        return histories
+
+    @property
+    def supports_fold_in(self) -> bool:  # type: ignore[override]  # of other models the class knows, here the config
+        """Whether every member can score a history that was not in the training data."""
+        return all(member.supports_fold_in for member in self._models())
+
+    @property
+    def supports_warm_start(self) -> bool:  # type: ignore[override]  # as above
+        """Whether a member does."""
+        return any(member.supports_warm_start for member in self._models())
+
+    @property
+    def keeps_checkpoints(self) -> bool:  # type: ignore[override]  # as above
+        """Whether a member does."""
+        return any(member.keeps_checkpoints for member in self._models())
+
+    @property
+    def reads_all_weights(self) -> bool:  # type: ignore[override]  # as above
+        """Whether a member's scoring does."""
+        return any(member.reads_all_weights for member in self._models())
+
+    @property
+    def chooses_on_validation(self) -> bool:
+        """Weights, or the epochs of a member."""
+        weights = getattr(self.config, "weights", None)
+        return weights is None or any(member.chooses_on_validation for member in self._models())
+
+    def check_device(self) -> None:
+        """As the base class does it, for every member."""
+        for member in self._unfitted():
+            member.check_device()
+
+    def _state(self) -> dict[str, Any]:
+        state = super()._state()
+        if "members_" in state:  # what all were fitted to is stored once
+            state["members_"] = [
+                {field: value for field, value in member._state().items() if field != "histories_"}  # noqa: SLF001 - own parts
+                for member in self.members_
+            ]
+        return state
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        stored = state.pop("members_", None)
+        super()._restore(state)
+        if stored is not None:
+            members = self._unfitted()
+            for member, learned in zip(members, stored, strict=True):
+                histories = self._as_seen_by(member, self.histories_)
+                member._restore({"histories_": histories} | learned)  # noqa: SLF001 - own parts
+            self.members_ = members
 
 
 def counterparts(members: Sequence[Model], earlier: Sequence[Model]) -> list[Model | None]:

@@ -40,7 +40,7 @@ class MultinomialModel(NeuralModel):
     def _nll(self, code: Tensor, batch: SparseBatch) -> Tensor:
         """Negative log-likelihood of the batch under what the network makes of its codes, mean over the rows.
 
-        It is ``multinomial_nll`` of ``network_.decode(code)``, in the type and the steps that are fastest.
+        It is that of the counts under the softmax of ``network_.decode(code)``, in the type and the steps that are fastest.
         """
         return self.network_.nll(code, batch.rows, batch.columns, batch.values, self._product_type)
 
@@ -100,7 +100,9 @@ class MultinomialNetwork(nn.Module):
     def nll(
         self, code: Tensor, rows: Tensor, columns: Tensor, counts: Tensor, products: torch.dtype
     ) -> Tensor:
-        """``multinomial_nll`` of ``decode(code)``, in the steps that are fastest; see :func:`multinomial_output_nll`."""
+        """Negative log-likelihood of the counts under the softmax of ``decode(code)``, in the steps that are fastest; see
+        :func:`multinomial_output_nll`.
+        """
         hidden = self.before_output(code)
         return multinomial_output_nll(
             hidden, self.output.weight, self.output.bias, rows, columns, counts, products

@@ -24,8 +24,9 @@ def multinomial_output_nll(
     counts: Tensor,
     products: torch.dtype,
 ) -> Tensor:
-    """What ``multinomial_nll`` says of the logits ``hidden @ weight.T + bias``, without making them whole.
+    """Negative log-likelihood of the counts under the softmax of the logits ``hidden @ weight.T + bias``, mean over the rows.
 
+    ``-1/B sum_u sum_i x_ui log softmax(logits_u)_i`` for the counts x, without making the logits whole.
     Only the gradients that somebody asks for are computed: with a ``weight`` that does not require one, two
     products in place of three and no memory of batch x items at all.
 

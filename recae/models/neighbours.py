@@ -1,19 +1,37 @@
 """Which items and which training users are alike: the part of the contract that needs no new history."""
 
 from abc import ABC
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, csr_matrix
 
 from recae.errors import NotFittedError
-from recae.models.matrices import as_batch, check_range, itself_first, selection, unit_rows
+from recae.models.matrices import (
+    as_batch,
+    check_range,
+    inverse_lengths,
+    itself_first,
+    selection,
+    unit_rows,
+)
 from recae.models.ranking import Positions, Scores, top_n
 
 N_NEIGHBOURS = 100
 """Neighbours of each item in :attr:`Neighbours.similarity`."""
+
+
+T = TypeVar("T")
+
+
+class Derived(cached_property[T]):
+    """What follows from the learned fields, worked out when it is first asked for and kept until the next fit.
+
+    It is neither stored nor copied: a copy may be given other weights, and what goes to another process stays small.
+    """
 
 
 class Neighbours(ABC):
@@ -112,13 +130,43 @@ class Neighbours(ABC):
 
     def _item_similarity(self, wanted: Positions) -> Scores:
         """Similarity of the wanted items to all, shape (n_wanted, n_items_): cosine of who interacted with them."""
-        users_of = unit_rows(csr_array(self.histories_.T))  # (n_items, n_users)
-        return np.asarray((users_of[wanted] @ users_of.T).toarray(), dtype=np.float32)
+        vectors = unit_rows(self._by_item[wanted])  # (n_wanted, n_users)
+        similar = (vectors @ self.histories_).toarray()
+        similar *= self._item_scale
+        return np.asarray(similar, dtype=np.float32)
 
     def _user_similarity(self, wanted: Positions) -> Scores:
         """Similarity of the wanted users to all, shape (n_wanted, n_users_): cosine of their histories."""
-        items_of = unit_rows(self.histories_)  # (n_users, n_items)
-        return np.asarray((items_of[wanted] @ items_of.T).toarray(), dtype=np.float32)
+        vectors = unit_rows(self.histories_[wanted])  # (n_wanted, n_items)
+        similar = (vectors @ self._by_item).toarray()
+        similar *= self._user_scale
+        return np.asarray(similar, dtype=np.float32)
+
+    @Derived
+    def _by_item(self) -> csr_array:
+        """The training matrix by item, shape (n_items_, n_users_): 8 bytes an entry, as much as the matrix itself.
+
+        Both similarities need it, and turning the matrix round takes most of the time that a question takes.
+        """
+        return csr_array(self.histories_.T.tocsr())
+
+    @Derived
+    def _item_scale(self) -> NDArray[np.float32]:
+        """What makes columns of length 1 of the training matrix's columns, shape (n_items_,)."""
+        return inverse_lengths(self._by_item)
+
+    @Derived
+    def _user_scale(self) -> NDArray[np.float32]:
+        """The same for its rows, shape (n_users_,)."""
+        return inverse_lengths(self.histories_)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and other processes: all but what is derived."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if not isinstance(getattr(type(self), name, None), Derived)
+        }
 
     def _fitted(self) -> csr_array:
         if "histories_" not in vars(self):

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from recae.data.holdout import Holdout
 from recae.memory import reused_memory
+from recae.models import ranking
 from recae.models.base import Fit, Model
 from recae.models.config import ModelConfig
 from recae.models.devices import Device, device_of, outlines, serving_device
-from recae.models.matrices import cosine
+from recae.models.matrices import cosine, inverse
+from recae.models.neighbours import Derived
 from recae.models.optimisers import Adam
 from recae.models.precision import Precision, product_type
 from recae.models.ranking import Positions, Scores, hits, ndcg, rank
@@ -253,17 +255,27 @@ class NeuralModel(Model):
         self.network_.train()
         return float(value)
 
+    @torch.no_grad()
     def _item_similarity(self, wanted: Positions) -> Scores:
+        return cosine(self._item_vectors().cpu().numpy(), wanted, self._item_vector_scale)
+
+    @Derived
+    def _item_vector_scale(self) -> NDArray[np.float32]:
+        """What makes vectors of length 1 of the items' vectors, shape (n_items_,)."""
         with torch.no_grad():
-            vectors = self._item_vectors().detach().cpu().numpy().copy()
+            lengths = self._item_vectors().norm(dim=1).cpu().numpy()
         seen = np.bincount(self.histories_.indices, minlength=self.n_items_) > 0
-        vectors[~seen] = 0.0  # what nobody chose has random weights: it is like nothing
-        return cosine(vectors, wanted)
+        return inverse(np.where(seen, lengths, np.float32(0.0)))  # unseen: random weights, like nothing
 
     def _user_similarity(self, wanted: Positions) -> Scores:
-        if "_user_codes" not in vars(self):  # encoding all users once is worth keeping, not worth storing
-            self._user_codes = self.encode(self.histories_)
         return cosine(self._user_codes, wanted)
+
+    @Derived
+    def _user_codes(self) -> NDArray[np.float32]:
+        """Codes of all training users, shape (n_users_, n_latent), 4 bytes a number; made in blocks, as scores are."""
+        step = max(1, ranking.SCORE_BYTES // (4 * self.n_items_))
+        starts = range(0, self.n_users_, step)
+        return np.concatenate([self.encode(self.histories_[start : start + step]) for start in starts])
 
     @property
     def _product_type(self) -> torch.dtype:

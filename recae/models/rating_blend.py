@@ -11,11 +11,10 @@ from scipy.sparse import csr_array
 from recae.errors import ConfigError
 from recae.models.base import Fit, Model
 from recae.models.config import ModelConfig
-from recae.models.members import Member, continuing, fit_member, refuse_other_kinds, starts_of
+from recae.models.members import Blended, Member, continuing, fit_member, refuse_other_kinds, starts_of
 from recae.models.ranking import Positions, Scores
 from recae.models.rating_model import RatingModel
 from recae.models.ratings import Values, predicted_at
-from recae.models.registry import create, model_class
 
 
 class RatingBlendConfig(ModelConfig):
@@ -44,7 +43,7 @@ class RatingBlendConfig(ModelConfig):
     def _consistent(self) -> Self:
         for member in self.members:
             try:
-                model = made(member, self.seed)
+                model = member.unfitted(self.seed)
             except ConfigError as error:
                 raise ValueError(str(error)) from None
             if isinstance(model, RatingBlend):
@@ -57,8 +56,12 @@ class RatingBlendConfig(ModelConfig):
             raise ValueError(f"{len(self.members)} members need as many weights, got {len(self.weights)}")
         return self
 
+    def unfitted(self) -> list[Model]:
+        """A new model for each member."""
+        return [member.unfitted(self.seed) for member in self.members]
 
-class RatingBlend(RatingModel):
+
+class RatingBlend(Blended, RatingModel):
     """``sum_m w_m r_m + b`` over the members' predictions r_m, clipped to the scale.
 
     Weights and offset minimise the squared error over held-out ratings plus ``l2 ||w - 1/n||^2``, with no weight
@@ -74,34 +77,12 @@ class RatingBlend(RatingModel):
     config: RatingBlendConfig
     config_class: ClassVar = RatingBlendConfig
 
-    members_: list[Model]
-    """Fitted, in the order of the settings."""
     weights_: Values
     """Shape (n_members,)."""
     offset_: float
     """In rating units."""
     scale_: list[float]
     """Lowest and highest rating of the training data."""
-
-    @property
-    def chooses_on_validation(self) -> bool:
-        """Whether held-out data decide something: here the weights, and the members' epochs."""
-        return True
-
-    def check_device(self) -> None:
-        """As the base class does it, for every member."""
-        for member in self._unfitted():
-            member.check_device()
-
-    @property
-    def supports_warm_start(self) -> bool:  # type: ignore[override]  # of other models the class knows, here the config
-        """Whether a member does."""
-        return any(member.supports_warm_start for member in self._unfitted())
-
-    @property
-    def keeps_checkpoints(self) -> bool:  # type: ignore[override]  # as above
-        """Whether a member does."""
-        return any(member.keeps_checkpoints for member in self._unfitted())
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
         members = self._unfitted()
@@ -147,8 +128,7 @@ class RatingBlend(RatingModel):
         return type(self)(self.config.model_copy(update=update))
 
     def _unfitted(self) -> list[Model]:
-        """A new model for each member."""
-        return [made(member, self.config.seed) for member in self.config.members]
+        return self.config.unfitted()
 
     def _score(self, histories: csr_array) -> Scores:
         total = np.full(histories.shape, self.offset_, dtype=np.float32)
@@ -176,32 +156,6 @@ class RatingBlend(RatingModel):
         """Mean of the members' similarities by their weights."""
         share = self.weights_ / max(float(self.weights_.sum()), 1e-9)
         return np.tensordot(share, np.stack(similar), axes=1).astype(np.float32)
-
-    def _state(self) -> dict[str, Any]:
-        state = super()._state()
-        if "members_" in state:  # what all were fitted to is stored once
-            state["members_"] = [
-                {field: value for field, value in member._state().items() if field != "histories_"}  # noqa: SLF001 - its own
-                for member in self.members_
-            ]
-        return state
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        stored = state.pop("members_", None)
-        super()._restore(state)
-        if stored is not None:
-            members = self._unfitted()
-            for member, learned in zip(members, stored, strict=True):
-                member._restore({"histories_": self.histories_} | learned)  # noqa: SLF001 - its own
-            self.members_ = members
-
-
-def made(member: Member, seed: int) -> Model:
-    """An unfitted member of a blend with this seed."""
-    settings = dict(member.settings)
-    if "seed" in model_class(member.name).config_class.model_fields:
-        settings["seed"] = seed + int(str(settings.get("seed", 0)))
-    return create(member.name, **settings)
 
 
 def stacked(predicted: Values, truth: Values, l2: float) -> tuple[Values, float]:

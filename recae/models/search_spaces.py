@@ -36,8 +36,6 @@ class Range(BaseModel):
 Choice: TypeAlias = Annotated[list[JsonValue], Field(min_length=1)]
 """Some values, one of which is taken."""
 
-Space: TypeAlias = Range | Choice
-
 
 def span(low: float, high: float, *, log: bool = False) -> Range:
     """Real numbers."""

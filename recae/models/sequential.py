@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
+from recae.models import ranking
 from recae.models.losses import gaussian_kl
 from recae.models.multinomial import Decoder
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, dense_linear
@@ -101,12 +102,27 @@ class SequentialVAE(NeuralModel):
 
     @torch.no_grad()
     def encode(self, histories: csr_array) -> NDArray[np.float32]:
-        """Mean codes after the last item, shape (n_rows, n_latent)."""
+        """Mean codes after the last item, shape (n_rows, n_latent); the states before it are made in blocks of rows."""
+        n_rows, step = histories.shape[0], self._rows_at_once(histories)
+        last = [
+            self._last_states(histories[start : start + step]) for start in range(0, max(1, n_rows), step)
+        ]
+        mean, _ = self.network_.normal(torch.cat(last))
+        return np.asarray(mean.cpu().numpy(), dtype=np.float32)
+
+    def _last_states(self, histories: csr_array) -> Tensor:
+        """States after the last item, shape (n_rows, n_hidden)."""
         sequences = Sequences.of(self._batch(histories), self.config.max_length)
         states = self.network_.states(sequences.items)  # (n_rows, length + 1, n_hidden)
-        last = states[torch.arange(len(states), device=states.device), sequences.lengths]
-        mean, _ = self.network_.normal(last)
-        return np.asarray(mean.cpu().numpy(), dtype=np.float32)
+        return states[torch.arange(len(states), device=states.device), sequences.lengths]
+
+    def _rows_at_once(self, histories: csr_array) -> int:
+        """Histories of which all that is held of each item keeps to the budget of a block of scores."""
+        longest = int(np.diff(histories.indptr).max(initial=0))
+        length = min(longest, self.config.max_length) + 1
+        # twice the item's vector, as it is and with dropout; three gates of the recurrent layer, and twice its state
+        numbers = 2 * self.config.n_embedding + 5 * self.config.n_hidden
+        return max(1, ranking.SCORE_BYTES // (4 * length * numbers))
 
     @torch.no_grad()
     def decode(self, codes: NDArray[np.float32]) -> Scores:

@@ -6,7 +6,6 @@ Models and training checkpoints are both stored this way.
 
 import json
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -17,6 +16,7 @@ import safetensors.numpy
 import torch
 from scipy.sparse import csr_array
 
+from recae import durable
 from recae.errors import ArtifactError
 
 Source = str | os.PathLike[str] | BinaryIO
@@ -31,7 +31,7 @@ _ARRAY, _SPARSE = "@array", "@csr"
 def write_state(file: Source, state: Mapping[str, Any], **metadata: str) -> None:
     """Write ``state`` to a path or an open binary file.
 
-    A path is replaced in one step, so that a crash leaves the old file or the new one, never half of one.
+    A path is replaced in one step, with its bytes on the disk, so that a crash leaves the old file or the new one, never half of one.
 
     Args:
         file: where to.
@@ -51,17 +51,15 @@ def write_state(file: Source, state: Mapping[str, Any], **metadata: str) -> None
         file.write(safetensors.numpy.save(arrays, metadata=header))
         return
     path = Path(file)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # what this user's files have; safetensors writes for the owner alone
-        safetensors.numpy.save_file(arrays, temporary, metadata=header)
-        temporary.chmod(mode)
-        temporary.replace(path)
+        with durable.new_file(path) as temporary:
+            mode = (
+                temporary.stat().st_mode
+            )  # what this user's files have; safetensors writes for the owner alone
+            safetensors.numpy.save_file(arrays, temporary, metadata=header)
+            temporary.chmod(mode)
     except safetensors.SafetensorError as error:
         raise ArtifactError(f"{path} cannot be written: {error}; is there room on the disk?") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_state(file: Source) -> tuple[dict[str, Any], dict[str, str]]:

@@ -25,7 +25,7 @@ SMOKE_N = 10
 
 @dataclass(frozen=True)
 class Past:
-    """What the last runs that ended well found, newest first: what is usual."""
+    """What the last runs that promoted a model found, newest first: what is usual. Refused ones say nothing of that."""
 
     events_per_day: Sequence[float] = ()
     unknown_shares: Sequence[float] = ()

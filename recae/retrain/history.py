@@ -13,8 +13,8 @@ from recae.retrain.gate import Past
 from recae.runs import Run, RunTable
 
 PAST_RUNS = 7
-"""Earlier runs whose medians say what is usual."""
-ENDED_WELL = frozenset({"promoted", "unchanged", "refused"})
+"""Earlier promoted runs whose medians say what is usual."""
+LOOKED_AT_ALL = frozenset({"promoted", "unchanged", "refused"})
 """Ends of runs that have looked at all there was."""
 
 
@@ -48,7 +48,10 @@ class History:
         )
 
     def past(self, metric: str) -> Past:
-        """What the last runs that ended well found, newest first.
+        """What the last runs that promoted a model found, newest first.
+
+        A refused run does not count: what it was refused for, such as a broken log, would be usual after a few nights, and
+        then pass. An unchanged one had nothing new to measure.
 
         Args:
             metric: text of what the gate compares.
@@ -72,7 +75,7 @@ class History:
     @property
     def counted_until(self) -> float:
         """Second up to which an earlier run has judged the rows that were ingested."""
-        last = next((run for run in self.earlier if run.status in ENDED_WELL), None)
+        last = next((run for run in self.earlier if run.status in LOOKED_AT_ALL), None)
         return 0.0 if last is None else last.started.timestamp()
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from recae.data.eventlog import EventLog
 from recae.data.events import Gathered
 from recae.data.filters import keep
 from recae.data.holdout import Feedback, Holdout, after_training
@@ -19,7 +18,7 @@ from recae.data.interactions import Interactions
 from recae.errors import DataError
 from recae.history_rule import Duplicates, HistoryRule, lowest_liking
 from recae.models.registry import create
-from recae.retrain.reading import DAY_S, Reading, only, read_log, times_of
+from recae.retrain.reading import DAY_S, Reading, only, times_of
 from recae.retrain_settings import RetrainSettings
 
 HOUR_S = 3_600
@@ -64,13 +63,6 @@ class NightData:
     def events_per_day(self) -> float | None:
         """New events a day; None if they were drawn by lot, which says nothing of how many come."""
         return None if self.is_drawn else self.n_new / self.days_new
-
-
-def read_night(
-    log: EventLog, until: int, settings: RetrainSettings, *, live_until: int | None = None
-) -> NightData:
-    """Read the log, weigh and filter its events, and cut; arguments and errors as of `read_log` and `cut_night`."""
-    return cut_night(read_log(log, until, settings), settings, live_until=live_until)
 
 
 def cut_night(reading: Reading, settings: RetrainSettings, *, live_until: int | None = None) -> NightData:

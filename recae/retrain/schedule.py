@@ -127,10 +127,12 @@ def run_forever(when: BaseTrigger, table: RunTable, command: Sequence[str] | Non
         signal.signal(signal_, lambda number, _: told_to_end.put(number))
     nightly = _Nightly(command or [sys.executable, "-m", "recae", "retrain"])
     scheduler = BackgroundScheduler(timezone=UTC)
-    scheduler.add_job(nightly.start, when, coalesce=True, max_instances=1, misfire_grace_time=LATE_S)
-    if is_missed(table, when, datetime.now(UTC)):
+    now, first = datetime.now(UTC), {}
+    if is_missed(table, when, now):
         logger.info("a run was missed; it starts now")
-        scheduler.add_job(nightly.start, misfire_grace_time=None)
+        first = {"next_run_time": now}
+    # One job, of which one run goes on at a time: a missed run that lasts until the daily time takes that one's place.
+    scheduler.add_job(nightly.start, when, coalesce=True, max_instances=1, misfire_grace_time=LATE_S, **first)
     scheduler.start()
     told_to_end.get()
     nightly.stop()
@@ -138,7 +140,7 @@ def run_forever(when: BaseTrigger, table: RunTable, command: Sequence[str] | Non
 
 
 class _Nightly:
-    """The process of the run that goes on."""
+    """The process of the run that goes on; of one run at a time."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command

@@ -78,6 +78,16 @@ def truncated():
     return response
 
 
+def undecodable():
+    """A body that is not packed as its header says."""
+    return Response(b"no gzip at all", mimetype="application/json", headers={"Content-Encoding": "gzip"})
+
+
+def elsewhere():
+    """A redirection to where the request was sent."""
+    return Response(status=307, headers={"Location": request.url})
+
+
 def silence(stub):
     """No answer until the test is over."""
 

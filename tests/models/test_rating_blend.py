@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 from recae.errors import ConfigError
 from recae.models import create
 from recae.models.fitting import with_best_epochs
-from recae.models.rating_blend import made, stacked
+from recae.models.rating_blend import stacked
 from tests.models.cases import SETTINGS
 from tests.models.test_ratings import noisy
 
@@ -54,12 +54,6 @@ def test_what_validation_chose_is_kept_for_the_refit():
     assert "epochs" not in settled.config.members[1].settings, "means have none"
     again = settled.fit(data, show_progress=False)
     assert_allclose(again.score(data), blend.score(data), rtol=1e-5)
-
-
-def test_members_seeds_move_with_the_blends():
-    config = create("rating_blend", members=MEMBERS, seed=3).config
-    assert made(config.members[2], config.seed).config.seed == 10
-    assert made(config.members[0], config.seed).config.seed == 3
 
 
 def test_stacking_is_non_negative_ridge_regression_with_an_offset():

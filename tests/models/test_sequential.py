@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
 from recae.errors import DataError
-from recae.models import create
+from recae.models import create, ranking
 from recae.models.fitting import fit_to_everything
 from recae.models.neural import SparseBatch
 from recae.models.sequential import Sequences
@@ -231,3 +231,22 @@ def test_a_stored_model_is_served_and_a_reordered_history_changes_the_answer(tmp
     refused = client.post("/v1/recommendations", json={"items": [{"item_id": names[0], "weight": 2.0}]})
     assert refused.status_code == 422
     assert "goes by the order" in json.dumps(refused.json)
+
+
+def test_states_of_many_histories_are_made_in_blocks_within_the_memory_budget(walker, monkeypatch):
+    asked = histories(*walks(5), [], [3], *walks(7))
+    whole = walker.encode(asked)
+    states, sizes = walker.network_.states, []
+
+    def counting(items, dropout=0.0):
+        found = states(items, dropout)
+        sizes.append(4 * found.numel())
+        return found
+
+    monkeypatch.setattr(walker.network_, "states", counting)
+    budget = 64 * 1024
+    monkeypatch.setattr(ranking, "SCORE_BYTES", budget)
+
+    assert_array_equal(walker.encode(asked), whole)
+    assert len(sizes) > 1
+    assert max(sizes) < budget

@@ -1,5 +1,7 @@
 """Each rule of the gate, on evidence whose verdict follows by hand."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -11,8 +13,10 @@ from recae.models import create
 from recae.recommender import Recommender
 from recae.retrain.contenders import Judged
 from recae.retrain.gate import Evidence, Past, force, refit_verdict, refusals, verdicts
+from recae.retrain.history import History
 from recae.retrain.nightdata import NightData
 from recae.retrain_settings import GateSettings
+from recae.runs import RunTable
 from tests.tastes import ITEMS, LIKES, USERS
 
 DAY = 86_400
@@ -197,3 +201,21 @@ def test_force_overrules_and_says_so():
 def test_a_refitted_model_that_forgot_what_the_candidate_knew_is_refused():
     assert refit_verdict(judged((0.8,) * 4), judged((0.5,) * 4), SETTINGS).passed
     assert not refit_verdict(judged((0.48,) * 4), judged((0.5,) * 4), SETTINGS).passed
+
+
+def test_only_promoted_runs_say_what_is_usual(tmp_path):
+    table = RunTable(tmp_path / "runs")
+    with table.claimed():
+        for day, (status, per_day) in enumerate(
+            [("promoted", 100.0), ("refused", 9.0), ("unchanged", 8.0)], 1
+        ):
+            run = table.begin(datetime(2026, 1, day, 3, tzinfo=UTC))
+            run.status, run.drift = status, {"events_per_day": per_day}
+            table.write(run)
+        tonight = table.begin(datetime(2026, 1, 5, 3, tzinfo=UTC))
+    history = History.of(table, tonight, datetime(2026, 1, 5, 3, tzinfo=UTC))
+
+    assert history.past("ndcg@20").events_per_day == [100.0]
+    assert history.counted_until == datetime(2026, 1, 3, 3, tzinfo=UTC).timestamp(), (
+        "the others looked at rows"
+    )

@@ -5,7 +5,7 @@ import pytest
 
 from recae.data.eventlog import Event, EventLog
 from recae.errors import DataError
-from recae.retrain.nightdata import cut_night, read_night
+from recae.retrain.nightdata import cut_night
 from recae.retrain.reading import read_log
 from recae.retrain_settings import RetrainSettings
 
@@ -23,7 +23,8 @@ def event(user, item, day, **fields):
 
 
 def read(log, live_until=None, **settings):
-    return read_night(log, log.watermark(), RetrainSettings(**settings), live_until=live_until)
+    how = RetrainSettings(**settings)
+    return cut_night(read_log(log, log.watermark(), how), how, live_until=live_until)
 
 
 def asked(data):
@@ -87,7 +88,7 @@ def test_what_is_appended_after_the_watermark_does_not_count(log):
     watermark = log.watermark()
     log.append([event("u0", "late", 20)])
 
-    data = read_night(log, watermark, RetrainSettings())
+    data = cut_night(read_log(log, watermark, RetrainSettings()), RetrainSettings())
 
     assert data.newest == 9 * DAY
     assert "late" not in data.everything.items

@@ -1,5 +1,6 @@
 """When runs happen: time zones, clocks that jump, missed runs, and a scheduler that ends when it is told to."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -174,3 +175,34 @@ def test_the_run_that_goes_on_is_told_to_end(tmp_path, meanwhile):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_missed_run_that_goes_on_at_the_daily_time_is_the_only_one_and_is_told_to_end(tmp_path):
+    table = RunTable(tmp_path / "runs")
+    with table.claimed():
+        run = table.begin(datetime(2026, 1, 5, 3, tzinfo=UTC))  # every second since then was missed
+        run.status = "promoted"
+        table.write(run)
+    wait = (
+        "import os, pathlib, signal, sys, time\n"
+        "mine = str(os.getpid())\n"
+        "signal.signal(signal.SIGINT, lambda *_: (pathlib.Path(mine + '.told').touch(), sys.exit()))\n"
+        "pathlib.Path(mine + '.began').touch()\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", SCHEDULER, str(tmp_path / "runs"), sys.executable, "-c", wait]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: list(tmp_path.glob("*.began")), process)
+        time.sleep(2.5)  # past the daily time, which comes each second here, and the start of a process
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, process.stderr.read()
+        began, told = ({path.stem for path in tmp_path.glob(kind)} for kind in ("*.began", "*.told"))
+        assert len(began) == 1
+        assert told == began
+    finally:
+        process.kill()
+        process.communicate()
+        for path in tmp_path.glob("*.began"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(path.stem), signal.SIGKILL)
