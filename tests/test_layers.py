@@ -97,7 +97,7 @@ def test_serving_loads_no_pandas():
     assert {"pandas", "matplotlib"}.isdisjoint(shown.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("package", ["data", "evaluation", "models", "retrain"])
+@pytest.mark.parametrize("package", ["api", "data", "evaluation", "models", "retrain"])
 def test_the_map_of_a_package_names_each_of_its_modules(package):
     folder = ROOT / "recae" / package
     found = {info.name for info in pkgutil.iter_modules([str(folder)])}

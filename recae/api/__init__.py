@@ -1,7 +1,7 @@
 """Recommendations over HTTP: `create_app` makes the Flask application.
 
 the application
-    app             routes and hooks put together; context, what every request has; finish and headers, what every answer has
+    app             routes and hooks put together; context, what every request has; finish, headers, what every answer has
     access          who may ask for what; limits, how often
     bodies          JSON in; errors, errors out
     spec            routes checked against their schemas; description, the OpenAPI document
@@ -17,7 +17,7 @@ what a process keeps
     storage         the log and the items; known_histories, read once
     metrics         counts; shared_counts, those of all processes; logs, lines; tracing, spans
 gunicorn
-    server          its settings; worker, a process; sharing and connections, who takes which connection
+    server          its settings; worker, a process; sharing, connections, who takes which connection
     loop            short requests without a thread; at_once, which those are; direct, the two most frequent from bytes to bytes
     safe_body       bodies whose faults an application expects
 """

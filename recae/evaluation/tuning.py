@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from recae import durable
 from recae.errors import ConfigError, EvaluationError, FitError
 from recae.evaluation.contenders import contenders_of, refuse_dishonest
@@ -107,9 +109,10 @@ def tune(search: Search, *, show_progress: bool = True) -> Tuned:
     """Search until the number of trials or the time is reached, whichever comes first, and say what was best.
 
     Every trial is fitted to train and judged on validation by the metric that selects, through the code that serves. The
-    first is the model as it stands in the protocol. Models that train by epochs are given up when, after an epoch, they
-    are below the median of the trials so far; a combination that cannot be fitted is recorded with its reason. With one
-    worker, the same seed gives the same trials.
+    first is the model as it stands in the protocol; of its settings, those that lie outside their space are drawn. Models
+    that train by epochs are given up when, after an epoch, they are below the median of the trials so far; a combination
+    that cannot be fitted is recorded with its reason. With one worker, the same seed gives the same trials, in one run
+    or in several, killed ones among them.
 
     Args:
         search: what, where, and how long.
@@ -129,7 +132,7 @@ def tune(search: Search, *, show_progress: bool = True) -> Tuned:
         task = _task(search)
         study = _study(search, optuna)
         _check_same(study, _fingerprint(search, task), search.folder)
-        _revive(study, optuna)
+        _revive(search, study, optuna)
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(_as_it_stands(search))
         deadline = None if search.seconds is None else time.time() + search.seconds
@@ -145,9 +148,7 @@ def tune(search: Search, *, show_progress: bool = True) -> Tuned:
 def _share(search: Search, study: "optuna.Study", deadline: float | None, *, show_progress: bool) -> None:
     """Let several processes work on the study, each with its part of the threads."""
     context = multiprocessing.get_context("spawn")
-    workers = [
-        context.Process(target=_worker, args=(search, number, deadline)) for number in range(search.workers)
-    ]
+    workers = [context.Process(target=_worker, args=(search, deadline)) for _ in range(search.workers)]
     for worker in workers:
         worker.start()
     try:
@@ -173,10 +174,10 @@ def _share(search: Search, study: "optuna.Study", deadline: float | None, *, sho
         )
 
 
-def _worker(search: Search, number: int, deadline: float | None) -> None:
+def _worker(search: Search, deadline: float | None) -> None:
     optuna = _optuna()
     limit_threads(_threads_each(search))
-    study = _study(search, optuna, seed=search.protocol.seed + number)
+    study = _study(search, optuna)
     _work(search, _task(search), study, optuna, deadline, lambda: None, lambda _text: None)
 
 
@@ -212,6 +213,20 @@ def _work(
         complete = study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
         if complete:
             note(f"best {search.protocol.metrics.select} {study.best_value:.4f}")
+
+
+def _asked(search: Search, study: "optuna.Study", optuna: Any) -> Any:
+    """A new trial, whose settings are drawn by the seed and its place among those that count.
+
+    One generator for all trials would begin anew with every process, and draw the first settings again when a search
+    goes on.
+    """
+    trial = study.ask()  # it has a number now; what the sampler says is not asked before _suggested
+    before = (each for each in study.get_trials(deepcopy=False) if each.number < trial.number)
+    place = sum("interrupted" not in each.user_attrs for each in before)
+    (state,) = np.random.SeedSequence([search.protocol.seed, place]).generate_state(1).tolist()
+    study.sampler = optuna.samplers.TPESampler(seed=state)
+    return trial
 
 
 def _tried(search: Search, task: Task, trial: Any, optuna: Any, direction: Any) -> float:
@@ -262,7 +277,7 @@ def _next_trial(
     turn = search.folder / TURN
     turn.touch()
     with durable.locked(turn):
-        return None if _is_over(search, study, optuna, deadline) else study.ask()
+        return None if _is_over(search, study, optuna, deadline) else _asked(search, study, optuna)
 
 
 def _is_over(search: Search, study: "optuna.Study", optuna: Any, deadline: float | None) -> bool:
@@ -290,13 +305,12 @@ def _task(search: Search) -> Task:
     return Task(protocol, replace(split, test=split.validation), load_catalogue(protocol))
 
 
-def _study(search: Search, optuna: Any, seed: int | None = None) -> "optuna.Study":
+def _study(search: Search, optuna: Any) -> "optuna.Study":
     higher = search.protocol.metrics.selecting.definition.better == "higher"
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study: optuna.Study = optuna.create_study(
         storage=f"sqlite:///{search.folder / STUDY}",
         study_name="recae",
-        sampler=optuna.samplers.TPESampler(seed=search.protocol.seed if seed is None else seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=WARMUP_EPOCHS),
         direction="maximize" if higher else "minimize",
         load_if_exists=True,
@@ -328,13 +342,18 @@ def _check_same(study: "optuna.Study", fingerprint: str, folder: Path) -> None:
         )
 
 
-def _revive(study: "optuna.Study", optuna: Any) -> None:
-    """Take up what a killed search left half done: those settings are tried again, first of all."""
+def _revive(search: Search, study: "optuna.Study", optuna: Any) -> None:
+    """Take up what a killed search left half done: those settings are tried again, first of all.
+
+    If they were drawn in part only, all but those that the trial was given are drawn again.
+    """
     for trial in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
         optuna.trial.Trial(study, trial._trial_id).set_user_attr("interrupted", True)  # noqa: SLF001 - no other way
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        if trial.params:
-            study.enqueue_trial(trial.params)
+        drawn = search.space().keys() <= trial.params.keys()
+        settings = trial.params if drawn else trial.system_attrs.get("fixed_params")
+        if settings:
+            study.enqueue_trial(settings)
 
 
 def _outcome(search: Search, study: "optuna.Study", optuna: Any) -> Tuned:

@@ -43,7 +43,9 @@ class ALSConfig(ModelConfig):
 class ALS(Model):
     """Implicit-feedback matrix factorisation, fitted by implicit; a history is folded in exactly.
 
-    Source: Hu, Koren & Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008.
+    Source: Hu, Koren & Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008. As implicit has it,
+    the confidence in a value r is ``alpha r``, where the paper's is ``1 + alpha r``: with an alpha of 1, a like of 1 counts
+    no more than an absent one, and below that less.
     """
 
     name = "als"

@@ -22,12 +22,16 @@ Normal = tuple[Tensor, Tensor]
 
 
 class HVampVAEConfig(NeuralConfig):
-    """Settings of the H+Vamp gated VAE; the defaults are the authors', but for the annealing, which counts epochs."""
+    """Settings of the H+Vamp gated VAE.
+
+    The defaults of its sizes, ``dropout`` and ``kl_weight`` are those of the authors' command for Netflix; the defaults of
+    its training are those of the other networks here (see :class:`HVampVAE` for the authors').
+    """
 
     n_hidden: PositiveInt = 600
     """Units of each gated layer."""
     n_layers: PositiveInt = 2
-    """Gated layers between a history and a code."""
+    """Gated layers between a history and the upper code; to the lower code, and from both to the items, it is one more."""
     n_latent: PositiveInt = 200
     """Dimensions of each of the two codes of a user."""
     n_pseudo: PositiveInt = 1000
@@ -53,8 +57,18 @@ class HVampVAE(MultinomialModel):
     catalogue lower ``n_pseudo``.
 
     Source: Kim & Suh, "Enhancing VAEs for collaborative filtering: flexible priors & gating mechanisms", RecSys
-    2019; the prior: Tomczak & Welling, "VAE with a VampPrior", AISTATS 2018. Ours differs in annealing by epochs,
-    in no dropout on the pseudo-histories, and in two sparse first layers.
+    2019; the prior: Tomczak & Welling, "VAE with a VampPrior", AISTATS 2018. Ours differs from the authors' code
+    (github.com/psywaves/EVCF) in the model and in its training.
+
+    The model: pseudo-histories are scaled to length 1 as histories are, where theirs enter as they are, and have no
+    dropout; one mask drops a history's items for both codes, where theirs has one for each; with two layers theirs has two to
+    the lower code and two to the items, ours three; weights start by Xavier's rule in place of He's.
+
+    Training: Adam with learning rate 1e-3, batches of 500, 200 epochs and a patience of 20 from the first epoch on, the
+    weight of the divergence rising with every step for 50 epochs; theirs divides each gradient by its length before Adam
+    (AdamNormGrad), with learning rate 5e-4, batches of 200, 400 epochs and a patience of 50 that counts once the
+    weight has risen, epoch by epoch for 100. Their settings can be given here but for AdamNormGrad and that start of
+    the patience.
     """
 
     name = "hvamp_vae"

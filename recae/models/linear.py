@@ -4,7 +4,7 @@ All of them minimise, over item-to-item weights B,
 
     tr((X - XB)' W (X - XB)) + tr(B' L B)    subject to    diag(B) <= xi
 
-with ``W = diag(n_u^-beta)`` scaled to mean 1, n_u the number of items of user u, ``G = X'WX`` and
+with ``W = diag(n_u^-beta)`` scaled to mean 1 over the users with items, n_u the number of items of user u, ``G = X'WX`` and
 ``L = diag(l2 + p/(1-p) G_jj)``. With ``P = (G + L)^-1`` the solution is ``B = I - P diag(mu)``,
 ``mu_j = max(L_jj, (1 - xi) / P_jj)``, and a history x scores ``((x D^-alpha) B) D^alpha``, D the item counts.
 P is what costs time; xi and alpha come after it, so any number of them is tried on one P.
@@ -56,10 +56,11 @@ class LinearAutoencoder(Model):
     """Users who chose each item, shape (n_items,)."""
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
-        n_users, n_items = histories.shape
+        n_items = histories.shape[1]
         lengths = np.diff(histories.indptr)
         weights = np.where(lengths > 0, np.maximum(lengths, 1) ** -self._setting("user_damping"), 0.0)
-        weights *= n_users / weights.sum()
+        # a user without items adds nothing to G: counted here, it would make l2 weigh less
+        weights *= np.count_nonzero(lengths) / weights.sum()
         data = histories.data * np.repeat(np.sqrt(weights), lengths).astype(np.float32)
         weighted = csr_array((data, histories.indices, histories.indptr), shape=histories.shape)
         self.precision_, self.ridge_ = inverse_gram(

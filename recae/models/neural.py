@@ -28,7 +28,7 @@ from recae.models.trainer import Schedule, train
 from recae.models.warm import growing_axes
 
 VALIDATION_CUTOFF = 100
-"""Early stopping looks at NDCG of the first 100, as the VAE papers do."""
+"""Early stopping looks at NDCG of the first 100, as the VAE papers do; where a row has candidates, of those among them."""
 
 
 class NeuralConfig(ModelConfig):
@@ -250,7 +250,9 @@ class NeuralModel(Model):
         self.network_.eval()
         wanted = np.diff(validation.targets.indptr) > 0
         inputs, targets = validation.inputs[wanted], validation.targets[wanted]
-        ids, _ = rank(self._score, inputs, VALIDATION_CUTOFF, exclude=validation.seen[wanted])
+        candidates = None if validation.candidates is None else validation.candidates[wanted]
+        seen = validation.seen[wanted]
+        ids, _ = rank(self._score, inputs, VALIDATION_CUTOFF, exclude=seen, candidates=candidates)
         value = ndcg(hits(ids, targets), np.diff(targets.indptr), VALIDATION_CUTOFF).mean()
         self.network_.train()
         return float(value)

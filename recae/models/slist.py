@@ -41,7 +41,8 @@ class SLISTConfig(ModelConfig):
 class SLIST(Model):
     """Linear weights that rebuild a history from itself, and what came after from what came before it.
 
-    With X the histories and, over all cuts, S what came before (items weighted by recency) and T what came after,
+    With X the histories and, over all cuts that something follows, S what came before (items weighted by recency) and T
+    what came after,
 
         min_B  a |X - XB|^2 + (1 - a) |T - SB|^2 + tr(B' L B)    subject to    diag(B) <= 0
 
@@ -93,11 +94,17 @@ class SLIST(Model):
         self.weights_ = weights.cpu().numpy()
 
     def _cut(self, histories: csr_array, cut: float) -> tuple[csr_array, csr_array]:
-        """What came before a share of each history, by recency at the cut, and what came after."""
+        """What came before a share of each history, by recency at the cut, and what came after.
+
+        Of a history after whose cut nothing came, neither: that it ends does not say that nothing follows its items.
+        """
         places = relative_places(histories)
-        is_before = places < cut
+        is_after = places >= cut
+        rows = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
+        goes_on = np.bincount(rows[is_after], minlength=histories.shape[0]) > 0
+        is_before = ~is_after & goes_on[rows]
         fading = np.exp(-self.config.recency * (1.0 - places[is_before] / cut)).astype(np.float32)
-        return _kept(histories, is_before, fading), _kept(histories, ~is_before, np.float32(1.0))
+        return _kept(histories, is_before, fading), _kept(histories, is_after, np.float32(1.0))
 
     def _score(self, histories: csr_array) -> Scores:
         return sparse_times_dense(self._by_recency(histories), self.weights_)

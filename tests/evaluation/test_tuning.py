@@ -24,7 +24,7 @@ from recae.models import registry
 from recae.models.search_spaces import Range, span
 from recae.threads import available_cores
 
-from .evaluation_fakes import ByColumn, held_out_split
+from .evaluation_fakes import ByColumn, ByColumnConfig, held_out_split
 
 PROTOCOL = """
 name = "small"
@@ -58,6 +58,24 @@ class Watched(ByColumn):
             self.epochs_run.append(self.config.favourite)
             if how.watch is not None:
                 how.watch(epoch, -abs(self.config.favourite - 4.0))
+
+
+class GradedConfig(ByColumnConfig):
+    near: float = 0.25
+    far: float = 0.5
+
+
+class Graded(Watched):
+    """As watched, with settings of which no two draws are alike: better the nearer the first is to 0.7."""
+
+    search_space: ClassVar = {"near": span(0, 1), "far": span(0, 1)}
+    config_class: ClassVar = GradedConfig
+
+    def _fit(self, histories, how):
+        ByColumn._fit(self, histories, how)
+        self.favourite_ = np.array([4 if self.config.near > 0.5 else 5])
+        for epoch in range(6):
+            how.watch(epoch, -abs(self.config.near - 0.7))
 
 
 @pytest.fixture
@@ -121,6 +139,58 @@ def test_a_search_goes_on_where_it_stopped(on):
     tuned = tune(on(trials=7), show_progress=False)
 
     assert [attempt.number for attempt in tuned.attempts] == list(range(7))
+
+
+@pytest.fixture
+def graded(on, monkeypatch):
+    monkeypatch.setattr(registry, "model_class", lambda _name: Graded)
+    return on
+
+
+def trials_of(tuned):
+    return [(attempt.settings, attempt.value, attempt.state) for attempt in tuned.attempts]
+
+
+def test_a_search_in_parts_makes_the_trials_of_an_unbroken_one(graded):
+    """Fourteen: the first ten are drawn at random, the others from what was learned; some are given up."""
+    for trials in (1, 4, 9, 12):
+        tune(graded(trials=trials, folder="parts"), show_progress=False)
+    parts = tune(graded(trials=14, folder="parts"), show_progress=False)
+    unbroken = tune(graded(trials=14, folder="unbroken"), show_progress=False)
+
+    assert trials_of(parts) == trials_of(unbroken)
+    assert len({tuple(attempt.settings.values()) for attempt in parts.attempts}) == 14
+    assert {attempt.state for attempt in parts.attempts} == {"complete", "pruned"}
+
+
+def test_a_search_that_was_killed_makes_the_trials_of_an_unbroken_one(graded, monkeypatch):
+    """Two settings a trial: killed before one of the first was drawn, between its two, and between those of later ones."""
+    unbroken = tune(graded(trials=14, folder="unbroken"), show_progress=False)
+    suggested = tuning._suggested
+    for n_drawn, n_trials in [(0, 2), (1, 2), (7, 5), (25, 14)]:
+        drawn = iter(range(1_000))
+
+        def killed(*arguments, drawn=drawn, n_drawn=n_drawn):
+            if next(drawn) == n_drawn:
+                raise KeyboardInterrupt
+            return suggested(*arguments)
+
+        search = graded(trials=n_trials, folder=f"killed after {n_drawn}")
+        with monkeypatch.context() as patched:
+            patched.setattr(tuning, "_suggested", killed)
+            with pytest.raises(KeyboardInterrupt):
+                tune(search, show_progress=False)
+        killed_once = tune(search, show_progress=False)
+
+        assert trials_of(killed_once) == trials_of(unbroken)[:n_trials], f"killed after {n_drawn} were drawn"
+
+
+def test_of_the_first_trial_only_what_lies_outside_its_space_is_drawn(graded):
+    space = {"near": {"low": 0.6, "high": 0.9}, "far": {"low": 0.0, "high": 1.0}}
+    first = tune(graded(trials=1, space=space), show_progress=False).attempts[0]
+
+    assert first.settings["far"] == 0.5, "as it stands"
+    assert 0.6 <= first.settings["near"] <= 0.9, "0.25 may not be tried"
 
 
 def test_what_a_killed_search_left_half_done_is_tried_again(on):
@@ -295,13 +365,15 @@ def test_a_search_that_was_killed_loses_no_finished_trial(protocol_file, tmp_pat
     assert finished_in(tmp_path / "out") == kept + 2
 
 
-def test_two_workers_share_the_trials(protocol_file, tmp_path):
-    tuned = tune(
-        Search(load_protocol(protocol_file), "ease", tmp_path / "out", trials=6, workers=2, threads=2),
-        show_progress=False,
-    )
+def test_two_workers_share_the_trials_and_draw_none_again_that_an_earlier_search_drew(
+    protocol_file, tmp_path
+):
+    search = Search(load_protocol(protocol_file), "ease", tmp_path / "out", trials=3, threads=2)
+    tune(search, show_progress=False)
+    tuned = tune(replace(search, trials=6, workers=2), show_progress=False)
 
     assert len(tuned.attempts) == 6
+    assert len({attempt.settings["l2"] for attempt in tuned.attempts}) == 6
     assert np.isfinite(tuned.best.value)
 
 

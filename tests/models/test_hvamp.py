@@ -84,6 +84,24 @@ def test_a_pseudo_history_is_read_like_the_sparse_history_with_its_entries(model
     torch.testing.assert_close(found, wanted)
 
 
+def test_the_length_of_a_pseudo_history_does_not_matter(model):
+    network = create("hvamp_vae", **model.config.model_dump())._build(csr_array(two_tastes()))
+    with torch.no_grad():
+        wanted, _ = network.upper_of_pseudo()
+        network.pseudo.mul_(0.5)
+        found, _ = network.upper_of_pseudo()
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 3])
+def test_the_lower_code_and_the_items_are_one_layer_further_than_the_upper_code(n_layers):
+    network = create("hvamp_vae", n_layers=n_layers)._build(csr_array(two_tastes()))
+    n_to_upper = 1 + len(network.upper_hidden.layers)
+    n_to_lower = 1 + len(network.lower_hidden.layers) + len(network.lower_joint.layers)
+    n_to_items = len(network.decoder_lower.layers) + len(network.decoder_joint.layers)
+    assert (n_to_upper, n_to_lower, n_to_items) == (n_layers, n_layers + 1, n_layers + 1)
+
+
 def test_pseudo_histories_are_learned(model):
     fresh = create("hvamp_vae", **model.config.model_dump())._build
     with torch.random.fork_rng():

@@ -43,6 +43,18 @@ def theirs(data, ours):
     return model
 
 
+def test_the_confidence_of_als_is_alpha_times_the_value_and_1_where_there_is_none(data):
+    """The user's factors solve the weighted least squares with that confidence, not with the paper's 1 + alpha r."""
+    alpha, l2 = 3.0, 0.2
+    model = create("als", n_factors=4, alpha=alpha, l2=l2).fit(data, show_progress=False)
+    history = 2.0 * data[[0]].toarray()[0]
+    items = model.item_factors_.astype(np.float64)
+    confidence = np.where(history > 0, alpha * history, 1.0)
+    matrix = items.T @ (confidence[:, None] * items) + l2 * np.eye(4)
+    wanted = items @ np.linalg.solve(matrix, items.T @ (confidence * (history > 0)))
+    assert_allclose(model.score(csr_matrix(history[None, :].astype(np.float32)))[0], wanted, atol=1e-4)
+
+
 @pytest.mark.parametrize("method", ["recommend", "similar_items", "similar_users"])
 def test_arguments_and_defaults_are_implicits(method):
     wanted = inspect.signature(getattr(RecommenderBase, method)).parameters.values()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.sparse import csr_array, csr_matrix
+from scipy.sparse import csr_array, csr_matrix, vstack
 
 from recae.errors import FitError, MemoryBudgetError
 from recae.machine import MemoryBudget
@@ -248,6 +248,15 @@ def test_scores_are_the_history_times_the_weights_which_hold_the_rescaling(data)
     scale = (data.toarray() > 0).sum(axis=0) ** 0.3
     plain = create("dan", l2=3.0, item_rescaling=0.0).fit(data, show_progress=False)
     assert_allclose(model.weights(), plain.weights() / scale[:, None] * scale, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ease", "edlae", "rlae", "rdlae", "dan", "sparsified", "slist"])
+def test_users_who_chose_nothing_change_nothing(data, name):
+    """They add nothing to X'X, so the same l2 means the same beside any number of them."""
+    with_nobodies = csr_array(vstack([data[:30], csr_array((1_000, 23), dtype=np.float32), data[30:]]))
+    wanted = create(name).fit(data, show_progress=False).score(data)
+    found = create(name).fit(with_nobodies, show_progress=False).score(data)
+    assert_allclose(found, wanted, rtol=1e-5, atol=1e-7)
 
 
 def test_no_self_weight_no_dropout_and_no_damping_make_dan_ease(data):

@@ -15,6 +15,7 @@ from recae.models.trainer import Schedule, train
 from tests.models.cases import CASES, N, named, two_tastes
 
 NEURAL = [case for case in CASES if issubclass(model_class(case.name), NeuralModel)]
+RANKING = [case for case in NEURAL if model_class(case.name).feedback != "ratings"]
 
 
 @pytest.fixture(params=named(NEURAL))
@@ -72,6 +73,15 @@ def test_validation_stops_training_and_the_best_epoch_is_kept(neural):
     assert len(log["values"]) == min(60, log["best_epoch"] + 3)
     again = neural.make(epochs=log["best_epoch"]).fit(neural.data, show_progress=False)
     assert_array_equal(model.score(neural.data), again.score(neural.data))
+
+
+@pytest.mark.parametrize("case", named(RANKING))
+def test_among_candidates_validation_ranks_these_alone(case):
+    """Where the target is the only candidate, whatever a model has learned puts it first."""
+    asked = holdout(case)
+    alone = replace(asked, candidates=csr_array(asked.targets))
+    model = case.make(epochs=1).fit(case.data, show_progress=False, validation=alone)
+    assert model.training_log_["values"] == [1.0]
 
 
 def test_a_checkpoint_of_other_settings_or_data_is_refused(neural, tmp_path):

@@ -42,7 +42,7 @@ def test_the_same_items_in_another_order_get_other_suggestions():
 def test_weights_are_the_ridge_regression_of_each_item_on_what_came_before_and_beside_it():
     """The oracle stacks both tasks as rows of one least-squares problem, an item at a time."""
     rng = np.random.default_rng(3)
-    walks = [rng.permutation(N)[: rng.integers(2, 8)].tolist() for _ in range(40)]
+    walks = [rng.permutation(N)[: rng.integers(1, 8)].tolist() for _ in range(40)]
     share, l2, dropout, recency = 0.3, 2.0, 0.4, 1.5
     model = create(
         "slist", l2=l2, dropout=dropout, similarity_share=share, n_cuts=2, first_cut=0.5, recency=recency
@@ -62,6 +62,8 @@ def test_weights_are_the_ridge_regression_of_each_item_on_what_came_before_and_b
         targets.append(np.sqrt(share) * whole)
         for cut in (0.5, 0.75):
             before = [(item, place / len(walk)) for place, item in enumerate(walk) if place / len(walk) < cut]
+            if len(before) == len(walk):  # nothing followed
+                continue
             weight = np.sqrt((1 - share) / 2)
             inputs.append(weight * row((item, np.exp(-recency * (1 - at / cut))) for item, at in before))
             targets.append(weight * row((item, 1.0) for item in walk[len(before) :]))
@@ -74,6 +76,14 @@ def test_weights_are_the_ridge_regression_of_each_item_on_what_came_before_and_b
         wanted[others, item] = np.linalg.solve(gram[np.ix_(others, others)], x[:, others].T @ y[:, item])
     assert_allclose(model.weights_, wanted, atol=2e-5)
     assert (np.diag(model.weights_) <= 1e-6).all()
+
+
+def test_a_history_after_which_nothing_came_does_not_say_that_nothing_follows():
+    """A hundred went from 0 to 1; a thousand stopped at 0, and where they go next is not known."""
+    gone, stopped = [[0, 1]] * 100, [[0]] * 1_000
+    settings = {"l2": 1e-3, "dropout": 0.0, "similarity_share": 0.0, "recency": 0.0}
+    model = create("slist", **settings).fit(in_order(*gone, *stopped), show_progress=False)
+    assert model.weights_[0, 1] == pytest.approx(1.0, abs=1e-3)
 
 
 def test_places_go_by_the_order_of_the_values_and_among_equals_by_column():
