@@ -37,6 +37,8 @@ class NightData:
     """Histories before the cut, and what the users took from it on; None if there is nothing to ask."""
     cut: int
     """Second since 1970."""
+    since: int
+    """Second of the last event before the cut, or up to which the live model has learned: what is new came after it."""
     newest: int
     """Second of the newest event that was read, whether it counts or not."""
     n_events: int
@@ -57,8 +59,12 @@ class NightData:
 
     @property
     def days_new(self) -> float:
-        """Length of the time from the cut to the newest event, in days; at least an hour."""
-        return max((self.newest - self.cut) / DAY_S, 1 / 24)
+        """Length of the time in which the new events came, in days; at least an hour.
+
+        It begins with the last event before them, not with the first of them: where all of a day share one stamp, as in a
+        log of dates or of daily batches, no time lies between the new ones, and yet they are a day's.
+        """
+        return max((self.newest - self.since) / DAY_S, 1 / 24)
 
     @property
     def events_per_day(self) -> float | None:
@@ -105,6 +111,7 @@ def cut_night(reading: Reading, settings: RetrainSettings, *, live_until: int | 
         train=train,
         holdout=_holdout(found, is_new, train, settings, feedback),
         cut=cut,
+        since=_since(times, cut, live_until),
         newest=reading.newest,
         n_events=len(times),
         n_new=int(is_new.sum()),
@@ -127,6 +134,11 @@ def _cut(times: npt.NDArray[np.int64], share: float, live_until: int | None) -> 
     by_time = np.sort(times)
     cut = int(by_time[round((1 - share) * (by_time.size - 1))])
     return cut if live_until is None else max(cut, live_until + 1)
+
+
+def _since(times: npt.NDArray[np.int64], cut: int, live_until: int | None) -> int:
+    """Second of the last event before the cut; the live model may have read a later one that does not count."""
+    return int(times.max(where=times < cut, initial=times.min() if live_until is None else live_until))
 
 
 def _by_lot(n_events: int, settings: RetrainSettings) -> npt.NDArray[np.bool_]:

@@ -27,6 +27,7 @@ def night(*, n_new=100, days=1.0, unknown=0, is_drawn=False):
         train=interactions,
         holdout=holdout,
         cut=0,
+        since=0,
         newest=int(days * DAY),
         n_events=1_000,
         n_new=n_new,

@@ -154,6 +154,31 @@ def test_where_times_say_nothing_what_is_asked_is_drawn_by_lot(log):
     assert data.events_per_day is None  # the next night's count has nothing to be compared with
 
 
+def test_days_whose_events_share_one_stamp_count_as_whole_days(log):
+    log.append([event(f"u{n}", f"i{day % 3}", day) for day in range(10) for n in range(40)])
+
+    first, second = read(log, holdout_share=0.09), read(log, live_until=8 * DAY)
+
+    assert (first.n_new, first.days_new, first.events_per_day) == (40, 1.0, 40.0)
+    assert (second.n_new, second.days_new, second.events_per_day) == (40, 1.0, 40.0)
+    assert read(log, live_until=7 * DAY, holdout_share=0.5).events_per_day == 40.0  # two of them
+
+
+def test_new_events_that_follow_the_live_model_at_once_count_as_of_an_hour(log):
+    ten_days(log)
+    log.append([Event("u0", "i2", timestamp=9 * DAY + 60)])
+
+    assert read(log, live_until=9 * DAY).days_new == 1 / 24
+
+
+def test_the_time_since_an_event_that_does_not_count_is_none_of_the_new_days(log):
+    log.append([event("u0", "i0", 0, event_type="buy"), event("u1", "i1", 0, event_type="buy")])
+    log.append([event("u0", "i0", 8, event_type="view"), event("u1", "i0", 9, event_type="buy")])
+    buys = {"event_weights": {"buy": 1, "view": 0}}
+
+    assert read(log, live_until=8 * DAY, **buys).events_per_day == 1.0
+
+
 def test_events_of_a_day_are_parted_by_time(log):
     log.append([Event(f"u{n % 3}", f"i{n}", timestamp=n * 3_600) for n in range(24)])
 
