@@ -91,7 +91,9 @@ def kill_at_each_step(home):
         run = RunTable(where.runs).read(killed.run_id)
         is_over = step == "prune"
         n_begun = len(list(RunTable(where.runs).newest_first())) - n_runs
-        assert (run.interruptions, n_begun) == ((0, 1) if is_over else (1, 0)), f"{step}: {n_begun} were begun"
+        assert (run.interruptions, n_begun) == ((0, 1) if is_over else (1, 0)), (
+            f"{step}: {n_begun} were begun"
+        )
         assert run.status in ({"promoted"} if is_over else {"promoted", "refused"}), (
             f"{step}: {run.status}: {run.message}"
         )

@@ -166,7 +166,12 @@ def test_a_share_far_above_the_usual_one_is_refused_below_the_highest_too(change
 
 
 def test_too_few_users_are_no_evidence():
-    assert refused(evidence(candidate=(0.5,) * 3, live=(0.5,) * 3)) == ["enough_users"]
+    (verdict,) = refusals(verdicts(evidence(candidate=(0.5,) * 3, live=(0.5,) * 3), SETTINGS))
+
+    assert verdict.rule == "enough_users"
+    assert "3 users have new events to judge on; at least 4 are needed" in verdict.message
+    assert "retrain.gate.min_users" in verdict.message
+    assert "retrain.holdout_share" in verdict.message
 
 
 @pytest.mark.parametrize("coverage", [0.2, 0.9])

@@ -23,7 +23,8 @@ def event(user, item, day, **fields):
 
 
 def read(log, live_until=None, **settings):
-    return read_night(log, log.watermark(), RetrainSettings(**settings), live_until=live_until)
+    how = RetrainSettings(**{"gate": {"min_users": 1}} | settings)
+    return read_night(log, log.watermark(), how, live_until=live_until)
 
 
 def asked(data):
@@ -131,6 +132,50 @@ def test_a_window_forgets_what_is_older(log):
     ten_days(log)
 
     assert read(log, window_days=3).n_events == 3
+
+
+def a_user_a_day(log, n_days=100):
+    """Each of fifty users comes every fiftieth day and takes something new."""
+    log.append(
+        [event(f"u{day % 50}", item, day) for day in range(n_days) for item in ("all", f"i{day // 50}")]
+    )
+
+
+def test_where_too_few_could_be_judged_the_cut_moves_back_until_there_are_enough(log):
+    a_user_a_day(log)
+
+    few, enough = (read(log, gate={"min_users": n}) for n in (5, 20))
+
+    assert len(few.holdout.users) < 20  # as many as a tenth of the log holds
+    assert len(enough.holdout.users) >= 20
+    assert enough.cut < few.cut
+
+
+def test_a_first_night_holds_out_no_more_than_half_of_the_log(log):
+    a_user_a_day(log)
+
+    assert (
+        80 < read(log, gate={"min_users": 1_000}).n_new <= 102
+    )  # of 200, and the other event of the cut's day
+    assert read(log, gate={"min_users": 1_000}, holdout_share=0.6).n_new > 102  # if that is wanted
+
+
+def test_the_cut_never_moves_back_past_what_the_live_model_has_learned_from(log):
+    a_user_a_day(log)
+
+    data = read(log, live_until=85 * DAY, gate={"min_users": 20}, holdout_share=0.01)
+
+    assert data.cut == 85 * DAY + 1
+    assert len(data.holdout.users) == 14
+
+
+def test_where_times_say_nothing_more_is_drawn_until_enough_can_be_judged(log):
+    log.append([event(f"u{n:02}", f"i{place}", 1) for n in range(20) for place in range(5)])
+
+    assert read(log, holdout_share=0.02, gate={"min_users": 1}).n_new == 2
+    data = read(log, holdout_share=0.02, gate={"min_users": 10})
+    assert len(data.holdout.users) >= 10
+    assert len(data.train) == 100 - data.n_new
 
 
 def test_no_events_and_no_past_are_clear_errors(log):
