@@ -134,11 +134,10 @@ def test_a_window_forgets_what_is_older(log):
     assert read(log, window_days=3).n_events == 3
 
 
-def a_user_a_day(log, n_days=100):
-    """Each of fifty users comes every fiftieth day and takes something new."""
-    log.append(
-        [event(f"u{day % 50}", item, day) for day in range(n_days) for item in ("all", f"i{day // 50}")]
-    )
+def a_user_a_day(log):
+    """On a hundred days each of fifty users comes twice, and the second time takes something new."""
+    log.append([event(f"u{day % 50}", item, day) for day in range(100) for item in ("all", f"i{day // 50}")])
+    log.append([event("u0", "i1", 0)])
 
 
 def test_where_too_few_could_be_judged_the_cut_moves_back_until_there_are_enough(log):
