@@ -103,7 +103,8 @@ class RetrainSettings(HistoryRule):
     popular_days: PositiveFloat | None = 30
     """Whom nothing is known of is recommended what most users had in so many days before the newest event; None for all days."""
     window_days: PositiveFloat | None = None
-    """Learn from events of so many days before the newest; None for all."""
+    """Learn from events of so many days before the newest; None for all. The candidate that is judged learns from as many days
+    before those that are held out."""
 
     holdout_share: float = Field(default=0.1, gt=0, lt=1)
     """Most of the events, the newest, that may be held out to judge on; up to half where fewer than ``gate.min_users`` users

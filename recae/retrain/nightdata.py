@@ -5,6 +5,9 @@ after the newest event that the live model has learned from, so neither model ha
 than the share of events that may be held out; on a small site, where that leaves too few users to judge on, as far back
 as gives enough of them. Where all events lie within an hour, as those of a file without times do, time says nothing on
 the first night, and what is asked is drawn by lot.
+
+A window, if one is set, ends at the cut for what is learned before the gate, and at the newest event for what serves: counted
+from the newest for both, the candidate would lack the window's oldest days, which the live model knows, and lose for that.
 """
 
 from collections.abc import Iterator
@@ -48,7 +51,7 @@ class NightData:
     newest: int
     """Second of the newest event that was read, whether it counts or not."""
     n_events: int
-    """Read, after weights and window."""
+    """Read, after weights, and within the newest's window."""
     n_new: int
     """From the cut on."""
     n_new_of_unknown_items: int
@@ -83,6 +86,7 @@ class _Parted:
     """The events on either side of a cut."""
 
     cut: int
+    before: npt.NDArray[np.bool_]
     is_new: npt.NDArray[np.bool_]
     train: Interactions
     holdout: Holdout | None
@@ -113,12 +117,18 @@ def cut_night(reading: Reading, settings: RetrainSettings, *, live_until: int | 
         DataError: if no events are left to learn from.
     """
     found, times = reading.events, reading.times
-    is_drawn = live_until is None and int(times.max() - times.min()) < HOUR_S
+    is_serving = reading.in_window(reading.newest)
+    if not is_serving.any():
+        raise DataError(
+            f"no event that counts lies within window_days = {settings.window_days:g} of the newest event; "
+            "set a longer window, or see event_weights"
+        )
+    lately = times[is_serving]
+    is_drawn = live_until is None and int(lately.max() - lately.min()) < HOUR_S
     feedback = create(settings.model, **settings.settings).feedback
-    everything = _interactions(found, np.ones(len(times), dtype=np.bool_), reading.newest, settings, feedback)
+    everything = _interactions(found, is_serving, reading.newest, settings, feedback)
     parted = _parted(reading, settings, feedback, live_until, is_drawn=is_drawn)
-    is_new = parted.is_new
-    before = ~is_new
+    before, is_new = parted.before, parted.is_new
     n_items = len(found.items)
     counts = [np.bincount(found.columns[mask], minlength=n_items) for mask in (before, is_new)]
     known_users = np.zeros(len(found.users), dtype=np.bool_)
@@ -130,7 +140,7 @@ def cut_night(reading: Reading, settings: RetrainSettings, *, live_until: int | 
         cut=parted.cut,
         since=_since(times, parted.cut, live_until),
         newest=reading.newest,
-        n_events=len(times),
+        n_events=len(lately),
         n_new=int(is_new.sum()),
         n_new_of_unknown_items=int(counts[1][counts[0] == 0].sum()),
         n_new_users=len(np.unique(found.rows[is_new][~known_users[found.rows[is_new]]])),
@@ -153,13 +163,15 @@ def _parted(
     best: _Parted | None = None
     ways = _by_lot(reading, settings) if is_drawn else _by_time(reading, settings, live_until)
     for cut, is_new in ways:
+        before = ~is_new & reading.in_window(cut)
         try:
-            train = _interactions(reading.events, ~is_new, cut, settings, feedback)
+            train = _interactions(reading.events, before, cut, settings, feedback)
         except DataError:
             if best is None:
                 raise
             break  # further back even less is left to learn from
-        found = _Parted(cut, is_new, train, _holdout(reading.events, is_new, train, settings, feedback))
+        holdout = _holdout(reading.events, is_new, train, settings, feedback)
+        found = _Parted(cut, before, is_new, train, holdout)
         if best is None or found.n_judged > best.n_judged:
             best = found
         if best.n_judged >= settings.gate.min_users:
@@ -182,7 +194,7 @@ def _by_time(
     reading: Reading, settings: RetrainSettings, live_until: int | None
 ) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
     """First second that is asked for, and which events are; further and further back, to what the live model knows."""
-    by_time = np.sort(reading.times)
+    by_time = np.sort(reading.times[reading.in_window(reading.newest)])
     last: int | None = None
     for share in _shares(settings):
         cut = int(by_time[round((1 - share) * (by_time.size - 1))])
@@ -200,11 +212,11 @@ def _since(times: npt.NDArray[np.int64], cut: int, live_until: int | None) -> in
 
 def _by_lot(reading: Reading, settings: RetrainSettings) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
     """Which events are asked for where time says nothing; more and more of them."""
-    n_events = len(reading.times)
+    events = np.flatnonzero(reading.in_window(reading.newest))
     for share in _shares(settings):
-        is_new = np.zeros(n_events, dtype=np.bool_)
-        n_asked = max(1, round(share * n_events))
-        is_new[np.random.default_rng(settings.seed).choice(n_events, n_asked, replace=False)] = True
+        is_new = np.zeros(len(reading.times), dtype=np.bool_)
+        n_asked = max(1, round(share * len(events)))
+        is_new[np.random.default_rng(settings.seed).choice(events, n_asked, replace=False)] = True
         yield reading.newest, is_new
 
 

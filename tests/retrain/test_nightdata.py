@@ -134,6 +134,38 @@ def test_a_window_forgets_what_is_older(log):
     assert read(log, window_days=3).n_events == 3
 
 
+def test_the_candidate_learns_from_a_whole_window_before_the_cut(log):
+    log.append([event("u", f"i{n:02}", n) for n in range(20)])
+
+    data = read(log, live_until=15 * DAY, window_days=5, holdout_share=0.9)
+
+    assert data.cut == 15 * DAY + 1
+    assert sorted(data.train.items) == ["i11", "i12", "i13", "i14", "i15"]
+    assert sorted(data.everything.items) == ["i15", "i16", "i17", "i18", "i19"]
+    assert (data.n_events, data.n_new) == (
+        5,
+        4,
+    )  # the last five days count, and a tenth of them is a tenth of these
+
+
+def test_what_the_live_model_had_in_its_window_is_known(log):
+    log.append([event("u0", "old", 0), event("u1", "a", 3), event("u0", "a", 4), event("u1", "old", 5)])
+
+    data = read(log, live_until=4 * DAY, window_days=5)
+
+    assert asked(data) == {("u1", "old")}  # u0 took it within five days before the cut
+    assert (data.n_new_of_unknown_items, data.n_new_users) == (0, 0)
+
+
+def test_no_event_within_the_window_is_a_clear_error(log):
+    ten_days(log)
+    log.append([event("u0", "i0", 300, event_type="ping")])  # the newest event, which does not count
+    how = {"event_weights": {"ping": 0}, "other_weight": 1}
+
+    with pytest.raises(DataError, match=r"no event that counts lies within window_days = 3 of the newest"):
+        read(log, window_days=3, **how)
+
+
 def a_user_a_day(log):
     """On a hundred days each of fifty users comes twice, and the second time takes something new."""
     log.append([event(f"u{day % 50}", item, day) for day in range(100) for item in ("all", f"i{day // 50}")])
