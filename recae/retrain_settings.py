@@ -29,7 +29,7 @@ class GateSettings(Section):
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Level of the bootstrap interval whose lower end must stay above the margin."""
     min_users: PositiveInt = 20
-    """Fewest users with new events to judge on."""
+    """Fewest users with new events to judge on; where ``holdout_share`` gives fewer, more is held out."""
     coverage_ratio: tuple[PositiveFloat, PositiveFloat] = (0.5, 4.0)
     """Share of the catalogue in the candidate's lists, as a multiple of the live model's: lowest and highest."""
     volume_ratio: tuple[float, PositiveFloat] = (0.2, 5.0)
@@ -103,10 +103,12 @@ class RetrainSettings(HistoryRule):
     popular_days: PositiveFloat | None = 30
     """Whom nothing is known of is recommended what most users had in so many days before the newest event; None for all days."""
     window_days: PositiveFloat | None = None
-    """Learn from events of so many days before the newest; None for all."""
+    """Learn from events of so many days before the newest; None for all. The candidate that is judged learns from as many days
+    before those that are held out."""
 
     holdout_share: float = Field(default=0.1, gt=0, lt=1)
-    """Most of the events, the newest, that may be held out to judge on. Never one that the live model has learned from."""
+    """Most of the events, the newest, that may be held out to judge on; up to half where fewer than ``gate.min_users`` users
+    could be judged on these. Never one that the live model has learned from."""
     max_holdout_users: PositiveInt = 20_000
     """Most users to judge on; more are drawn at random."""
     validation_share: float = Field(default=0.1, ge=0, le=0.5)

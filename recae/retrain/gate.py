@@ -155,10 +155,17 @@ def _histories(recommender: Recommender, seed: int) -> Iterable[list[str]]:
 
 def _enough_users(evidence: Evidence, settings: GateSettings, _seed: int) -> Verdict:
     n_users = len(evidence.judged["candidate"].per_user)
+    passed = n_users >= settings.min_users
+    message = f"{n_users:,} users have new events to judge on; at least {settings.min_users:,} are needed"
+    if not passed:
+        message += (
+            " (retrain.gate.min_users); new events add up from night to night, and on a first night a "
+            "retrain.holdout_share above 0.5 holds out more than half of the log"
+        )
     return Verdict(
         rule="enough_users",
-        passed=n_users >= settings.min_users,
-        message=f"{n_users:,} users have new events to judge on; at least {settings.min_users:,} are needed",
+        passed=passed,
+        message=message,
         figures={"users": n_users, "lowest": settings.min_users},
     )
 

@@ -3,7 +3,7 @@
 A run that began in the future did so by a clock that was ahead. It says nothing about the nights before this one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -57,17 +57,22 @@ class History:
             metric: text of what the gate compares.
         """
         promoted = [run for run in self.earlier if run.status == "promoted"][:PAST_RUNS]
-        # of a run that was forced to hold out what the live model had learned, its value is too good
-        judged = [run for run in promoted if not run.figures_of("data").get("known_asked")]
+        judged = [
+            run
+            for run in _since_overruled(promoted, "usual")
+            # of a run that was forced to hold out what the live model had learned, its value is too good
+            if not run.figures_of("data").get("known_asked")
+        ]
         shares = [
             verdict.figures.get("share")
-            for run in promoted
+            for run in _since_overruled(promoted, "quarantined")
             for verdict in run.gate
             if verdict.rule == "quarantined"
         ]
+        by_volume, by_unknown = (_since_overruled(promoted, rule) for rule in ("volume", "unknown_ids"))
         return Past(
-            events_per_day=_known(run.drift.get("events_per_day") for run in promoted),
-            unknown_shares=_known(run.drift.get("unknown_share") for run in promoted),
+            events_per_day=_known(run.drift.get("events_per_day") for run in by_volume),
+            unknown_shares=_known(run.drift.get("unknown_share") for run in by_unknown),
             quarantined_shares=_known(shares),
             live_values=_known(run.values.get("live", {}).get(metric) for run in judged),
         )
@@ -77,6 +82,22 @@ class History:
         """Second up to which an earlier run has judged the rows that were ingested."""
         last = next((run for run in self.earlier if run.status in LOOKED_AT_ALL), None)
         return 0.0 if last is None else last.started.timestamp()
+
+
+def _since_overruled(promoted: Sequence[Run], rule: str) -> Sequence[Run]:
+    """The runs from the last one on that was promoted although the rule refused it.
+
+    Somebody has looked, and said that what is usual has changed: else the median of the nights before it would refuse the
+    next ones too, until more than half of the last runs were forced.
+
+    Args:
+        promoted: newest first.
+        rule: that compares with what is usual.
+    """
+    for n, run in enumerate(promoted, start=1):
+        if any(verdict.rule == rule and verdict.forced for verdict in run.gate):
+            return promoted[:n]
+    return promoted
 
 
 def run_of(table: RunTable, run_id: object) -> Run | None:

@@ -85,8 +85,6 @@ class Night:
 
     def _ending(self) -> tuple[Status, str]:
         """All steps up to the model in service, or to the reason why there is none."""
-        if self._is_in_service():
-            return self._promoted()  # killed after that
         step = self.recorder.step
         with step("watermark") as figures:
             self._check_space()

@@ -28,7 +28,8 @@ class Reading:
     """What one night reads."""
 
     events: Gathered
-    """Those that count, after weights and window, in the order of their arrival."""
+    """Those that count, after weights, in the order of their arrival; of so many days before the newest as two windows are,
+    so that a window that ends at the cut is whole, wherever in the last one the cut lies."""
     newest: int
     """Second of the newest event read that is not in the future, whether it counts or not."""
     n_read: int
@@ -43,19 +44,27 @@ class Reading:
     """Type that ``event_weights`` does not name -> events left out for it."""
     now: float
     """Second after which an event lies in the future."""
+    window_s: float | None
+    """Seconds that are learned from; None for all."""
 
     @property
     def times(self) -> Times:
         """Second of each of ``events``."""
         return times_of(self.events)
 
+    def in_window(self, until: int) -> npt.NDArray[np.bool_]:
+        """Which ``events`` lie within the window that ends at a second, or after it, shape (n_events,)."""
+        if self.window_s is None:
+            return np.ones(len(self.times), dtype=np.bool_)
+        return self.times > until - self.window_s
+
     def from_second(self, second: int) -> npt.NDArray[np.bool_]:
-        """Which ``events`` happened from a second on, shape (n_events,).
+        """Which ``events`` of the newest's window happened from a second on, shape (n_events,).
 
         An event that a clock which was ahead has put into the future is none of them once a model has learned from it.
         """
         is_known = np.arange(len(self.times)) < self.n_known_events
-        return (self.times >= second) & ~(is_known & (self.times > self.now))
+        return (self.times >= second) & self.in_window(self.newest) & ~(is_known & (self.times > self.now))
 
 
 def read_log(
@@ -92,8 +101,9 @@ def read_log(
         raise DataError("the event log holds no events that count; ingest some, or see event_weights")
     newest = int(found.times.max()) if tally.newest is None else tally.newest
     n_known_events = tally.n_known_events
-    if settings.window_days is not None:
-        is_kept = found.times > newest - settings.window_days * DAY_S
+    window_s = None if settings.window_days is None else settings.window_days * DAY_S
+    if window_s is not None:
+        is_kept = found.times > newest - 2 * window_s
         n_known_events = int(is_kept[:n_known_events].sum())
         found = only(found, is_kept)
     return Reading(
@@ -105,6 +115,7 @@ def read_log(
         n_known_events=n_known_events,
         unnamed=dict(tally.unnamed),
         now=now,
+        window_s=window_s,
     )
 
 

@@ -1,10 +1,15 @@
-"""What becomes of runs that were killed: the last one is gone on with, or closed with a reason."""
+"""What becomes of runs that were killed: the last one is gone on with, or closed with a reason.
+
+One whose model has come into service is promoted and over, also where somebody has rolled that model back since: what a
+person has taken out of service, no run that goes on puts there again.
+"""
 
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import recae
+from recae.artifacts import ModelStore
 from recae.config import Settings
 from recae.runs import Run, RunTable
 
@@ -37,6 +42,7 @@ def take_up(
     Raises:
         OSError: if a record cannot be written.
     """
+    served = set() if problem else _ever_in_service(settings, live)
     found, told = None, []
     is_newest = True
     for run in table.as_written():
@@ -44,6 +50,9 @@ def take_up(
         if run.is_over:
             if is_newest and not is_ahead:
                 table.clean(run)  # killed after its end was written, before its weights were removed
+        elif run.version in served:
+            _close_promoted(table, run, live, now)
+            told.append(run)
         else:
             why = problem
             if is_ahead:
@@ -52,10 +61,10 @@ def take_up(
                 why = why or "another run has begun since"
             why = why or _why_not(run, settings, live, now)
             if why:
-                _close(table, run, live, now, why)
+                _close(table, run, now, why)
                 told.append(run)
             else:
-                told.append(_go_on(table, run, live, now, forced=forced))
+                told.append(_go_on(table, run, now, forced=forced))
                 found = run
         is_newest = is_newest and is_ahead
     return Found(found, told)
@@ -69,31 +78,45 @@ def plan_of(settings: Settings) -> str:
 
 def _why_not(run: Run, settings: Settings, live: str | None, now: datetime) -> str:
     """Why it cannot be gone on with; nothing if it can."""
-    if run.plan != plan_of(settings) or live not in (run.live_version, run.version):
+    if run.plan != plan_of(settings) or live != run.live_version:
         return "settings or the live model have changed since"
     if now - run.started > timedelta(hours=settings.retrain.resume_hours):
         return "it was too long ago"
     return ""
 
 
-def _close(table: RunTable, run: Run, live: str | None, now: datetime, why: str) -> None:
-    if run.version is not None and run.version == live:
-        run.status = "promoted"
+def _ever_in_service(settings: Settings, live: str | None) -> set[str]:
+    """Every version that is in service or was, as far back as the store tells."""
+    found = {change.version for change in ModelStore(settings.models).changes()}
+    return found if live is None else found | {live}
+
+
+def _close_promoted(table: RunTable, run: Run, live: str | None, now: datetime) -> None:
+    run.status = "promoted"
+    if run.version == live:
         run.message = f"{run.version} is in service; {KILLED} after that"
     else:
-        run.status = "interrupted"
-        run.message = f"{KILLED}; not gone on with: {why}"
+        since = "no model" if live is None else live
+        run.message = f"{run.version} came into service; {KILLED} after that, and {since} is in service now"
+    _end(table, run, now)
+
+
+def _close(table: RunTable, run: Run, now: datetime, why: str) -> None:
+    run.status = "interrupted"
+    run.message = f"{KILLED}; not gone on with: {why}"
+    _end(table, run, now)
+
+
+def _end(table: RunTable, run: Run, now: datetime) -> None:
     run.finished = now
     table.clean(run)
     table.write(run)
 
 
-def _go_on(table: RunTable, run: Run, live: str | None, now: datetime, *, forced: bool) -> Run:
+def _go_on(table: RunTable, run: Run, now: datetime, *, forced: bool) -> Run:
     """Note that it is gone on with; returns what there is to tell of it."""
     with_force = ""
-    if run.forced != forced and (
-        run.version is None or run.version != live
-    ):  # what is in service came there as it did
+    if run.forced != forced:
         run.forced = forced
         with_force = ", now with --force" if forced else ", now without --force"
     if run.steps:

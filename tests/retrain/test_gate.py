@@ -31,6 +31,7 @@ def night(*, n_new=100, days=1.0, unknown=0, is_drawn=False):
         train=interactions,
         holdout=holdout,
         cut=0,
+        since=0,
         newest=int(days * DAY),
         n_events=1_000,
         n_new=n_new,
@@ -169,7 +170,12 @@ def test_a_share_far_above_the_usual_one_is_refused_below_the_highest_too(change
 
 
 def test_too_few_users_are_no_evidence():
-    assert refused(evidence(candidate=(0.5,) * 3, live=(0.5,) * 3)) == ["enough_users"]
+    (verdict,) = refusals(verdicts(evidence(candidate=(0.5,) * 3, live=(0.5,) * 3), SETTINGS))
+
+    assert verdict.rule == "enough_users"
+    assert "3 users have new events to judge on; at least 4 are needed" in verdict.message
+    assert "retrain.gate.min_users" in verdict.message
+    assert "retrain.holdout_share" in verdict.message
 
 
 @pytest.mark.parametrize("coverage", [0.2, 0.9])

@@ -23,7 +23,7 @@ def event(user, item, day, **fields):
 
 
 def read(log, live_until=None, **settings):
-    how = RetrainSettings(**settings)
+    how = RetrainSettings(**{"gate": {"min_users": 1}} | settings)
     return cut_night(read_log(log, log.watermark(), how), how, live_until=live_until)
 
 
@@ -134,6 +134,81 @@ def test_a_window_forgets_what_is_older(log):
     assert read(log, window_days=3).n_events == 3
 
 
+def test_the_candidate_learns_from_a_whole_window_before_the_cut(log):
+    log.append([event("u", f"i{n:02}", n) for n in range(20)])
+
+    data = read(log, live_until=15 * DAY, window_days=5, holdout_share=0.9)
+
+    assert data.cut == 15 * DAY + 1
+    assert sorted(data.train.items) == ["i11", "i12", "i13", "i14", "i15"]
+    assert sorted(data.everything.items) == ["i15", "i16", "i17", "i18", "i19"]
+    assert (data.n_events, data.n_new) == (
+        5,
+        4,
+    )  # the last five days count, and a tenth of them is a tenth of these
+
+
+def test_what_the_live_model_had_in_its_window_is_known(log):
+    log.append([event("u0", "old", 0), event("u1", "a", 3), event("u0", "a", 4), event("u1", "old", 5)])
+
+    data = read(log, live_until=4 * DAY, window_days=5)
+
+    assert asked(data) == {("u1", "old")}  # u0 took it within five days before the cut
+    assert (data.n_new_of_unknown_items, data.n_new_users) == (0, 0)
+
+
+def test_no_event_within_the_window_is_a_clear_error(log):
+    ten_days(log)
+    log.append([event("u0", "i0", 300, event_type="ping")])  # the newest event, which does not count
+    how = {"event_weights": {"ping": 0}, "other_weight": 1}
+
+    with pytest.raises(DataError, match=r"no event that counts lies within window_days = 3 of the newest"):
+        read(log, window_days=3, **how)
+
+
+def a_user_a_day(log):
+    """On a hundred days each of fifty users comes twice, and the second time takes something new."""
+    log.append([event(f"u{day % 50}", item, day) for day in range(100) for item in ("all", f"i{day // 50}")])
+    log.append([event("u0", "i1", 0)])
+
+
+def test_where_too_few_could_be_judged_the_cut_moves_back_until_there_are_enough(log):
+    a_user_a_day(log)
+
+    few, enough = (read(log, gate={"min_users": n}) for n in (5, 20))
+
+    assert len(few.holdout.users) < 20  # as many as a tenth of the log holds
+    assert len(enough.holdout.users) >= 20
+    assert enough.cut < few.cut
+
+
+def test_a_first_night_holds_out_no_more_than_half_of_the_log(log):
+    a_user_a_day(log)
+
+    assert (
+        80 < read(log, gate={"min_users": 1_000}).n_new <= 102
+    )  # of 200, and the other event of the cut's day
+    assert read(log, gate={"min_users": 1_000}, holdout_share=0.6).n_new > 102  # if that is wanted
+
+
+def test_the_cut_never_moves_back_past_what_the_live_model_has_learned_from(log):
+    a_user_a_day(log)
+
+    data = read(log, live_until=85 * DAY, gate={"min_users": 20}, holdout_share=0.01)
+
+    assert data.cut == 85 * DAY + 1
+    assert len(data.holdout.users) == 14
+
+
+def test_where_times_say_nothing_more_is_drawn_until_enough_can_be_judged(log):
+    log.append([event(f"u{n:02}", f"i{place}", 1) for n in range(20) for place in range(5)])
+
+    assert read(log, holdout_share=0.02, gate={"min_users": 1}).n_new == 2
+    data = read(log, holdout_share=0.02, gate={"min_users": 10})
+    assert len(data.holdout.users) >= 10
+    assert len(data.train) == 100 - data.n_new
+
+
 def test_no_events_and_no_past_are_clear_errors(log):
     with pytest.raises(DataError, match="holds no events"):
         read(log)
@@ -153,6 +228,31 @@ def test_where_times_say_nothing_what_is_asked_is_drawn_by_lot(log):
     assert len({user for user, _ in asked(data)}) > 3
     assert asked(data) == asked(again)
     assert data.events_per_day is None  # the next night's count has nothing to be compared with
+
+
+def test_days_whose_events_share_one_stamp_count_as_whole_days(log):
+    log.append([event(f"u{n}", f"i{day % 3}", day) for day in range(10) for n in range(40)])
+
+    first, second = read(log, holdout_share=0.09), read(log, live_until=8 * DAY)
+
+    assert (first.n_new, first.days_new, first.events_per_day) == (40, 1.0, 40.0)
+    assert (second.n_new, second.days_new, second.events_per_day) == (40, 1.0, 40.0)
+    assert read(log, live_until=7 * DAY, holdout_share=0.5).events_per_day == 40.0  # two of them
+
+
+def test_new_events_that_follow_the_live_model_at_once_count_as_of_an_hour(log):
+    ten_days(log)
+    log.append([Event("u0", "i2", timestamp=9 * DAY + 60)])
+
+    assert read(log, live_until=9 * DAY).days_new == 1 / 24
+
+
+def test_the_time_since_an_event_that_does_not_count_is_none_of_the_new_days(log):
+    log.append([event("u0", "i0", 0, event_type="buy"), event("u1", "i1", 0, event_type="buy")])
+    log.append([event("u0", "i0", 8, event_type="view"), event("u1", "i0", 9, event_type="buy")])
+    buys = {"event_weights": {"buy": 1, "view": 0}}
+
+    assert read(log, live_until=8 * DAY, **buys).events_per_day == 1.0
 
 
 def test_events_of_a_day_are_parted_by_time(log):

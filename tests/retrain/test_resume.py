@@ -145,14 +145,38 @@ def test_a_run_that_was_killed_with_its_model_in_service_is_promoted_however_lat
     assert (after.run_id, after.status) == (run.run_id, "unchanged")
 
 
-def test_a_run_that_was_killed_with_its_model_in_service_ends_promoted_without_a_second_fit(where):
+def test_a_run_that_was_killed_with_its_model_in_service_ends_promoted_and_the_new_events_are_read(where):
     killed(where, 7, "prune", forced=True)
+    version = ModelStore(where.models).current()
+    append(where, day(8))
 
-    run = night(where, 7)
+    run = night(where, 8)
 
-    assert (run.status, run.interruptions) == ("promoted", 1)
-    assert [step.name for step in run.steps].count("fit") == 1
-    assert len(ModelStore(where.models).versions()) == 1
+    before, after = reversed(list(RunTable(where.runs).newest_first()))
+    assert (before.status, before.version, before.interruptions) == ("promoted", version, 0)
+    assert [step.name for step in before.steps].count("fit") == 1
+    assert (after.run_id, after.live_version, after.forced) == (run.run_id, version, False)
+    assert after.watermark > before.watermark
+
+
+def test_a_rollback_is_not_undone_by_the_run_that_was_killed_after_its_promotion(live):
+    store = ModelStore(live.models)
+    good = store.current()
+    killed(live, 8, "prune")
+    bad = store.current()
+    assert store.rollback() == good
+    append(live, day(9))
+
+    run = night(live, 9)
+
+    after, before, _ = RunTable(live.runs).newest_first()
+    assert (before.status, before.version) == ("promoted", bad)
+    assert before.message == (
+        f"{bad} came into service; its process was killed after that, and {good} is in service now"
+    )
+    assert (after.run_id, after.live_version, after.interruptions) == (run.run_id, good, 0)
+    assert after.watermark > before.watermark
+    assert [change.version for change in store.changes()].count(bad) == 1
 
 
 def test_the_next_night_still_goes_on_with_a_run_and_says_when(where):
