@@ -41,14 +41,18 @@ def archive(database: Database, folder: Path, before: int, watermark: int) -> in
 def delete_user(database: Database, folder: Path, user_id: str, now: int) -> int:
     """Remove a user's events from the live table and all partitions in one transaction; returns how many.
 
-    The same transaction removes which recommendations they got, and notes that models trained before know them no more.
+    The same transaction removes which recommendations they got, and notes that models trained before know them no more:
+    after which event. No event comes in until it ends, so a model that reads a later one finds none of those removed.
     """
     key = user_key(user_id)
 
     def forget(connection: Connection) -> None:
+        last = database.hold_numbers(connection)
         connection.execute(delete(schema.recommendations).where(schema.recommendations.c.user_key == key))
         connection.execute(delete(schema.deleted_users).where(schema.deleted_users.c.user_key == key))
-        connection.execute(insert(schema.deleted_users).values(user_key=key, deleted_at=now))
+        connection.execute(
+            insert(schema.deleted_users).values(user_key=key, deleted_at=now, last_sequence=last)
+        )
 
     def others(table: pa.Table) -> Any:
         return pc.not_equal(table.column("user_id"), user_id)
