@@ -19,6 +19,14 @@ from recae.forgetting import Deletion
 LOCK = 7_226_563_651_061_114_729  # any number that no other program uses; it is the log's for ever
 LOCK_TIMEOUT = "60s"
 CONNECT_S = 10
+STAYS_AWAKE: Mapping[str, int] = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""Seconds, seconds, times, milliseconds. A firewall that forgets a connection says so to neither end, and who waits for an
+answer would wait for two hours, or for ever; so the kernel asks whether the server is there, and gives up after a minute."""
 COPY_FROM = 200
 """Rows from which COPY into a temporary table is faster than arrays in one statement."""
 
@@ -79,12 +87,13 @@ class PostgresDatabase(Database):
     )
 
     def __init__(self, url: URL, *, create: bool = True) -> None:
+        by_default = {"connect_timeout": CONNECT_S, **STAYS_AWAKE}
         engine = create_engine(
             url.set(drivername="postgresql+psycopg"),
             pool_size=8,
             max_overflow=-1,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": CONNECT_S},
+            connect_args={name: value for name, value in by_default.items() if name not in url.query},
         )
         super().__init__(engine, create=create)
 
