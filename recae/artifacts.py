@@ -28,6 +28,7 @@ from recae import durable, in_service
 from recae.data.catalogue import Catalogue
 from recae.data.idmap import IdMap
 from recae.errors import ArtifactError, name_some
+from recae.forgetting import LogPosition
 from recae.history_rule import NEWEST_COUNTS, HistoryRule
 from recae.in_service import CURRENT, Change, InService
 from recae.manifest import MANIFEST, Manifest, StoredFile
@@ -68,6 +69,7 @@ class StoredModel:
             version=self.version,
             history_rule=self.manifest.history,
             lately=self.lately,
+            learned_from=self.manifest.learned_from,
         )
 
 
@@ -88,6 +90,7 @@ class ModelStore:
         watermark: int | None = None,
         history: HistoryRule = NEWEST_COUNTS,
         lately: "Scores | None" = None,
+        learned_from: LogPosition | None = None,
     ) -> str:
         """Store a fitted model as a new version, and return its name; `promote` puts it into service.
 
@@ -100,6 +103,7 @@ class ModelStore:
             watermark: time of the newest event that its training read, in seconds since 1970 (UTC).
             history: how the rows it was fitted to were made of events.
             lately: users of each item lately, shape (n_items,): whom nothing is known of gets what most of them have.
+            learned_from: up to where of which event log it was fitted; None if to something else.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         durable.sweep(self.root)
@@ -124,6 +128,7 @@ class ModelStore:
                 metrics=dict(metrics or {}),
                 measured=model.measured,
                 history=history,
+                learned_from=learned_from,
                 files={file.name: StoredFile.of(file) for file in sorted(folder.iterdir())},
             ).write(folder)
         return version

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 import recae
 from recae import durable
 from recae.errors import ArtifactError
+from recae.forgetting import LogPosition
 from recae.history_rule import NEWEST_COUNTS, HistoryRule
 
 FORMAT_VERSION: Final = 1
@@ -52,6 +53,9 @@ class Manifest(BaseModel):
     """What the fit measured of the model, such as how sparse it came out; empty where a model measures nothing."""
     history: HistoryRule = NEWEST_COUNTS
     """How the rows it learned from were made of events; histories to recommend from are made likewise."""
+    learned_from: LogPosition | None = None
+    """Up to where of which event log it has learned, by which deletions of users are later or earlier; None for a model of
+    something else, and of an older recae."""
     files: dict[str, StoredFile]
 
     def write(self, folder: Path) -> None:

@@ -14,6 +14,7 @@ from recae.data.catalogue import Catalogue, Item, shown_title
 from recae.data.idmap import IdMap
 from recae.errors import ModelError
 from recae.explanations import Explanation
+from recae.forgetting import Deletion, LogPosition
 from recae.history_rule import NEWEST_COUNTS, HistoryRule
 from recae.models.base import Model
 from recae.models.ranking import NEVER, Positions, Scores, best_of, rank
@@ -31,6 +32,7 @@ class Ranker:
         history_rule: how events become a history, as they became the rows that the model learned from.
         lately: users of each item lately, shape (n_items,), by whose number items are popular, and among equals by that of
             all training users; None for the latter alone.
+        learned_from: up to where of which event log the model has learned; None if it was from something else.
 
     Raises:
         NotFittedError: if the model has learned nothing yet.
@@ -47,6 +49,7 @@ class Ranker:
         version: str = "unsaved",
         history_rule: HistoryRule = NEWEST_COUNTS,
         lately: Scores | None = None,
+        learned_from: LogPosition | None = None,
     ) -> None:
         if len(items) != model.n_items_:
             raise ModelError(
@@ -66,6 +69,7 @@ class Ranker:
         self.catalogue = catalogue
         self.version = version
         self.history_rule = history_rule
+        self.learned_from = learned_from
         self._lately = lately
         self._candidates = Candidates(items, catalogue)
 
@@ -177,6 +181,15 @@ class Ranker:
     def knows_user(self, user_id: str) -> bool:
         """Whether the user was in the training log."""
         return self.users is not None and user_id in self.users
+
+    def remembers(self, user_id: str, deletion: Deletion | None) -> bool:
+        """Whether the row that the model was trained on may be used for a user: it has one, without any deleted event.
+
+        Args:
+            user_id: who it is.
+            deletion: when their events were deleted; None if they never were.
+        """
+        return self.knows_user(user_id) and (deletion is None or deletion.precedes(self.learned_from))
 
     @cached_property
     def _popularity(self) -> Scores:

@@ -190,7 +190,8 @@ class Recommender(Ranker):
         """The history of a user as an event log knows them now.
 
         Their newest events are made into a history as the rows were that the model learned from. The row that it was
-        trained on counts beside them, so that nobody who has seen something gets it again, unless the events were deleted.
+        trained on counts beside them, so that nobody who has seen something gets it again, unless events were deleted that
+        may be in it.
 
         Args:
             user_id: who it is.
@@ -204,7 +205,7 @@ class Recommender(Ranker):
         Raises:
             DataError: if a weight is nothing the model can take.
         """
-        row_of = user_id if self.knows_user(user_id) and not known.is_deleted else None
+        row_of = user_id if self.remembers(user_id, known.deletion) else None
         history, seen = logged(known.events, self.history_rule, self.model.feedback, now)
         if row_of is not None and not self.model.supports_fold_in:
             return self.read(sent or {}, row_of), (*history, *seen)

@@ -44,7 +44,7 @@ def asked_of(
 
     The log's newest events count, made into a history as the rows were that the model learned from: weights by type,
     decay, several events of one item, the lowest value. The row that the model was trained on counts beside them, so that
-    nobody who has seen something gets it again, unless the user's events were deleted.
+    nobody who has seen something gets it again, unless events of the user were deleted that may be in it.
 
     Args:
         recommender: reads the history.
@@ -89,8 +89,8 @@ def _collected(
     strict: bool,
 ) -> Asked:
     """The history that the log has of a user, with what the request adds."""
-    is_stranger = recent.is_deleted or not recommender.knows_user(user_id)
-    if strict and is_stranger and not recent.events:
+    is_known = bool(recent.events) or recommender.remembers(user_id, recent.deletion)
+    if strict and not is_known:
         message = f"user {user_id!r} is neither in the event log nor in the log this model learned from"
         raise ApiError(HTTPStatus.NOT_FOUND, "unknown_user", message, "user_id")
     row, seen = recommender.read_logged(user_id, recent, state().storage.log.now(), sent)

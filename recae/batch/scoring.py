@@ -13,6 +13,7 @@ from recae.answers import shortage
 from recae.batch.users import Asked
 from recae.data.eventlog.events import Recent, StoredEvent
 from recae.data.eventlog.snapshot import Snapshot
+from recae.forgetting import Deletion
 from recae.histories import Row, Strategy
 from recae.models.ranking import NEVER, Positions, Scores
 from recae.recommender import Recommender
@@ -90,11 +91,8 @@ class Scorer:
         """One answer for each user, in their order."""
         valid = [asked.user_id for asked in block if asked.problem is None]
         logged = self._snapshot.histories(valid, self._max_history) if self._snapshot else {}
-        forgotten = self._snapshot.deleted(valid) if self._snapshot else set()
-        known = [
-            self._known(user_id, logged.get(user_id, ()), is_deleted=user_id in forgotten)
-            for user_id in valid
-        ]
+        deleted = self._snapshot.deleted(valid) if self._snapshot else {}
+        known = [self._known(user_id, logged.get(user_id, ()), deleted.get(user_id)) for user_id in valid]
         ranked = iter(self._ranked([one for one in known if one.row.strategy != "fallback"]))
         lists = iter(
             (
@@ -117,13 +115,13 @@ class Scorer:
         short = shortage(found, asked, 0, found)  # where items are lacking, all that are left were found
         return Answer(user_id, strategy, item_ids, scores, short=short)
 
-    def _known(self, user_id: str, events: Sequence[StoredEvent], *, is_deleted: bool) -> _Known:
+    def _known(self, user_id: str, events: Sequence[StoredEvent], deletion: Deletion | None) -> _Known:
         """What a request for one user would go by."""
         met = [
             (event.item_id, event.value, event.event_type, event.timestamp, event.sequence)
             for event in events
         ]
-        row, beside = self.recommender.read_logged(user_id, Recent(met, is_deleted), self._now)
+        row, beside = self.recommender.read_logged(user_id, Recent(met, deletion), self._now)
         if not beside:
             return _Known(row, row.columns)
         return _Known(row, np.union1d(row.columns, self.recommender.items.known(beside)[0]))

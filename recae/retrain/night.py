@@ -211,6 +211,7 @@ class Night:
             watermark=reading.newest,
             history=rule_of(self.how),
             lately=None if days is None else learned.users_since(round(reading.newest - days * DAY_S)),
+            learned_from=reading.position,
         )
 
     def _stored_before_a_kill(self) -> str | None:

@@ -15,6 +15,7 @@ from recae.data.eventlog import EventLog
 from recae.data.events import Gathered, Times, gather
 from recae.data.filters import weighted
 from recae.errors import DataError, name_some
+from recae.forgetting import LogPosition
 from recae.retrain_settings import RetrainSettings
 
 DAY_S = 86_400
@@ -46,6 +47,8 @@ class Reading:
     """Second after which an event lies in the future."""
     window_s: float | None
     """Seconds that are learned from; None for all."""
+    position: LogPosition
+    """Up to where of which log it read."""
 
     @property
     def times(self) -> Times:
@@ -88,7 +91,7 @@ def read_log(
         DataError: if no events count, or too many have types without a weight.
         EventLogError: if the log cannot be read.
     """
-    tally = _Tally(known_until, now)
+    position, tally = log.position(until), _Tally(known_until, now)
     columns = [*COLUMNS, "event_type"] if settings.event_weights else COLUMNS
     frames = tally.read(table.select(columns).to_pandas() for table in log.stream(until=until))
     if settings.event_weights:
@@ -116,6 +119,7 @@ def read_log(
         unnamed=dict(tally.unnamed),
         now=now,
         window_s=window_s,
+        position=position,
     )
 
 

@@ -13,7 +13,7 @@ from recae.history_rule import HistoryRule
 from recae.recommender import Recommender
 from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 
-OLD, NEW = Stamp(1, 7, False), Stamp(2, 15, False)
+OLD, NEW = Stamp(1, 7, None), Stamp(2, 15, None)
 
 
 def test_what_was_kept_is_found_under_the_same_stamp_alone():

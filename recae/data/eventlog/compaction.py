@@ -48,15 +48,19 @@ def delete_user(
 ) -> int:
     """Remove a user's events from the live table and all partitions in one transaction; returns how many.
 
-    The same transaction removes which recommendations they got, and notes that models trained before know them no more.
+    The same transaction removes which recommendations they got, and notes that models trained before know them no more:
+    after which event. No event comes in until it ends, so a model that reads a later one finds none of those removed.
     ``wait`` and errors as of ``ownership.held``.
     """
     key = user_key(user_id)
 
     def forget(connection: Connection) -> int:
+        last = database.hold_numbers(connection)
         connection.execute(delete(schema.recommendations).where(schema.recommendations.c.user_key == key))
         connection.execute(delete(schema.deleted_users).where(schema.deleted_users.c.user_key == key))
-        connection.execute(insert(schema.deleted_users).values(user_key=key, deleted_at=now))
+        connection.execute(
+            insert(schema.deleted_users).values(user_key=key, deleted_at=now, last_sequence=last)
+        )
         return connection.execute(delete(schema.events).where(events.user_id == user_id)).rowcount
 
     def others(table: pa.Table) -> Any:

@@ -14,6 +14,7 @@ from recae.data.eventlog.events import Recent, Row, Stamp, user_key
 from recae.data.eventlog.migrations import is_current, migrate, version_of
 from recae.data.eventlog.together import ReadsUsers
 from recae.errors import EventLogError, LastingLogError
+from recae.forgetting import Deletion
 
 T = TypeVar("T")
 
@@ -25,13 +26,17 @@ RECENT = text(
     "SELECT item_id, value, event_type, timestamp, sequence FROM events WHERE user_id = :user_id "
     "ORDER BY timestamp DESC, sequence DESC LIMIT :n"
 )
-DELETED = text("SELECT 1 FROM deleted_users WHERE user_key = :user_key")
-STAMP = text(
-    "SELECT count(*), coalesce(sum(sequence), 0), "
-    "EXISTS (SELECT 1 FROM deleted_users WHERE user_key = :user_key) FROM "
-    "(SELECT sequence FROM events WHERE user_id = :user_id ORDER BY timestamp DESC, sequence DESC LIMIT :n) AS newest"
+DELETED = text(
+    "SELECT (SELECT id FROM log_identity), last_sequence, deleted_at FROM deleted_users WHERE user_key = :user_key"
 )
-"""Read from the index of users alone."""
+"""Columns of a `Deletion`."""
+STAMP = text(
+    "SELECT n_events, total, (SELECT id FROM log_identity), last_sequence, deleted_at FROM "
+    "(SELECT count(*) AS n_events, coalesce(sum(sequence), 0) AS total FROM "
+    "(SELECT sequence FROM events WHERE user_id = :user_id ORDER BY timestamp DESC, sequence DESC LIMIT :n) AS newest) "
+    "AS summed LEFT JOIN deleted_users ON user_key = :user_key"
+)
+"""Columns of a `Stamp`, of events read from the index of users alone."""
 
 
 class Database(ABC):
@@ -102,18 +107,18 @@ class Database(ABC):
         """Store what the log does not hold yet, in this order, and return how many those are."""
 
     def recent(self, user_id: str, n: int) -> Recent:
-        """The newest ``n`` live events of a user, and whether their events were deleted once."""
+        """The newest ``n`` live events of a user, and whether their events were deleted."""
         with self.read() as connection:
             events = connection.execute(RECENT, {"user_id": user_id, "n": n}).all()
-            deleted = connection.execute(DELETED, {"user_key": user_key(user_id)}).one_or_none()
-        return Recent([tuple(event) for event in events], deleted is not None)
+            noted = connection.execute(DELETED, {"user_key": user_key(user_id)}).one_or_none()
+        return Recent([tuple(event) for event in events], Deletion(*noted) if noted else None)
 
     def stamp(self, user_id: str, n: int) -> Stamp:
         """See :class:`Stamp`; of the newest ``n`` live events of a user."""
         known = {"user_id": user_id, "user_key": user_key(user_id), "n": n}
         with self.read() as connection:
-            n_events, total, is_deleted = connection.execute(STAMP, known).one()
-        return Stamp(int(n_events), int(total), bool(is_deleted))
+            n_events, total, *noted = connection.execute(STAMP, known).one()
+        return Stamp(int(n_events), int(total), Deletion.noted(*noted))
 
     def of_users(self, user_ids: Iterable[str]) -> ReadsUsers:  # noqa: ARG002 - PostgreSQL takes it
         """`recent` and `stamp` of some users who are about to be asked for; by itself each user alone."""
@@ -122,6 +127,10 @@ class Database(ABC):
     @abstractmethod
     def watermark(self) -> int:
         """The highest sequence number S of which no event up to S can appear later; 0 for an empty log."""
+
+    @abstractmethod
+    def hold_numbers(self, connection: Connection) -> int:
+        """The last number given to an event; until the end of this transaction, which writes, nobody gets another."""
 
     def begin_load(self) -> None:  # noqa: B027 - not every database has something to do
         """Get ready for many events at once; `end_load` follows, or the next opening makes up for it."""

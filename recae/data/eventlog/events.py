@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeAlias
 from recae.data.acceptance import Acceptance
 from recae.data.ids import LONGEST_ID
 from recae.data.rows import CLEANERS, COLUMNS, BadRowError
+from recae.forgetting import Deletion
 from recae.history_rule import Met
 
 DEFAULT_TYPE = "view"
@@ -86,13 +87,13 @@ class Recent(NamedTuple):
 
     events: list[Met]
     """Newest first."""
-    is_deleted: bool
-    """Whether the user's events were deleted once: nothing that was learned before may be used for them."""
+    deletion: Deletion | None
+    """When the user's events were deleted, if they were: nothing that was learned before may be used for them."""
 
     @property
     def stamp(self) -> "Stamp":
         """What ``EventLog.stamp`` says for as long as this is what the log knows."""
-        return Stamp(len(self.events), sum(event[4] for event in self.events), self.is_deleted)
+        return Stamp(len(self.events), sum(event[4] for event in self.events), self.deletion)
 
 
 class Stamp(NamedTuple):
@@ -105,7 +106,7 @@ class Stamp(NamedTuple):
 
     n_events: int
     sum_of_sequences: int
-    is_deleted: bool
+    deletion: Deletion | None
 
 
 class Appended(NamedTuple):

@@ -19,6 +19,7 @@ from recae.data.eventlog.groups import GroupCommit
 from recae.data.eventlog.stats import Stats, newest_of, stats_of
 from recae.data.eventlog.together import ReadsUsers
 from recae.errors import ConfigError, DataError
+from recae.forgetting import LogPosition
 
 CHUNK_ROWS = 65_536
 DAY_S = 86_400
@@ -181,6 +182,10 @@ class EventLog:
         """A number up to which the log is complete: no event can appear at or below it later."""
         return self.database.watermark()
 
+    def position(self, until: int) -> LogPosition:
+        """What a model notes that is about to read the log up to a watermark."""
+        return LogPosition(log_id=ownership.identity(self.database), until=until, began=int(self._clock()))
+
     def stream(
         self,
         after: int = 0,
@@ -224,7 +229,8 @@ class EventLog:
         """Remove all events of a user, archived ones too, and return how many they were.
 
         What a model has learned from them stays in its weights until the next training; that they are deleted shows in
-        :meth:`recent`, so that nobody is recommended to from the row that a model keeps of them.
+        :meth:`recent`, so that nobody is recommended to from the row that a model keeps of them. What a model has read
+        after the deletion counts as of any other user.
 
         Args:
             user_id: whose events.

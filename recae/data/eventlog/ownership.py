@@ -45,7 +45,7 @@ def held(database: Database, folder: Path, *, wait: bool | float = True) -> Iter
                 "old events are being compacted or expired, or another user deleted, which holds the event log's archive; "
                 "nothing was changed, try again later"
             ) from None
-        log_id = _identity(database)
+        log_id = identity(database)
         _claim(database, folder, log_id)
         _tidy(database, folder, log_id)
         yield log_id
@@ -82,7 +82,7 @@ def check(database: Database, folder: Path) -> None:
         LastingLogError: as for :func:`held`.
     """
     if folder.is_dir():
-        _may_claim(database, folder, _identity(database))
+        _may_claim(database, folder, identity(database))
 
 
 def _claim(database: Database, folder: Path, log_id: str) -> None:
@@ -173,7 +173,8 @@ def _refuse_unknown_events(database: Database, path: Path) -> None:
         )
 
 
-def _identity(database: Database) -> str:
+def identity(database: Database) -> str:
+    """The id of a log, which every copy of it has too."""
     with database.read() as connection:
         found: str = connection.execute(select(schema.log_identity.c.id)).scalar_one()
     return found

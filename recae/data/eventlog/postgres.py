@@ -15,9 +15,18 @@ from sqlalchemy.exc import DBAPIError
 from recae.data.eventlog.database import Database
 from recae.data.eventlog.events import Recent, Row, Stamp, user_key
 from recae.data.eventlog.together import ReadsUsers, ReadTogether
+from recae.forgetting import Deletion
 
 LOCK = 7_226_563_651_061_114_729  # any number that no other program uses; it is the log's for ever
 CONNECT_S = 10
+STAYS_AWAKE: Mapping[str, int] = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""Seconds, seconds, times, milliseconds. A firewall that forgets a connection says so to neither end, and who waits for an
+answer would wait for two hours, or for ever; so the kernel asks whether the server is there, and gives up after a minute."""
 COPY_FROM = 200
 """Rows from which COPY into a temporary table is faster than arrays in one statement."""
 
@@ -44,15 +53,18 @@ RECENT_OF_EACH = """
         ORDER BY timestamp DESC, sequence DESC LIMIT %s
     ) AS newest
     ORDER BY place, timestamp DESC, sequence DESC"""
-DELETED_OF_EACH = "SELECT user_key FROM deleted_users WHERE user_key = ANY(%s)"
+DELETED_OF_EACH = """
+    SELECT user_key, (SELECT id FROM log_identity), last_sequence, deleted_at
+    FROM deleted_users WHERE user_key = ANY(%s)"""
 STAMP_OF_EACH = """
-    SELECT n_events, total, EXISTS (SELECT 1 FROM deleted_users WHERE user_key = asked_key)
+    SELECT n_events, total, (SELECT id FROM log_identity), last_sequence, deleted_at
     FROM unnest(%s::text[], %s::bytea[]) WITH ORDINALITY AS asked (asked_id, asked_key, place)
     CROSS JOIN LATERAL (
         SELECT count(*) AS n_events, coalesce(sum(sequence), 0) AS total FROM (
             SELECT sequence FROM events WHERE user_id = asked_id ORDER BY timestamp DESC, sequence DESC LIMIT %s
         ) AS newest
     ) AS summed
+    LEFT JOIN deleted_users ON user_key = asked_key
     ORDER BY place"""
 
 CONFLICTS = frozenset(
@@ -79,12 +91,13 @@ class PostgresDatabase(Database):
     """A database that exists; its tables are created if they are missing, unless ``create`` is False."""
 
     def __init__(self, url: URL, *, create: bool = True) -> None:
+        by_default = {"connect_timeout": CONNECT_S, **STAYS_AWAKE}
         engine = create_engine(
             url.set(drivername="postgresql+psycopg"),
             pool_size=8,
             max_overflow=-1,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": CONNECT_S},
+            connect_args={name: value for name, value in by_default.items() if name not in url.query},
         )
         super().__init__(engine, create=create)
 
@@ -110,31 +123,32 @@ class PostgresDatabase(Database):
     def recent_of_each(self, user_ids: Sequence[str], n: int) -> list[Recent]:
         """In two questions for all."""
         keys = [user_key(user_id) for user_id in user_ids]
-        of_each: list[Recent] = [Recent([], is_deleted=False) for _ in user_ids]
+        of_each: list[Recent] = [Recent([], None) for _ in user_ids]
         with self.read() as connection:
             for place, *event in connection.exec_driver_sql(RECENT_OF_EACH, (list(user_ids), n)):
                 of_each[place - 1].events.append(tuple(event))
-            deleted = {bytes(key) for (key,) in connection.exec_driver_sql(DELETED_OF_EACH, (keys,))}
-        return [found._replace(is_deleted=key in deleted) for found, key in zip(of_each, keys, strict=True)]
+            noted = connection.exec_driver_sql(DELETED_OF_EACH, (keys,))
+            deleted = {bytes(key): Deletion(*deletion) for key, *deletion in noted}
+        return [found._replace(deletion=deleted.get(key)) for found, key in zip(of_each, keys, strict=True)]
 
     def stamp_of_each(self, user_ids: Sequence[str], n: int) -> list[Stamp]:
         """In one question for all."""
         asked = (list(user_ids), [user_key(user_id) for user_id in user_ids], n)
         with self.read() as connection:
             rows = connection.exec_driver_sql(STAMP_OF_EACH, asked).all()
-        return [Stamp(int(n_events), int(total), bool(is_deleted)) for n_events, total, is_deleted in rows]
+        return [Stamp(int(n_events), int(total), Deletion.noted(*noted)) for n_events, total, *noted in rows]
 
     def watermark(self) -> int:
         """Wait until the writers of now have committed, hold back new ones for that moment, and read the last number."""
+        return self.write(self.hold_numbers)
 
-        def last_number(connection: Connection) -> int:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
-            found: int = connection.exec_driver_sql(
-                "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM event_sequence"
-            ).scalar_one()
-            return found
-
-        return self.write(last_number)
+    def hold_numbers(self, connection: Connection) -> int:
+        """As the base class tells it; who has a number already commits first."""
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+        found: int = connection.exec_driver_sql(
+            "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM event_sequence"
+        ).scalar_one()
+        return found
 
     def _passes(self, error: DBAPIError) -> bool:
         # psycopg has no SQLSTATE for a connection that was cut off: SQLAlchemy asks it whether it is still open

@@ -74,6 +74,7 @@ deleted_users = Table(
     METADATA,
     Column("user_key", LargeBinary(16), primary_key=True),
     Column("deleted_at", BigInteger),
+    Column("last_sequence", BigInteger),
 )
 
 item_version = Table("item_version", METADATA, Column("last", BigInteger))

@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from recae.data.eventlog import schema
 from recae.data.eventlog.events import StoredEvent, user_key
 from recae.data.eventlog.log import EventLog
+from recae.forgetting import Deletion
 
 USERS_A_QUERY = 500
 """SQLite takes at most 999 parameters in older versions."""
@@ -50,14 +51,16 @@ class Snapshot:
                 return
             after = found[-1]
 
-    def deleted(self, user_ids: Sequence[str]) -> set[str]:
-        """Those of the users whose events were deleted once: nothing learned before may be used for them."""
-        table, found = schema.deleted_users.c, set()
+    def deleted(self, user_ids: Sequence[str]) -> dict[str, Deletion]:
+        """Those of the users whose events were deleted, and when: nothing learned before may be used for them."""
+        table, found = schema.deleted_users.c, dict[str, Deletion]()
+        log_id = select(schema.log_identity.c.id).scalar_subquery()
         with self._log.database.read() as connection:
             for start in range(0, len(user_ids), USERS_A_QUERY):
                 by_key = {user_key(user_id): user_id for user_id in user_ids[start : start + USERS_A_QUERY]}
-                query = select(table.user_key).where(table.user_key.in_(by_key))
-                found |= {by_key[bytes(key)] for key in connection.execute(query).scalars()}
+                query = select(table.user_key, log_id, table.last_sequence, table.deleted_at)
+                rows = connection.execute(query.where(table.user_key.in_(by_key)))
+                found |= {by_key[bytes(key)]: Deletion(*noted) for key, *noted in rows}
         return found
 
     def histories(self, user_ids: Sequence[str], n: int) -> dict[str, list[StoredEvent]]:

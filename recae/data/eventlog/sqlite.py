@@ -22,6 +22,7 @@ from recae.data.eventlog.checkpoints import Checkpoints
 from recae.data.eventlog.database import Database
 from recae.data.eventlog.events import Recent, Row, Stamp, user_key
 from recae.durable import sync
+from recae.forgetting import Deletion
 
 T = TypeVar("T")
 
@@ -53,9 +54,13 @@ INSERT_MANY = INSERT + ", ".join(
 )
 RECENT = """SELECT item_id, value, event_type, timestamp, sequence FROM events WHERE user_id = ?
 ORDER BY timestamp DESC, sequence DESC LIMIT ?"""
-DELETED = "SELECT 1 FROM deleted_users WHERE user_key = ?"
-STAMP = """SELECT count(*), coalesce(sum(sequence), 0), EXISTS (SELECT 1 FROM deleted_users WHERE user_key = ?)
-FROM (SELECT sequence FROM events WHERE user_id = ? ORDER BY timestamp DESC, sequence DESC LIMIT ?)"""
+LAST_NUMBER = "SELECT last FROM event_sequence"
+DELETED = """SELECT (SELECT id FROM log_identity), last_sequence, deleted_at
+FROM deleted_users WHERE user_key = ?"""
+STAMP = """SELECT n_events, total, (SELECT id FROM log_identity), last_sequence, deleted_at
+FROM (SELECT count(*) AS n_events, coalesce(sum(sequence), 0) AS total
+    FROM (SELECT sequence FROM events WHERE user_id = ? ORDER BY timestamp DESC, sequence DESC LIMIT ?))
+LEFT JOIN deleted_users ON user_key = ?"""
 
 CONFLICTS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 """Primary error codes of a transaction that others got in the way of."""
@@ -122,14 +127,14 @@ class SqliteDatabase(Database):
         """As the base class does it, for a fifth of the time: sqlite3 itself, on a connection that only reads."""
         with self._reader() as reader:
             events = reader.execute(RECENT, (user_id, n)).fetchall()
-            deleted = reader.execute(DELETED, (user_key(user_id),)).fetchone()
-        return Recent(events, deleted is not None)
+            noted = reader.execute(DELETED, (user_key(user_id),)).fetchone()
+        return Recent(events, Deletion(*noted) if noted else None)
 
     def stamp(self, user_id: str, n: int) -> Stamp:
         """As the base class does it, in the way of `recent`."""
         with self._reader() as reader:
-            row = reader.execute(STAMP, (user_key(user_id), user_id, n)).fetchone()
-        return Stamp(row[0], row[1], row[2] == 1)
+            n_events, total, *noted = reader.execute(STAMP, (user_id, n, user_key(user_id))).fetchone()
+        return Stamp(n_events, total, Deletion.noted(*noted))
 
     def close(self) -> None:
         """Give up the connections."""
@@ -183,7 +188,12 @@ class SqliteDatabase(Database):
     def watermark(self) -> int:
         """Writers commit in the order of their numbers, so it is the last number."""
         with self.read() as connection:
-            found: int = connection.exec_driver_sql("SELECT last FROM event_sequence").scalar_one()
+            found: int = connection.exec_driver_sql(LAST_NUMBER).scalar_one()
+        return found
+
+    def hold_numbers(self, connection: Connection) -> int:
+        """Who writes is the only one."""
+        found: int = connection.exec_driver_sql(LAST_NUMBER).scalar_one()
         return found
 
     def _is_current(self, connection: Connection) -> bool:

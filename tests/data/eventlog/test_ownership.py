@@ -94,7 +94,11 @@ def as_older(log, archive):
     (archive / OWNER).unlink()
 
     def forget(connection):
-        for statement in ("DROP TABLE log_identity", "DROP TABLE replaced_partitions"):
+        for statement in (
+            "DROP TABLE log_identity",
+            "DROP TABLE replaced_partitions",
+            "ALTER TABLE deleted_users DROP COLUMN last_sequence",
+        ):
             connection.exec_driver_sql(statement)
         connection.exec_driver_sql("UPDATE schema_version SET version = 3")
 

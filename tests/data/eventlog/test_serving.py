@@ -12,6 +12,9 @@ from recae.data.eventlog import EventLog
 from recae.data.eventlog.events import Event, _plain_row, _row, accept
 from recae.data.eventlog.items import StoredItem, StoredItems
 from recae.data.eventlog.served import Served, ServedRecommendations
+from recae.data.eventlog.snapshot import Snapshot
+from recae.forgetting import Deletion, LogPosition
+from tests.data.eventlog.conftest import NOW
 
 
 def test_the_newest_events_of_a_user_come_first_and_no_more_than_asked_for(log):
@@ -20,7 +23,7 @@ def test_the_newest_events_of_a_user_come_first_and_no_more_than_asked_for(log):
 
     assert log.recent("u", 2).events == [("3", 3.0, "view", 3, 3), ("2", 2.0, "view", 2, 1)]
     assert log.recent("nobody", 2).events == []
-    assert not log.recent("u", 2).is_deleted
+    assert log.recent("u", 2).deletion is None
 
 
 def test_every_thread_sees_what_was_appended_a_moment_ago(log):
@@ -79,11 +82,83 @@ def test_a_deleted_user_stays_noted_without_the_id(log):
     log.append([{"user_id": "forget me", "item_id": "b"}])
 
     assert [event[:2] for event in log.recent("forget me", 9).events] == [("b", 1.0)]
-    assert log.recent("forget me", 9).is_deleted
+    found, log_id = log.recent("forget me", 9).deletion, log.position(0).log_id
+    assert found == Deletion(log_id, until=1, at=NOW)
     with log.database.read() as connection:
         noted = connection.exec_driver_sql("SELECT * FROM deleted_users").all()
     assert len(noted) == 1
     assert b"forget" not in bytes(noted[0][0])
+
+
+def test_a_deletion_names_the_last_event_before_it(log):
+    log.append([{"user_id": user, "item_id": "a"} for user in "uvw"])
+    log.delete_user("u")
+    log.append([{"user_id": "v", "item_id": "b"}])
+    log.delete_user("v")
+    before = log.watermark()
+    log.append([{"user_id": user, "item_id": "c"} for user in "uvw"])
+
+    assert [log.recent(user, 9).deletion.until for user in "uv"] == [3, 4]
+    assert log.recent("w", 9).deletion is None
+    assert Snapshot(log).deleted([*"uvw", "nobody"]) == {user: log.recent(user, 9).deletion for user in "uv"}
+    assert not log.recent("v", 9).deletion.precedes(log.position(before))
+    assert log.recent("v", 9).deletion.precedes(log.position(log.watermark()))
+
+
+def test_while_a_user_is_deleted_nobody_gets_a_number(log, url, archive):
+    """Else a training could read beyond the deletion, and find what it is about to remove."""
+    log.append([{"user_id": "u", "item_id": "a"}])
+    others = []
+
+    def append():
+        with EventLog(url, archive) as other:
+            other.append([{"user_id": "v", "item_id": "b"}])
+            others.append(other.watermark())
+
+    def write(connection):
+        held = log.database.hold_numbers(connection)
+        thread = threading.Thread(target=append)
+        thread.start()
+        thread.join(0.5)
+        assert (held, others) == (1, [])
+        return thread
+
+    log.database.write(write).join()
+    assert others == [2]
+
+
+def test_deletions_that_an_older_version_noted_count_for_all_models_until_one_reads_on(log, url, archive):
+    log.append([{"user_id": "u", "item_id": item} for item in "ab"])
+    log.delete_user("u")
+
+    def become_older(connection):
+        connection.exec_driver_sql("ALTER TABLE deleted_users DROP COLUMN last_sequence")
+        connection.exec_driver_sql("UPDATE schema_version SET version = 4")
+
+    log.database.write(become_older)
+    log.close()
+    with EventLog(url, archive, clock=lambda: NOW) as upgraded:
+        assert upgraded.recent("u", 9).deletion.until == 2
+        assert upgraded.stamp("u", 9).deletion.until == 2
+
+
+HERE = Deletion("this log", until=7, at=100)
+
+
+@pytest.mark.parametrize(
+    "learned",
+    [
+        None,
+        LogPosition(log_id="this log", until=7, began=200),
+        LogPosition(log_id="another", until=8, began=200),
+        LogPosition(log_id="this log", until=8, began=99),
+    ],
+    ids=["a file", "not beyond it", "another log", "a log that was restored"],
+)
+def test_if_in_doubt_a_training_came_before_a_deletion(learned):
+    assert not HERE.precedes(learned)
+    assert HERE.precedes(LogPosition(log_id="this log", until=8, began=100))
+    assert not HERE._replace(until=None).precedes(LogPosition(log_id="this log", until=8, began=100))
 
 
 def test_changes_of_items_are_told_once(log):
@@ -269,7 +344,7 @@ def test_a_stamp_is_the_same_exactly_as_long_as_the_recent_events_are(log):
 
 
 def test_the_stamp_of_a_stranger_counts_nothing(log):
-    assert log.stamp("nobody", 5) == (0, 0, False)
+    assert log.stamp("nobody", 5) == (0, 0, None)
 
 
 def test_many_users_are_read_as_each_of_them_is(log):
@@ -292,7 +367,7 @@ def test_many_users_are_read_as_each_of_them_is(log):
     for user in users:
         assert together.stamp(user, 3) == log.stamp(user, 3)
         assert together.recent(user, 3) == log.recent(user, 3)
-    assert together.recent("u", 3).is_deleted
+    assert together.recent("u", 3).deletion == log.recent("u", 3).deletion is not None
 
 
 def test_far_away_many_users_are_a_few_questions(postgres_url, archive):
