@@ -169,6 +169,7 @@ def _shown(done: "Ingested") -> dict[str, Any]:
         "skipped_files": [str(path) for path in report.skipped_files],
         "passed_files": done.passed,
         "failed_files": done.failed,
+        "unfinished_files": done.unfinished,
         "resumed": done.resumed,
         "seconds": round(done.seconds, 3),
     }

@@ -71,6 +71,8 @@ class LogFile(ABC):
     path: Place
     names: list[str]
     """Its own column names."""
+    is_unfinished: bool = False
+    """Whether a last line was left out that is still being written; known after the last block."""
 
     def blocks(self, columns: Columns, rows: int) -> Iterator[Block]:
         """All blocks in order, each of at most ``rows`` rows, reading only ``columns``.

@@ -29,8 +29,13 @@ SUFFIXES = (
 
 
 @contextmanager
-def open_log(place: Place) -> Iterator[LogFile]:
+def open_log(place: Place, *, leave_unfinished: bool = False) -> Iterator[LogFile]:
     """Open a place by its format.
+
+    Args:
+        place: what to open.
+        leave_unfinished: leave out a last line of plain text that is still being written. What is compressed tells its
+            own end.
 
     Raises:
         DataError: for an unknown format, an empty file, a broken one, or one that cannot be opened.
@@ -51,7 +56,13 @@ def open_log(place: Place) -> Iterator[LogFile]:
             raw = stack.enter_context(place.open())
             zipped = next((ending for ending in COMPRESSIONS if suffix.endswith(ending)), "")
             lines = stack.enter_context(_unzipped(raw, zipped)) if zipped else raw
-            log = _log(place, suffix.removesuffix(zipped), raw, lines)
+            log = _log(
+                place,
+                suffix.removesuffix(zipped),
+                raw,
+                lines,
+                leave_unfinished=leave_unfinished and not zipped,
+            )
         yield log
 
 
@@ -68,10 +79,12 @@ def _unzipped(raw: BinaryIO, ending: str) -> BinaryIO:
     return io.BufferedReader(cast("io.RawIOBase", plain), BUFFER_BYTES)
 
 
-def _log(path: Place, suffix: str, raw: BinaryIO, lines: BinaryIO) -> LogFile:
+def _log(path: Place, suffix: str, raw: BinaryIO, lines: BinaryIO, *, leave_unfinished: bool) -> LogFile:
     if suffix in DELIMITERS:
-        return CsvLog(path, raw, lines, DELIMITERS[suffix])
-    return JsonLog(path, raw, lines) if suffix in JSON_LINES else ParquetLog(path, raw)
+        return CsvLog(path, raw, lines, DELIMITERS[suffix], leave_unfinished=leave_unfinished)
+    if suffix in JSON_LINES:
+        return JsonLog(path, raw, lines, leave_unfinished=leave_unfinished)
+    return ParquetLog(path, raw)
 
 
 class ParquetLog(LogFile):

@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import sys
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,8 @@ from recae.errors import ConfigError, DataError, EmptyFolderError
 STANDARD_INPUT = "-"
 MAGIC = "*?["
 BUFFER_BYTES = 2**20
+FRESH_S = 60.0
+"""Who writes a log line by line leaves no line half written for longer than this."""
 
 
 class Place(ABC):
@@ -41,6 +44,11 @@ class Place(ABC):
     def fingerprint(self) -> str | None:
         """Differs when the content may differ; None if that cannot be told."""
         return None
+
+    @property
+    def is_being_written(self) -> bool:
+        """Whether more may come that belongs to what is there."""
+        return False
 
 
 class BinaryPlace(Place):
@@ -71,6 +79,11 @@ class LocalFile(BinaryPlace):
     def fingerprint(self) -> str | None:
         found = self._found
         return None if found is None else f"{found.st_size}-{found.st_mtime_ns}"
+
+    @property
+    def is_being_written(self) -> bool:
+        found = self._found
+        return found is not None and time.time() - found.st_mtime < FRESH_S
 
     @property
     def _found(self) -> os.stat_result | None:

@@ -39,6 +39,7 @@ def read_events(
     acceptance: Acceptance | None = None,
     failed: Failed | None = None,
     say: Callable[[str], None] | None = None,
+    leave_unfinished: bool = False,
 ) -> "EventStream":
     """Stream the events of a log in bounded memory; data/README.md of the project describes the format.
 
@@ -56,6 +57,8 @@ def read_events(
         acceptance: what an event must meet besides being readable.
         failed: told of each file that cannot be read, and the reading goes on with the next; None ends it there.
         say: told in a line which file is done, and about every minute how far a long one is; None for silence.
+        leave_unfinished: leave out the last line of a text file of this machine that has no end yet and was written to
+            within a minute, for a reading that comes back for it. Compressed files have all that they will.
 
     Raises:
         DataError: if there is no such source or it has not the columns; while reading, if a file is broken, and if there
@@ -75,6 +78,7 @@ def read_events(
         acceptance=acceptance,
         failed=failed,
         say=say,
+        leave_unfinished=leave_unfinished,
     )
 
 
@@ -88,6 +92,8 @@ class Chunk(NamedTuple):
     """Number of the last row read of the place, as the quarantine counts them."""
     is_last: bool
     """Whether the place has come to its end; then ``events`` is empty."""
+    is_unfinished: bool = False
+    """Whether a last line was left out there that is still being written."""
 
 
 class EventStream:
@@ -117,6 +123,7 @@ class EventStream:
         acceptance: Acceptance | None = None,
         failed: Failed | None = None,
         say: Callable[[str], None] | None = None,
+        leave_unfinished: bool = False,
     ) -> None:
         unknown = sorted(set(columns) - set(COLUMNS.names))
         if unknown:
@@ -136,6 +143,7 @@ class EventStream:
         self._show_progress = show_progress
         self._acceptance = acceptance
         self._failed = failed
+        self._leave_unfinished = leave_unfinished
         self._told = RowsTold(say)
         self.places, self._skipped = (
             ([source], []) if isinstance(source, Query) else find(source, SUFFIXES, format_)
@@ -192,7 +200,7 @@ class EventStream:
                 except DataError as error:
                     self._tell_failed(place, error)
                     continue
-                yield Chunk(place, pa.table({}), last, is_last=True)
+                yield Chunk(place, pa.table({}), last, is_last=True, is_unfinished=log.is_unfinished)
                 if not self._is_all(place):  # else whoever reads the source tells of it
                     self._told.end(f"{report.read - n_read:,} rows read, {report.bad - n_bad:,} bad")
             report.check(self._max_bad_share, self._name, self._quarantine, finished=True)
@@ -236,7 +244,7 @@ class EventStream:
         if place in self._unreadable:
             raise self._unreadable[place]
         if place.can_be_reopened:
-            with open_log(place) as log:
+            with open_log(place, leave_unfinished=self._leave_unfinished) as log:
                 yield log
             return
         if self._first is None:

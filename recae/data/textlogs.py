@@ -86,11 +86,38 @@ class TextBlock(Block):
         """The line's values by canonical name. Raises ``BadRowError``."""
 
 
-class CsvLog(LogFile):
+class TextLog(LogFile):
+    """Lines of text, the last of which may be half written yet."""
+
+    _leave_unfinished: bool
+
+    def _text_blocks(
+        self, lines: Iterator[bytes], rows: int, first: int
+    ) -> Iterator[tuple[int, list[bytes]]]:
+        """Number of the first line, and lines, up to the first without an end: there the file ended when it was read.
+
+        What has come behind it since would be taken for a line of its own.
+        """
+        while block := list(islice(lines, rows)):
+            last = next((place for place, line in enumerate(block) if not line.endswith(b"\n")), None)
+            if last is not None:
+                self.is_unfinished = self._leave_unfinished and self.path.is_being_written
+                block = block[: last if self.is_unfinished else last + 1]
+            if block:
+                yield first, block
+            if last is not None:
+                return
+            first += len(block)
+
+
+class CsvLog(TextLog):
     """Comma or tab separated, with a header."""
 
-    def __init__(self, path: Place, raw: BinaryIO, lines: BinaryIO, delimiter: str) -> None:
+    def __init__(
+        self, path: Place, raw: BinaryIO, lines: BinaryIO, delimiter: str, *, leave_unfinished: bool
+    ) -> None:
         self.path, self._raw, self._lines, self._delimiter = path, raw, lines, delimiter
+        self._leave_unfinished = leave_unfinished
         header = lines.readline().removeprefix(BOM)
         if not header.strip():
             raise DataError(f"{path} is empty; expected a header line with column names")
@@ -106,7 +133,7 @@ class CsvLog(LogFile):
 
     def _blocks(self, columns: Columns, rows: int) -> Iterator[Block]:
         places = {name: self.names.index(own) for name, own in columns.items()}
-        for first, lines in _text_blocks(self._lines, rows, first=2):
+        for first, lines in self._text_blocks(self._lines, rows, first=2):
             yield CsvBlock(self._raw.tell(), lines, first, places, len(self.names), self._delimiter)
 
 
@@ -148,11 +175,11 @@ class CsvBlock(TextBlock):
         return {name: fields[place] for name, place in self.places.items()}
 
 
-class JsonLog(LogFile):
+class JsonLog(TextLog):
     """One JSON object a line."""
 
-    def __init__(self, path: Place, raw: BinaryIO, lines: BinaryIO) -> None:
-        self.path, self._raw = path, raw
+    def __init__(self, path: Place, raw: BinaryIO, lines: BinaryIO, *, leave_unfinished: bool) -> None:
+        self.path, self._raw, self._leave_unfinished = path, raw, leave_unfinished
         self._lines: Iterator[bytes] = lines
         head = list(islice(lines, LINES_FOR_COLUMNS))
         if not any(line.strip() for line in head):
@@ -163,7 +190,7 @@ class JsonLog(LogFile):
         self.names = list(dict.fromkeys(name for found in objects for name in found))
 
     def _blocks(self, columns: Columns, rows: int) -> Iterator[Block]:
-        for first, lines in _text_blocks(self._all_lines(), rows, first=1):
+        for first, lines in self._text_blocks(self._all_lines(), rows, first=1):
             yield JsonBlock(self._raw.tell(), lines, first, columns)
 
     def _all_lines(self) -> Iterator[bytes]:
@@ -204,12 +231,6 @@ class JsonBlock(TextBlock):
         if found is None:
             raise BadRowError("not a JSON object")
         return {name: found.get(own) for name, own in self.own.items()}
-
-
-def _text_blocks(lines: Iterator[bytes], rows: int, first: int) -> Iterator[tuple[int, list[bytes]]]:
-    while block := list(islice(lines, rows)):
-        yield first, block
-        first += len(block)
 
 
 def _json_object(line: str | bytes) -> dict[str, Any] | None:

@@ -6,7 +6,9 @@ import sqlite3
 
 import fsspec
 import pytest
+from click.testing import CliRunner
 
+from recae.cli import cli
 from tests import processes
 from tests.cli.conftest import run, run_json
 from tests.cli.logfiles import CSV, HEADER, ROWS, stored, written
@@ -180,3 +182,25 @@ def test_a_stopped_ingest_goes_on_where_it_was_and_the_log_is_as_if_it_never_sto
     (kept,) = (home / "quarantine").iterdir()
     lines = [json.loads(line)["line"] for line in kept.read_text().splitlines()]
     assert lines == list(range(2, N_ROWS + 2, 1_000))
+
+
+def test_of_a_file_that_is_being_written_the_command_tells_and_the_next_one_takes_the_rest(log, tmp_path):
+    path = tmp_path / "live.csv"
+    path.write_text(CSV.removesuffix("30\n") + "3")
+
+    cut = run_json("ingest", path)
+    nothing_came = CliRunner().invoke(cli, ["ingest", str(path)])
+    path.write_text(CSV)
+    whole = run_json("ingest", path)
+
+    assert cut["sources"][0]["unfinished_files"] == [str(path)]
+    assert (cut["accepted"], cut["bad"]) == (2, 0)
+    assert "the last line of 1 file has no end yet and is left to the next ingest" in nothing_came.stderr
+    assert "0 new events" in nothing_came.stdout
+    assert whole["sources"][0]["unfinished_files"] == []
+    assert (whole["accepted"], whole["duplicates"]) == (1, 2)
+    assert stored(log) == ROWS
+
+
+def test_what_is_piped_in_needs_no_end(log):
+    assert run_json("ingest", "-", "--format", "csv", stdin=CSV.rstrip("\n"))["accepted"] == 3

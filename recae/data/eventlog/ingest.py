@@ -33,6 +33,8 @@ class Ingested:
     """Files that an earlier ingest had finished, and which have not changed since."""
     failed: list[str] = field(default_factory=list)
     """Files that could not be read, or not to their end."""
+    unfinished: list[str] = field(default_factory=list)
+    """Files whose last line is still being written, and was left out."""
     is_empty_folder: bool = False
     """Whether there is nothing to read yet."""
     resumed: dict[str, int] = field(default_factory=dict)
@@ -53,6 +55,11 @@ class Ingested:
             notes.append(f"{self.passed:,} files were ingested before and have not changed")
         if self.failed:
             notes.append(f"{len(self.failed):,} files could not be read")
+        if self.unfinished:
+            n = len(self.unfinished)
+            notes.append(
+                f"the last line of {n:,} file{'s' if n > 1 else ''} has no end yet and is left to the next ingest"
+            )
         notes.append(f"{self.seconds:.1f} s, {rate:,.0f} rows/s")
         return f"{self.source}: {'; '.join(notes)}"
 
@@ -75,7 +82,8 @@ def ingest(
 
     Files that were ingested to their end and have not changed are passed over; where one was interrupted, it goes on.
     A file has changed if its size or time has, or if its columns are mapped in another way; then it is read anew, and what
-    is known already adds nothing. Standard input and queries are always read anew.
+    is known already adds nothing. Standard input and queries are always read anew. Of a text file that is being written the
+    last line is left to the next ingest until it has an end; after a minute in which nothing came it is taken as it is.
 
     Args:
         log: where to.
@@ -115,6 +123,7 @@ def ingest(
             acceptance=log.acceptance,
             failed=None if failed is None else partial(note, tell=failed),
             say=say,
+            leave_unfinished=True,
         )
     except EmptyFolderError:
         ingested.is_empty_folder = True
@@ -131,9 +140,11 @@ def ingest(
             appended = log.append_table(
                 chunk.events,
                 also=lambda connection, chunk=chunk: progress.record(  # type: ignore[misc] # binds this chunk
-                    connection, chunk.place, chunk.line, is_finished=chunk.is_last
+                    connection, chunk.place, chunk.line, is_finished=chunk.is_last and not chunk.is_unfinished
                 ),
             )
+            if chunk.is_unfinished:
+                ingested.unfinished.append(str(chunk.place))
             ingested.accepted += appended.accepted
             ingested.duplicates += appended.duplicates
             ingested.report, ingested.seconds = stream.report, time.monotonic() - start

@@ -1,11 +1,13 @@
 """From files into the log: replays add nothing, an interrupted ingest goes on, bad rows are kept once."""
 
 import gzip
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 
 import pyarrow as pa
 import pytest
@@ -15,7 +17,7 @@ from recae.data.eventlog import ingest as ingesting
 from recae.data.eventlog.export import export
 from recae.data.eventlog.ingest import ingest
 from recae.data.eventlog.intake import unreadable_share
-from recae.data.places import Query
+from recae.data.places import LocalFile, Query
 from recae.errors import TooManyBadRowsError
 from tests.data.eventlog.conftest import NOW
 
@@ -285,3 +287,109 @@ def test_an_ingest_that_gave_up_or_stored_nothing_does_not_count_for_the_share_o
     ingest(log, path, max_bad_share=1)
     ingest(log, path, max_bad_share=1, again=True)
     assert unreadable_share(log.database, 0) == 3 / 16
+
+
+FRESH = b"user_id,item_id,timestamp\nu1,i123,1600000000\nu2,i456,16000"
+
+
+@pytest.fixture
+def growing(tmp_path):
+    """Writes a file that a second ago was as long as this."""
+
+    def write(text, name="live.csv", age_s=1):
+        path = tmp_path / name
+        path.write_bytes(text)
+        os.utime(path, (time.time() - age_s,) * 2)
+        return path
+
+    return write
+
+
+def test_a_line_that_is_still_being_written_is_left_to_the_next_ingest(log, growing):
+    cut = ingest(log, growing(FRESH))
+    assert (cut.accepted, cut.report.bad, items(log)) == (1, 0, ["i123"])
+    assert cut.unfinished == [str(growing(FRESH))]
+    assert "the last line of 1 file has no end yet and is left to the next ingest" in str(cut)
+
+    whole = ingest(log, growing(FRESH + b"00500\n"))
+
+    assert (whole.accepted, whole.duplicates, whole.unfinished) == (1, 1, [])
+    assert [table.column("timestamp").to_pylist() for table in log.stream()] == [
+        [1_600_000_000, 1_600_000_500]
+    ]
+    assert ingest(log, growing(FRESH + b"00500\n", age_s=0)).accepted == 0
+
+
+def test_a_file_that_nobody_writes_to_any_more_has_its_last_line_as_it_is(log, growing):
+    path = growing(FRESH)
+    assert ingest(log, path).accepted == 1
+    before = path.stat().st_mtime_ns
+
+    # a minute later
+    os.utime(path, ns=(before, before))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recae.data.places.FRESH_S", 0.0)
+        later, third = ingest(log, path), ingest(log, path)
+
+    assert (later.accepted, later.duplicates, later.resumed, later.unfinished) == (1, 0, {str(path): 2}, [])
+    assert (third.passed, third.accepted) == (1, 0)
+    assert items(log) == ["i123", "i456"]
+
+
+@pytest.mark.parametrize("age_s", [120, 1e7])
+def test_an_old_files_last_line_needs_no_end(log, growing, age_s):
+    done = ingest(log, growing(FRESH, age_s=age_s))
+
+    assert (done.accepted, done.unfinished) == (2, [])
+
+
+def test_json_lines_that_are_being_written_wait_too(log, growing):
+    lines = b'{"user_id": "u", "item_id": "a", "timestamp": 5}\n{"user_id": "u", "item_id": "b"'
+
+    cut = ingest(log, growing(lines, "live.jsonl"))
+    whole = ingest(log, growing(lines + b', "timestamp": 6}\n', "live.jsonl"))
+
+    assert (cut.accepted, cut.report.bad, len(cut.unfinished)) == (1, 0, 1)
+    assert (whole.accepted, whole.duplicates, whole.unfinished) == (1, 1, [])
+    assert items(log) == ["a", "b"]
+
+
+def test_a_compressed_file_is_whole_or_it_is_none(log, growing):
+    assert ingest(log, growing(gzip.compress(FRESH), "live.csv.gz")).accepted == 2
+
+
+@pytest.mark.parametrize("end", ["csv", "jsonl"])
+def test_what_is_written_behind_a_cut_line_while_it_is_read_makes_no_rows(log, growing, monkeypatch, end):
+    """The reader meets the end of the file, and what comes after it when it looks again."""
+    first, cut, rest = (
+        (b"user_id,item_id,timestamp\nu,a,5\n", b"u,bcd", b"e,6\nu,f,7\n")
+        if end == "csv"
+        else (
+            b'{"user_id": "u", "item_id": "a", "timestamp": 5}\n',
+            b'{"user_id": "u", "item_id": "bcd',
+            b'e", "timestamp": 6}\n{"user_id": "u", "item_id": "f", "timestamp": 7}\n',
+        )
+    )
+    path = growing(first + cut, f"live.{end}")
+    opened, openings = LocalFile.open, []
+
+    class Growing(io.BufferedReader):
+        def __next__(self):
+            line = super().__next__()
+            if not line.endswith(b"\n") and len(openings) == 2:  # the first was for the columns
+                with path.open("ab") as more:
+                    more.write(rest)
+            return line
+
+    def open_growing(self):
+        openings.append(self)
+        return Growing(opened(self).detach())
+
+    monkeypatch.setattr(LocalFile, "open", open_growing)
+    ingest(log, path)
+    assert items(log) == ["a"]
+    monkeypatch.undo()
+
+    done = ingest(log, path)
+
+    assert (items(log), done.report.bad) == (["a", "bcde", "f"], 0)
