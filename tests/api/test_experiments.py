@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -9,7 +10,6 @@ from scipy.stats import binomtest
 
 from recae.api import create_app
 from recae.api.experiments import ServedRecorder, variant_of
-from recae.api.storage import Storage
 from recae.artifacts import ModelStore
 from recae.cli import cli
 from recae.config import Experiment, Settings, load_settings
@@ -131,7 +131,9 @@ def test_a_side_that_cannot_be_loaded_is_stood_in_for_and_not_recorded(serve, ve
 @pytest.mark.parametrize("failure", [EventLogError("locked"), OSError("no room")])
 def test_answers_wait_while_they_cannot_be_recorded_the_newest_as_far_as_there_is_room(monkeypatch, failure):
     monkeypatch.setattr("recae.api.experiments.MOST_WAITING", 3)
-    recorder = ServedRecorder(Storage(load_settings()))
+    database = SimpleNamespace()
+    recorder = ServedRecorder(SimpleNamespace(served=database))
+    written = []
 
     def record(*names):
         for name in names:
@@ -141,14 +143,14 @@ def test_answers_wait_while_they_cannot_be_recorded_the_newest_as_far_as_there_i
         record("d")  # meanwhile
         raise failure
 
-    recorder.close()  # its thread writes nothing: this test does
+    monkeypatch.setattr(
+        "recae.api.experiments.WRITE_EVERY_S", 3_600
+    )  # its thread writes nothing: this test does
     record("a", "b", "c")
-    with monkeypatch.context() as patched:
-        patched.setattr(recorder._storage.served, "add", fails)
-        recorder.flush()
-    written = []
-    monkeypatch.setattr(recorder._storage.served, "add", written.extend)
+    database.add = fails
     recorder.flush()
+    database.add = written.extend
+    recorder.close()
 
     assert [served.recommendation_id for served in written] == ["b", "c", "d"]
 

@@ -107,18 +107,8 @@ def test_gf_cf_refuses_dislikes(data):
 
 
 PEERS = {
-    "bpr": BayesianPersonalizedRanking(
-        factors=5, learning_rate=0.1, regularization=0.02, iterations=8, num_threads=1, random_state=4
-    ),
-    "lmf": LogisticMatrixFactorization(
-        factors=5,
-        learning_rate=0.5,
-        regularization=0.4,
-        neg_prop=7,
-        iterations=8,
-        num_threads=1,
-        random_state=4,
-    ),
+    "bpr": (BayesianPersonalizedRanking, {"learning_rate": 0.1, "regularization": 0.02}),
+    "lmf": (LogisticMatrixFactorization, {"learning_rate": 0.5, "regularization": 0.4, "neg_prop": 7}),
 }
 SETTINGS = {
     "bpr": {"n_factors": 5, "learning_rate": 0.1, "l2": 0.02, "epochs": 8, "seed": 4},
@@ -138,7 +128,9 @@ def model(name, data):
 
 @pytest.fixture(scope="module")
 def peer(name, data):
-    peer = PEERS[name]
+    kind, settings = PEERS[name]
+    # a new one: fitted again, as in a process that takes tests over from another, it would train on
+    peer = kind(factors=5, iterations=8, num_threads=1, random_state=4, **settings)
     peer.fit(data.copy(), show_progress=False)
     return peer
 
