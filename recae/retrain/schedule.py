@@ -11,10 +11,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
@@ -25,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 LATE_S = 12 * 3600
 """A run that could not start on time (the machine slept) still starts within so many seconds."""
+LOOK_S = 60.0
+"""How often the clock is looked at, in seconds: a wait is not cut short, and not prolonged, when somebody sets it."""
 A_DAY = timedelta(days=1)
 INSTANT = timedelta(microseconds=1)
 
@@ -132,11 +136,27 @@ def run_forever(when: BaseTrigger, table: RunTable, command: Sequence[str] | Non
         logger.info("a run was missed; it starts now")
         first = {"next_run_time": now}
     # One job, of which one run goes on at a time: a missed run that lasts until the daily time takes that one's place.
-    scheduler.add_job(nightly.start, when, coalesce=True, max_instances=1, misfire_grace_time=LATE_S, **first)
+    job = scheduler.add_job(
+        nightly.start, when, coalesce=True, max_instances=1, misfire_grace_time=LATE_S, **first
+    )
     scheduler.start()
-    told_to_end.get()
+    while True:
+        with suppress(Empty):
+            told_to_end.get(timeout=LOOK_S)
+            break
+        _follow_clock(job, when)
+        scheduler.wakeup()  # the clock may have been set forward, over the time
     nightly.stop()
     scheduler.shutdown()
+
+
+def _follow_clock(job: Job, when: BaseTrigger) -> None:
+    """Plan anew where the clock was set back: by the one before, the next run might be due in a year."""
+    planned = job.next_run_time  # before the clock: what runs meanwhile is planned by a later one
+    due = when.get_next_fire_time(None, datetime.now(UTC))
+    if planned is not None and due is not None and due < planned:
+        logger.info("the clock was set back; the next run is due at %s", due)
+        job.modify(next_run_time=due)
 
 
 class _Nightly:

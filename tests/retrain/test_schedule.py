@@ -37,6 +37,27 @@ threading.Condition.__exit__ = leave_late
 """Goes into the scheduler: the signal comes at the worst moment, while the main thread has a lock, if it ever has one."""
 
 
+STEPPED = """
+import sys, datetime as real
+from pathlib import Path
+import apscheduler.schedulers.base
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+from recae.retrain import schedule
+from recae.runs import RunTable
+before, after = map(int, sys.argv[2:4])
+class Clock(real.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return real.datetime.now(tz) + real.timedelta(seconds=after if Path("stepped").exists() else before)
+apscheduler.schedulers.base.datetime = schedule.datetime = Clock
+schedule.LOOK_S = 0.2
+when = CronTrigger(second="*", timezone="UTC") if before else IntervalTrigger(minutes=30, timezone="UTC")
+schedule.run_forever(when, RunTable(Path(sys.argv[1])), sys.argv[4:])
+"""
+"""A scheduler whose clock is set while it waits; the clock shows so many seconds more than the real one, before and after."""
+
+
 def times(at, timezone, start, n=3):
     return [time.isoformat() for time in next_times(trigger(at, timezone), start, n)]
 
@@ -150,6 +171,26 @@ def test_it_starts_a_run_each_time_and_ends_on_sigterm(tmp_path):
         wait_until(lambda: len(list(tmp_path.glob("*.ran"))) >= 2, process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(("before", "after"), [(86_400, 0), (0, 3_600)], ids=["back", "forward"])
+def test_a_clock_that_is_set_while_it_waits_is_followed(tmp_path, before, after):
+    mark = "import pathlib, time; pathlib.Path(f'{time.time()}.ran').touch()"
+    command = [sys.executable, "-c", STEPPED, str(tmp_path / "runs"), str(before), str(after)]
+    process = subprocess.Popen(
+        [*command, sys.executable, "-c", mark], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        if before:  # each second, a day ahead
+            wait_until(lambda: list(tmp_path.glob("*.ran")), process)
+        else:  # in half an hour
+            time.sleep(3)
+        (tmp_path / "stepped").touch()
+        stepped = time.time() + (2 if before else 0)  # what had begun is over
+        wait_until(lambda: any(float(path.stem) > stepped for path in tmp_path.glob("*.ran")), process)
     finally:
         process.kill()
         process.communicate()
