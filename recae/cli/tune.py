@@ -38,7 +38,7 @@ def tune(
     """
     from recae.evaluation import tuning_report
     from recae.evaluation.protocol import load_protocol
-    from recae.evaluation.tuning import Search
+    from recae.evaluation.search import Search
     from recae.evaluation.tuning import tune as run
 
     if trials is None and budget is None:

@@ -21,7 +21,7 @@ What is found:
     statistics      how far a mean can be trusted; segments, groups of users; examples, a few to look at
     compare         several results side by side; frames, as pandas DataFrames
     report          files for people; console, a table; page, HTML; pages, what pages share; charts, plots
-    tuning          a search by Optuna; tuning_report, its files
+    tuning          a search by Optuna; search, what it is to try and what came of it; tuning_report, its files
     online          an experiment with users
 """
 

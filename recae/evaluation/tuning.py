@@ -9,7 +9,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,7 @@ from recae import durable
 from recae.errors import ConfigError, EvaluationError, FitError
 from recae.evaluation.contenders import contenders_of, refuse_dishonest
 from recae.evaluation.datasets import load_catalogue, load_split, sha256_of
-from recae.evaluation.protocol import Protocol
-from recae.evaluation.sections import ModelSection, Settings
+from recae.evaluation.search import Attempt, Search, Tuned
 from recae.evaluation.task import Task
 from recae.models import registry
 from recae.models.search_spaces import Range
@@ -30,79 +29,14 @@ from recae.threads import available_cores, limit_threads
 if TYPE_CHECKING:
     import optuna
 
+    from recae.evaluation.sections import Settings
+
 STUDY = "study.db"
 """Its file in the output folder."""
 LOCK, TURN = ".lock", ".turn"
 """Files there, held by the search that goes on in the folder, and by the one of its workers that takes a trial."""
 STARTUP_TRIALS, WARMUP_EPOCHS = 5, 3
 """Before so many trials, and so many epochs of one, none is pruned."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One trial."""
-
-    number: int
-    settings: Settings
-    value: float | None
-    """Of the selecting metric on validation; None unless it ran to its end."""
-    state: str
-    """``complete``, ``pruned`` or ``failed``."""
-    seconds: float
-    error: str | None
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """A search so far."""
-
-    model: str
-    metric: str
-    best: Attempt
-    attempts: tuple[Attempt, ...]
-    importance: Mapping[str, float]
-    """Share of what the settings explain of the values (fANOVA); empty below ten complete trials."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """What is searched, where."""
-
-    protocol: Protocol
-    title: str
-    """Of one model of the protocol."""
-    folder: Path
-    trials: int | None = None
-    """Finished trials of the study at which it ends, earlier runs included; None for no such end."""
-    seconds: float | None = None
-    """Of this run, after which no further trial starts; None for no such end."""
-    workers: int = 1
-    threads: int | None = None
-    """All workers together; None for all there are."""
-
-    @property
-    def section(self) -> ModelSection:
-        """The model's table."""
-        for section in self.protocol.models:
-            if section.title == self.title:
-                return section
-        there = ", ".join(section.title for section in self.protocol.models)
-        raise ConfigError(f"{self.protocol.name} has no model {self.title!r}; its models are: {there}")
-
-    def space(self) -> dict[str, Any]:
-        """Setting -> `Range` or values: the protocol's own, or what is named beside the model; without what is fixed.
-
-        Raises:
-            ConfigError: if nothing is left to search.
-        """
-        section = self.section
-        chosen = {**section.space} or dict(registry.model_class(section.name).search_space)
-        found = {name: space for name, space in chosen.items() if name not in section.settings}
-        if not found:
-            raise ConfigError(
-                f"{self.title} has no setting left to search; name some in its space, or fix fewer in its settings"
-            )
-        return found
 
 
 def tune(search: Search, *, show_progress: bool = True) -> Tuned:

@@ -11,8 +11,8 @@ from recae.errors import ConfigError
 from recae.evaluation.charts import Series, lines
 from recae.evaluation.protocol import Protocol
 from recae.evaluation.report import cell
+from recae.evaluation.search import Attempt, Tuned
 from recae.evaluation.sections import Settings
-from recae.evaluation.tuning import Attempt, Tuned
 
 
 def write(tuned: Tuned, protocol: Protocol, folder: Path) -> list[Path]:

@@ -53,11 +53,9 @@ def write_state(file: Source, state: Mapping[str, Any], **metadata: str) -> None
     path = Path(file)
     try:
         with durable.new_file(path) as temporary:
-            mode = (
-                temporary.stat().st_mode
-            )  # what this user's files have; safetensors writes for the owner alone
+            mode = temporary.stat().st_mode  # as this user's files have it
             safetensors.numpy.save_file(arrays, temporary, metadata=header)
-            temporary.chmod(mode)
+            temporary.chmod(mode)  # safetensors writes for the owner alone
     except safetensors.SafetensorError as error:
         raise ArtifactError(f"{path} cannot be written: {error}; is there room on the disk?") from error
 

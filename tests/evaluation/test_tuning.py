@@ -19,7 +19,8 @@ from recae.data.holdout import Holdout
 from recae.errors import ConfigError, EvaluationError, FitError
 from recae.evaluation import tuning, tuning_report
 from recae.evaluation.protocol import Protocol, load_protocol
-from recae.evaluation.tuning import Search, tune
+from recae.evaluation.search import Attempt, Search, Tuned
+from recae.evaluation.tuning import tune
 from recae.models import registry
 from recae.models.search_spaces import Range, span
 from recae.threads import available_cores
@@ -330,12 +331,10 @@ def test_the_written_protocol_fixes_what_was_chosen(protocol_file, tmp_path):
 def test_a_log_is_found_from_the_written_protocol_too(tmp_path):
     (tmp_path / "p.toml").write_text(PROTOCOL.replace('source = "movielens-small"', 'path = "log.csv"'))
     protocol = load_protocol(tmp_path / "p.toml")
-    best = tuning.Attempt(0, {"l2": 3.0}, 0.5, "complete", 1.0, None)
+    best = Attempt(0, {"l2": 3.0}, 0.5, "complete", 1.0, None)
     (tmp_path / "deep" / "er").mkdir(parents=True)
 
-    tuning_report.write(
-        tuning.Tuned("ease", "ndcg@20", best, (best,), {}), protocol, tmp_path / "deep" / "er"
-    )
+    tuning_report.write(Tuned("ease", "ndcg@20", best, (best,), {}), protocol, tmp_path / "deep" / "er")
 
     assert load_protocol(tmp_path / "deep" / "er" / "tuned.toml").data.path == "../../log.csv"
 

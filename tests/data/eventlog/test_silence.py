@@ -102,7 +102,7 @@ def test_a_question_to_a_server_that_went_silent_ends_and_the_next_one_is_answer
     with EventLog(by_line.render_as_string(hide_password=False), archive) as log:
         log.append([{"user_id": "u", "item_id": "a"}])
         started = time.monotonic()
-        with pytest.raises(EventLogError, match=r"failed: .*; see that its database is up"):  # noqa: PT012, SIM117
+        with pytest.raises(EventLogError, match=r"failed: .*; see that its database is up"):  # noqa: PT012, SIM117 - the read begins within
             with log.database.read() as connection:
                 line.cut()
                 connection.exec_driver_sql("SELECT count(*) FROM events")
