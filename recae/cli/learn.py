@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on where an interrupted training of this model stopped; not for bpr, lmf and what is fitted in one step.",
+    help="Go on where an interrupted training of this model stopped; not for what is fitted in one step.",
 )
 @click.option(
     "--warm-start",

@@ -3,7 +3,6 @@
 from typing import ClassVar, Final, Literal, Self
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
@@ -14,7 +13,15 @@ from recae.data.holdout import Holdout
 from recae.errors import DataError
 from recae.models.base import Fit
 from recae.models.losses import logistic_nll, squared_error
-from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear, dense_linear
+from recae.models.neural import (
+    NeuralConfig,
+    NeuralModel,
+    SparseBatch,
+    SparseLinear,
+    dense_linear,
+    with_users,
+    without_users,
+)
 from recae.models.ranking import Scores
 from recae.models.search_spaces import SearchSpace, span, whole
 
@@ -194,22 +201,11 @@ class CDAE(DAE):
         return CDAENetwork(n_users, n_items, self.config.n_hidden, self.config.activation)
 
     def _training_rows(self, histories: csr_array) -> csr_array:
-        """Histories with a column for each user behind the items: the user is one more input."""
-        itself = sp.eye_array(histories.shape[0], dtype=np.float32, format="csr")
-        return csr_array(sp.hstack([histories, itself], format="csr"))
+        return with_users(histories)
 
     def _loss(self, batch: SparseBatch, epoch: float) -> Tensor:
         del epoch
-        n_items = self.network_.output.out_features
-        is_user = batch.columns >= n_items  # the last entry of each row
-        users = batch.columns[is_user] - n_items  # (n_rows,)
-        items = SparseBatch(
-            rows=batch.rows[~is_user],
-            columns=batch.columns[~is_user],
-            values=batch.values[~is_user],
-            offsets=batch.offsets - torch.arange(batch.n_rows, device=batch.offsets.device),
-            n_rows=batch.n_rows,
-        )
+        items, users = without_users(batch, self.network_.output.out_features)
         hidden = self.network_.encode(items, self._corrupted_inputs(items), self.network_.users(users))
         return self._restoring(hidden, items)
 

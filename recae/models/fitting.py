@@ -30,7 +30,8 @@ def fit_to_everything(
     """Fit to all interactions, and choose the number of epochs on a part that was held out first.
 
     A model that is trained by epochs is fitted twice: without a share of the users (of the ratings, if it
-    predicts ratings) to find its best epoch, then to everything for that many epochs. A model in closed form,
+    predicts ratings; of the choices, if it can score no strangers) to find its best epoch, then to everything for that
+    many epochs. A model in closed form,
     or with too little data to hold out, is fitted once.
 
     Args:
@@ -43,8 +44,8 @@ def fit_to_everything(
         checkpoint: training writes its state to files of this name with ``.epochs`` and ``.final`` added, and
             goes on from those it finds there.
         warm_start_from: a model fitted earlier, to train on from. It knows the answers of the users it learned from,
-            so only users new since then are held out. Where these are too few, and for ratings, the training takes
-            all its ``epochs``, but no more than the earlier model's did, and a blend keeps its weights.
+            so only users new since then are held out. Where these are too few, and for ratings and choices, the training
+            takes all its ``epochs``, but no more than the earlier model's did, and a blend keeps its weights.
 
     Returns:
         A fitted model of the same class, whose ``epochs`` say how long it was trained.
@@ -85,7 +86,7 @@ def _split_off(
     """What to choose the epoch on, as the test part of a split; None if there is nothing to choose, or too little."""
     if not model.chooses_on_validation or share <= 0:
         return None
-    if model.feedback == "ratings":
+    if model.feedback == "ratings" or not model.supports_fold_in:
         if share * len(interactions) < FEWEST_HELD_OUT or earlier is not None:
             return None
         return random_ratings(interactions, validation_share=0.0, test_share=share, seed=seed)

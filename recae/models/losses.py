@@ -72,6 +72,28 @@ def logistic_nll(logits: Tensor, rows: Tensor, columns: Tensor, unobserved_weigh
     return (softplus(-chosen).sum() + unobserved_weight * absent) / logits.shape[0]
 
 
+def weighted_logistic_nll(logits: Tensor, rows: Tensor, columns: Tensor, confidences: Tensor) -> Tensor:
+    """Negative log-likelihood of choices with confidences beside one absence of every item; mean over the rows.
+
+    ``-1/B sum_u (sum_{i in u} c_ui log s(l_ui) + sum_i log(1 - s(l_ui)))``, s the logistic function, with what was
+    chosen as coordinates.
+
+    Args:
+        logits: shape (n_rows, n_items).
+        rows: row of each choice, shape (nnz,), int64.
+        columns: its item, shape (nnz,), int64; each (row, column) at most once.
+        confidences: c, at least 0, shape (nnz,).
+
+    Returns:
+        Scalar tensor, in nats per row.
+
+    Source: Johnson, "Logistic matrix factorization for implicit feedback data", NIPS workshop 2014, equation 3.
+    """
+    softplus = torch.nn.functional.softplus
+    chosen = softplus(-logits[rows, columns])
+    return ((confidences * chosen).sum() + softplus(logits).sum()) / logits.shape[0]
+
+
 SHORTEST = 1e-6
 """A squared length below this share of the target's is rounding: it has no direction."""
 

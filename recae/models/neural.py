@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -83,6 +84,28 @@ class SparseBatch:
         )
         vanished = torch.finfo(squares.dtype).tiny  # squares of tiny values underflow to 0: no NaN from them
         return self.values * squares.clamp_min(vanished).rsqrt()[self.rows]
+
+
+def with_users(histories: csr_array) -> csr_array:
+    """Histories with a column for each user behind the items, shape (n_users, n_items + n_users).
+
+    So a batch of rows says whose they are; :func:`without_users` tells them apart again.
+    """
+    itself = sp.eye_array(histories.shape[0], dtype=np.float32, format="csr")
+    return csr_array(sp.hstack([histories, itself], format="csr"))
+
+
+def without_users(batch: SparseBatch, n_items: int) -> tuple[SparseBatch, Tensor]:
+    """The items of a batch of such rows, and the user of each row, shape (n_rows,)."""
+    is_user = batch.columns >= n_items  # the last entry of each row
+    items = SparseBatch(
+        rows=batch.rows[~is_user],
+        columns=batch.columns[~is_user],
+        values=batch.values[~is_user],
+        offsets=batch.offsets - torch.arange(batch.n_rows, device=batch.offsets.device),
+        n_rows=batch.n_rows,
+    )
+    return items, batch.columns[is_user] - n_items
 
 
 class SparseLinear(nn.Module):

@@ -140,7 +140,7 @@ def test_training_says_whether_it_goes_on_from_a_checkpoint(log, home):
     arguments = ["train", log, "--model", "mult_vae", "--set", "epochs=1", "--set", "n_hidden=4", "--resume"]
     shown = CliRunner().invoke(cli, [str(argument) for argument in arguments]).stderr
     assert "no checkpoint of mult_vae" in shown
-    assert "bpr keeps no checkpoints" in trained(log, "--model", "bpr", "--set", "epochs=1", "--resume")
+    assert "ease keeps no checkpoints" in trained(log, "--model", "ease", "--resume")
 
     create("mult_vae", epochs=1, n_hidden=4).fit(
         LIKES, False, checkpoint=str(home / "checkpoints/mult_vae.final")

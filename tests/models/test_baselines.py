@@ -1,20 +1,18 @@
-"""Baselines against what computes the same another way: numpy's decomposition, implicit's own models."""
+"""Baselines against what computes the same another way, numpy's decomposition, and what they are in an evaluation."""
 
 import numpy as np
 import pytest
-from implicit.bpr import BayesianPersonalizedRanking
-from implicit.lmf import LogisticMatrixFactorization
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, csr_matrix
 
 from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
 from recae.data.splits import given, held_out_users
-from recae.errors import DataError, EvaluationError, ModelError
+from recae.errors import DataError, EvaluationError
 from recae.evaluation import evaluate, runner
 from recae.evaluation.protocol import Protocol
 from recae.models import create, decomposition, graph_filter
-from tests.models.cases import N, two_tastes
+from tests.models.cases import SETTINGS, N, two_tastes
 
 
 @pytest.fixture(scope="module")
@@ -103,91 +101,6 @@ def test_gf_cf_refuses_dislikes(data):
         create("gf_cf").fit(-data, show_progress=False)
 
 
-# -------------------------------------------------------------------- implicit's models of training users
-
-
-PEERS = {
-    "bpr": (BayesianPersonalizedRanking, {"learning_rate": 0.1, "regularization": 0.02}),
-    "lmf": (LogisticMatrixFactorization, {"learning_rate": 0.5, "regularization": 0.4, "neg_prop": 7}),
-}
-SETTINGS = {
-    "bpr": {"n_factors": 5, "learning_rate": 0.1, "l2": 0.02, "epochs": 8, "seed": 4},
-    "lmf": {"n_factors": 5, "learning_rate": 0.5, "l2": 0.4, "n_negatives": 7, "epochs": 8, "seed": 4},
-}
-
-
-@pytest.fixture(scope="module", params=["bpr", "lmf"])
-def name(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def model(name, data):
-    return create(name, **SETTINGS[name]).fit(data, show_progress=False)
-
-
-@pytest.fixture(scope="module")
-def peer(name, data):
-    kind, settings = PEERS[name]
-    # a new one: fitted again, as in a process that takes tests over from another, it would train on
-    peer = kind(factors=5, iterations=8, num_threads=1, random_state=4, **settings)
-    peer.fit(data.copy(), show_progress=False)
-    return peer
-
-
-def test_a_training_users_scores_are_implicits(model, peer, data):
-    rows = [0, 4, 29, 2]
-    wanted = peer.user_factors[rows] @ peer.item_factors.T
-    assert_allclose(model.score(data[rows]), wanted, rtol=1e-5, atol=1e-6)
-    ids, scores = peer.recommend(4, data[4], N=5)
-    found = model.recommend(4, data[4], N=5)
-    assert_array_equal(found[0], ids)
-    assert_allclose(found[1], scores, rtol=1e-5)
-
-
-def test_of_twins_the_first_serves(model, peer, data):
-    assert_allclose(model.score(data[[7]]), model.score(data[[2]]))
-    assert not np.allclose(peer.user_factors[7], peer.user_factors[2])
-
-
-def test_an_empty_history_gets_the_biases_of_the_items(name, model, peer):
-    biases = peer.item_factors[:, {"bpr": -1, "lmf": -2}[name]]
-    assert_allclose(model.score(csr_matrix((1, 20), dtype=np.float32)), [biases], rtol=1e-6)
-    assert biases.std() > 0
-
-
-@pytest.mark.parametrize("change", ["another item", "an item more", "an item less", "another value"])
-def test_any_other_history_is_refused_with_the_way_out(name, model, data, change):
-    stranger = data[[0]].toarray()
-    first, absent = np.flatnonzero(stranger[0])[0], np.flatnonzero(stranger[0] == 0)[0]
-    if change in {"another item", "an item less"}:
-        stranger[0, first] = 0
-    if change in {"another item", "an item more"}:
-        stranger[0, absent] = 1
-    if change == "another value":
-        stranger[0, first] = 2
-    rows = csr_matrix(np.vstack([data[[3]].toarray(), stranger]))
-    with pytest.raises(
-        ModelError,
-        match=rf"{name} cannot score a history it was not trained on, and 1 of 2 .* row 1.*such as als",
-    ):
-        model.score(rows)
-
-
-def test_a_model_of_likings_refuses_negative_values(name):
-    with pytest.raises(DataError, match=f"{name} learns from likings, and found the value -2"):
-        create(name).fit(csr_matrix(np.array([[1.0, -2.0]], dtype=np.float32)), show_progress=False)
-
-
-def test_bpr_tells_the_callback_which_share_of_pairs_is_in_the_wrong_order():
-    losses = []
-    create("bpr", n_factors=4, learning_rate=0.1, epochs=60).fit(
-        two_tastes(), show_progress=False, callback=lambda _epoch, _seconds, loss: losses.append(loss)
-    )
-    assert losses[0] == pytest.approx(0.5, abs=0.2), "at first, chance"
-    assert np.mean(losses[-10:]) < 0.1
-
-
 # -------------------------------------------------------------------- in an evaluation
 
 
@@ -196,7 +109,7 @@ def protocol(*names):
         name="by-hand",
         data={"source": "made-up"},
         metrics={"report": ["hit_rate@1"], "select": "hit_rate@1"},
-        models=[{"name": name, "settings": {"n_factors": 4}} for name in names],
+        models=[{"name": name, "settings": SETTINGS[name]} for name in names],
     )
 
 
@@ -204,6 +117,7 @@ def tastes(matrix):
     return Interactions(csr_array(matrix), IdMap.of_range(N), IdMap.of_range(N), None)
 
 
+@pytest.mark.parametrize("name", ["bpr", "lmf"])
 def test_held_out_users_are_no_test_for_models_of_training_users(name, monkeypatch):
     split = held_out_users(tastes(two_tastes()), validation_users=4, test_users=4)
     monkeypatch.setattr(runner, "load_split", lambda _protocol: split)
@@ -213,6 +127,7 @@ def test_held_out_users_are_no_test_for_models_of_training_users(name, monkeypat
         evaluate(protocol("pure_svd", name), show_progress=False)
 
 
+@pytest.mark.parametrize("name", ["bpr", "lmf"])
 def test_held_out_events_are(name, monkeypatch):
     split = given(tastes(two_tastes()), None, tastes(csr_matrix(np.eye(N, dtype=np.float32))))
     monkeypatch.setattr(runner, "load_split", lambda _protocol: split)

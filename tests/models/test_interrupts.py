@@ -12,11 +12,7 @@ from recae.models import create, factorisation, model_class, names, trainer
 from tests.models.cases import CASES, Case, named, two_tastes
 from tests.models.test_neural import holdout
 
-WITHOUT_CHECKPOINTS = {"bpr", "lmf"}
-"""Their epochs are implicit's, which gives nothing of its state away and takes none: interrupted, they begin anew."""
-
-BY_EPOCHS = [case for case in CASES if "epochs" in model_class(case.name).config_class.model_fields]
-KEEPING = [case for case in BY_EPOCHS if case.name not in WITHOUT_CHECKPOINTS]
+KEEPING = [case for case in CASES if "epochs" in model_class(case.name).config_class.model_fields]
 FEW = {"epochs": 2, "batch_size": 8, "n_hidden": 4}
 BLENDS = [
     Case(
@@ -67,9 +63,9 @@ def make(case):
     return case.make() if case in BLENDS else case.make(epochs=EPOCHS)
 
 
-def test_every_model_that_is_trained_by_epochs_is_asked_or_named():
+def test_every_model_that_is_trained_by_epochs_is_asked():
     by_epochs = {name for name in names() if "epochs" in model_class(name).config_class.model_fields}
-    assert by_epochs == {case.name for case in KEEPING} | WITHOUT_CHECKPOINTS
+    assert by_epochs == {case.name for case in KEEPING}
 
 
 @pytest.mark.parametrize("case", named(KEEPING + BLENDS))
