@@ -235,6 +235,10 @@ class LMFConfig(TrainedUsersConfig):
     """Step size of Adam."""
     weight_decay: NonNegativeFloat = 10.0
     """L2 penalty of a user's factors, and of the items' for all users; the most important setting, choose it on validation."""
+    epochs: PositiveInt = 100
+    """Passes over the users, at most."""
+    patience: PositiveInt | None = 5
+    """Epochs without a better validation value after which training stops; has no effect without validation."""
     alpha: PositiveFloat = 3.0
     """Confidence in an interaction with the value 1; the confidence that an item was not chosen is 1."""
 
