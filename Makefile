@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test coverage lint format bench bench-deep bench-quality bench-solver bench-peer bench-rating bench-cost bench-log bench-evaluation bench-retrain bench-serving bench-soak wheel lock clean distclean
+.PHONY: help setup run test coverage lint format bench bench-deep bench-quality bench-solver bench-peer bench-rating bench-steps bench-cost bench-log bench-evaluation bench-retrain bench-serving bench-soak wheel lock clean distclean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench-peer: setup  ## ranking and metrics against irspack's evaluator, in an env
 
 bench-rating: setup  ## epochs of SparseFC and AutoRec against their dense forms
 	@$(BIN)/python evaluation/bench/bench_rating_epochs.py $(ARGS)
+
+bench-steps: setup  ## epochs of AutoRec by dense steps against lazy ones, over growing users
+	@$(BIN)/python evaluation/bench/bench_lazy_steps.py $(ARGS)
 
 bench-cost: setup  ## time and memory against users, items and interactions, with a plot
 	@$(BIN)/python evaluation/bench/bench_cost_curves.py $(ARGS)

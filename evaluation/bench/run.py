@@ -42,6 +42,7 @@ COMPARISONS = (
     "bench_deep_epochs",
     "bench_deep_quality",
     "bench_rating_epochs",
+    "bench_lazy_steps",
     "bench_full_solver",
     "bench_cost_curves",
     "bench_evaluation",

@@ -7,7 +7,8 @@ What every model is:
     fitting         on everything, after a validation; warm, from an earlier model; storage, in a file
     devices         CPU or GPU; precision, the number type of products
 Trained by gradient steps:
-    neural          the half of the contract they share; trainer, epochs and checkpoints; losses; optimisers
+    neural          the half of the contract they share; trainer, epochs and checkpoints; losses; optimisers,
+                    lazy_adam for rows of sparse batches
     denoising       DAE, CDAE; sparse, those with few active units; cosine, CosineDAE; elsa, of low rank
     multinomial     Mult-DAE, Mult-VAE; recvae, RecVAE; hvamp, H+Vamp gated VAE; sequential, of histories in order
     multinomial_output  output layer and loss in one step; observed, products at stored entries alone

@@ -50,7 +50,8 @@ class DeepAutoRec(RatingModel, NeuralModel):
 
     The network sees what overall, item and user means leave unexplained. Dense re-feeding: its output f(x) is a
     complete row, on which it should do nothing, so each step also minimises the squared distance of f(f(x)) and
-    f(x) over all items. That pass alone is dense, one batch of rows at a time. A user without ratings and an item that
+    f(x) over all items. That pass computes every item of a batch, and each step moves all weights, so an epoch
+    costs n_users x n_items x n_hidden. A user without ratings and an item that
     nobody rated are predicted by the means alone.
 
     Source: Kuchaiev & Ginsburg, "Training deep autoencoders for collaborative filtering", 2017. Ours differs in the

@@ -119,9 +119,12 @@ class Case:
 
 
 CASES = [Case(name) for name in SETTINGS] + [Case("autorec", by="user")]
+LAZY = [Case("autorec", by=by, adam="lazy") for by in ("item", "user")]
+"""For what depends on the kind of step."""
 
 
 def named(cases):
-    return [
-        pytest.param(case, id="-".join([case.name, case.settings.get("by", "")]).strip("-")) for case in cases
-    ]
+    def name(case):
+        return "-".join(filter(None, [case.name, case.settings.get("by"), case.settings.get("adam")]))
+
+    return [pytest.param(case, id=name(case)) for case in cases]

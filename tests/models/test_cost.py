@@ -1,4 +1,7 @@
-"""The cost of learning from ratings grows with the ratings, not with users x items: numbers counted, no clock looked at."""
+"""The cost of learning from ratings grows with the ratings, not with users x items: numbers counted, no clock looked at.
+
+With one step in an epoch, as a dense step moves every weight; epochs of many steps are lazy Adam's, at the end.
+"""
 
 import tracemalloc
 
@@ -9,7 +12,7 @@ from scipy.sparse import csr_array
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from recae.models import create, optimisers
+from recae.models import create, neural, optimisers
 
 SETTINGS = {
     "autorec-item": {"by": "item", "n_hidden": 4, "epochs": 1, "batch_size": 100_000},
@@ -91,3 +94,88 @@ def test_the_cost_of_an_epoch_is_linear_in_the_ratings(name):
 @pytest.mark.parametrize("name", NEURAL)
 def test_the_same_ratings_among_four_times_the_users_and_items_cost_at_most_four_times_as_much(name):
     assert n_moved(name, 800, 1_200, 2_000) < 4 * n_moved(name, 200, 300, 2_000)
+
+
+# -------------------------------------------------------------------- lazy steps
+
+
+class Made(TorchDispatchMode):
+    """Counts the numbers in new tensors, and names the operations that are given a tensor of so many numbers or more."""
+
+    def __init__(self, large):
+        super().__init__()
+        self.large, self.total, self.largest, self.given_large = large, 0, 0, set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        del types
+        given = list(strided((args, kwargs)))
+        before = {
+            tensor.untyped_storage().data_ptr() for tensor in given
+        }  # of what is changed in place, and of views
+        found = function(*args, **(kwargs or {}))
+        if any(tensor.numel() >= self.large for tensor in given):
+            self.given_large.add(function.overloadpacket.__name__)
+        for tensor in strided(found):
+            if tensor.untyped_storage().data_ptr() not in before:
+                self.total += tensor.numel()
+                self.largest = max(self.largest, tensor.numel())
+        return found
+
+
+def strided(tree):
+    """The tensors in it; of a sparse one its values, whatever its shape."""
+    for leaf in tree_leaves(tree):
+        if isinstance(leaf, torch.Tensor):
+            yield (
+                leaf
+                if leaf.layout == torch.strided
+                else leaf._values()
+                if leaf.layout == torch.sparse_coo
+                else leaf.values()
+            )
+
+
+def later_steps(data, **settings):
+    """What all steps but the first, which makes the moments, make in an epoch of AutoRec."""
+    made, n_steps, update = Made(large=min(data.shape) * 16), [], neural._Session.update
+
+    def watched(session, rows):
+        n_steps.append(len(rows))
+        if len(n_steps) == 1:
+            return update(session, rows)
+        with made:
+            return update(session, rows)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(neural._Session, "update", watched)
+        create("autorec", n_hidden=16, epochs=1, batch_size=8, **settings).fit(data, show_progress=False)
+    assert len(n_steps) > 10
+    return made
+
+
+BY = pytest.mark.parametrize("by", ["item", "user"])
+
+
+@BY
+def test_a_lazy_step_makes_and_passes_over_no_matrix_with_a_row_for_each_input(by):
+    data = ratings(2_000, 2_000, 4_000)  # batches of 8 touch about 16 of 2,000 inputs
+    lazy = later_steps(data, by=by, adam="lazy")
+    assert lazy.largest < 50 * 16 < lazy.large / 20
+    assert lazy.given_large <= {"index_select", "index_copy_", "detach"}, "rows are read and written, no more"
+
+
+@BY
+def test_a_dense_step_makes_such_matrices_so_that_this_would_be_seen(by):
+    dense = later_steps(ratings(500, 500, 1_000), by=by, adam="dense")
+    assert dense.largest >= dense.large
+    assert "_fused_adam_" in dense.given_large
+
+
+def test_among_eight_times_the_users_the_same_ratings_cost_lazy_steps_by_item_no_more():
+    few, many = (later_steps(ratings(n, 200, 3_000), adam="lazy") for n in (2_000, 16_000))
+    assert many.total < 1.3 * few.total
+
+
+def test_among_eight_times_the_items_the_same_ratings_cost_lazy_steps_by_user_no_more():
+    few, many = (later_steps(ratings(200, n, 3_000), by="user", adam="lazy") for n in (2_000, 16_000))
+    assert many.total < 1.3 * few.total

@@ -8,7 +8,7 @@ import torch
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from tests.models.cases import CASES, named
+from tests.models.cases import CASES, LAZY, named
 
 N_USERS, N_ITEMS, N_EACH = 240, 200, 140
 """33,600 entries in one batch: torch leaves what has fewer than 32,768 to one thread, which would show nothing."""
@@ -61,13 +61,13 @@ def stored(case):
 
 
 @pytest.mark.usefixtures("two_threads")
-@pytest.mark.parametrize("case", named(CASES))
+@pytest.mark.parametrize("case", named(CASES + LAZY))
 def test_the_same_seed_gives_the_same_file_twice(case):
     assert stored(case) == stored(case)
 
 
 GRADIENT_STEPS = [
-    case for case in CASES if {"device", "epochs"} <= type(case.make().config).model_fields.keys()
+    case for case in CASES + LAZY if {"device", "epochs"} <= type(case.make().config).model_fields.keys()
 ]
 
 

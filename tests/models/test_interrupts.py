@@ -9,7 +9,7 @@ import pytest
 
 from recae.errors import ArtifactError
 from recae.models import create, factorisation, model_class, names, trainer
-from tests.models.cases import CASES, Case, named, two_tastes
+from tests.models.cases import CASES, LAZY, Case, named, two_tastes
 from tests.models.test_neural import holdout
 
 KEEPING = [case for case in CASES if "epochs" in model_class(case.name).config_class.model_fields]
@@ -68,7 +68,7 @@ def test_every_model_that_is_trained_by_epochs_is_asked():
     assert by_epochs == {case.name for case in KEEPING}
 
 
-@pytest.mark.parametrize("case", named(KEEPING + BLENDS))
+@pytest.mark.parametrize("case", named(KEEPING + LAZY + BLENDS))
 def test_an_interrupted_training_is_resumed_to_the_model_of_an_unbroken_one(case, written, tmp_path):
     validation = holdout(case)
     whole = make(case).fit(case.data, show_progress=False, validation=validation)
