@@ -26,8 +26,8 @@ LAZY_BELOW = 0.1
 """Share of the inputs that a batch touches, below which ``adam="auto"`` is lazy. A touched row costs a lazy step seven times
 what any row costs a dense one: it lies anywhere, and is copied out and back. On 30,000 users x 40,000 items with 1,000,000
 ratings, by item, one thread, a lazy step took .18, .50, .66, .81, .98 and 1.4 of a dense one's time at shares of .01, .05,
-.09, .13, .16 and .27 with 500 hidden units, and .30, .66, .91, 1.01, 1.3 and 1.6 with 100. So no lazy step is taken that is
-slower, and no dense one passes over more than ten rows for each that is touched. It looks at the data alone, not at the
+.09, .13, .16 and .27 with 500 hidden units, and .30, .66, .91, 1.01, 1.3 and 1.6 with 100. On one thread, so, no lazy step is taken
+that is slower, and no dense one passes over more than ten rows for each that is touched. It looks at the data alone, not at the
 machine: the choice changes what is learned, and the same log and settings give the same model."""
 
 
