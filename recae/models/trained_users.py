@@ -61,20 +61,23 @@ class TrainedUsersModel(NeuralModel):
         # the losses have the penalty, of what a step is about: of all vectors at each step, it would leave none
         return [Adam(self.network_.parameters(), lr=self.config.learning_rate, fused=True)]
 
+    @torch.no_grad()
     def encode(self, histories: csr_array) -> NDArray[np.float32]:
-        """Factors of the training users who have these histories, shape (n_rows, n_factors); of an empty one, 0.
+        """What was learned of the training users who have these histories, shape (n_rows, d); of an empty one, 0.
 
         Raises:
             ModelError: if a history is no training user's.
         """
         rows, is_empty = self._users_of(histories)
-        codes = _array(self.network_.users.weight)[rows]
+        users = torch.from_numpy(np.maximum(rows, 0)).to(self.network_.offsets.device)
+        codes: NDArray[np.float32] = self.network_.codes(users).cpu().numpy()
         codes[is_empty] = 0.0
         return codes
 
+    @torch.no_grad()
     def decode(self, codes: NDArray[np.float32]) -> Scores:
         """Scores of all items, shape (n_rows, n_items_)."""
-        return codes @ _array(self.network_.items.weight).T + _array(self.network_.offsets)
+        return self.network_.decode(torch.as_tensor(codes, device=self.network_.offsets.device)).cpu().numpy()
 
     def _users_of(self, histories: csr_array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Training rows that equal the histories, and which histories are empty, both of shape (n_rows,)."""
@@ -98,7 +101,7 @@ class TrainedUsersModel(NeuralModel):
         return self.network_.items.weight
 
     def _user_similarity(self, wanted: Positions) -> Scores:
-        return cosine(_array(self.network_.users.weight), wanted)
+        return cosine(self.network_.users.weight.detach().cpu().numpy(), wanted)
 
 
 def _first_rows(histories: csr_array) -> dict[bytes, int]:
@@ -119,11 +122,6 @@ def _keys(histories: csr_array) -> list[bytes]:
     ]
 
 
-def _array(weights: Tensor) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = weights.detach().cpu().numpy()
-    return found
-
-
 class FactorNetwork(nn.Module):
     """Vectors of users and items, and a bias of each item."""
 
@@ -134,6 +132,15 @@ class FactorNetwork(nn.Module):
         self.offsets = nn.Parameter(torch.zeros(n_items))
         for vectors in (self.users, self.items):
             nn.init.normal_(vectors.weight, std=0.1)
+
+    def codes(self, users: Tensor) -> Tensor:
+        """What is known of these users (n,), shape (n, d)."""
+        vectors: Tensor = self.users(users)
+        return vectors
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Scores of all items, shape (n, n_items)."""
+        return codes @ self.items.weight.T + self.offsets
 
 
 class BPRConfig(TrainedUsersConfig):
@@ -271,29 +278,15 @@ class LMF(TrainedUsersModel):
         del epoch
         network = self.network_
         items, users = without_users(batch, len(network.offsets))
-        vectors = network.users(users)
-        log_odds = vectors @ network.items.weight.T + network.offsets + network.user_offsets(users)
+        codes = network.codes(users)
         confidences = self.config.alpha * items.values
-        nll = weighted_logistic_nll(log_odds, items.rows, items.columns, confidences)
+        nll = weighted_logistic_nll(network.decode(codes), items.rows, items.columns, confidences)
         lengths = (
-            vectors.square().sum() / len(users)
+            codes[:, :-1].square().sum() / len(users)  # of their vectors, not their biases
             + network.items.weight.square().sum() / network.users.num_embeddings
         )
         loss: Tensor = nll + 0.5 * self.config.weight_decay * lengths
         return loss
-
-    def encode(self, histories: csr_array) -> NDArray[np.float32]:
-        """As of every such model, with the user's bias behind, shape (n_rows, n_factors + 1)."""
-        rows, is_empty = self._users_of(histories)
-        offsets = _array(self.network_.user_offsets.weight)[rows]
-        offsets[is_empty] = 0.0
-        return np.column_stack([super().encode(histories), offsets])
-
-    def decode(self, codes: NDArray[np.float32]) -> Scores:
-        """Log-odds of all items, shape (n_rows, n_items_)."""
-        scores = super().decode(codes[:, :-1])
-        scores += codes[:, -1:]
-        return scores
 
 
 class LogisticNetwork(FactorNetwork):
@@ -304,3 +297,11 @@ class LogisticNetwork(FactorNetwork):
         self.user_offsets = nn.Embedding(n_users, 1)
         nn.init.zeros_(self.user_offsets.weight)
         nn.init.constant_(self.offsets, log_odds)
+
+    def codes(self, users: Tensor) -> Tensor:
+        """Their vectors, and their biases behind, shape (n, n_factors + 1)."""
+        return torch.cat([super().codes(users), self.user_offsets(users)], dim=1)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Log-odds of all items, shape (n, n_items)."""
+        return super().decode(codes[:, :-1]) + codes[:, -1:]
