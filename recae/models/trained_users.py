@@ -150,7 +150,7 @@ class BPRConfig(TrainedUsersConfig):
     """Pairs of a chosen and another item in one step."""
     learning_rate: PositiveFloat = 2e-3
     """Step size of Adam."""
-    weight_decay: NonNegativeFloat = 3e-3
+    weight_decay: NonNegativeFloat = 0.01
     """L2 penalty of the vectors that a step draws; the most important setting, choose it on validation."""
     epochs: PositiveInt = 50
     """Passes over the interactions, at most."""
@@ -240,10 +240,8 @@ class LMFConfig(TrainedUsersConfig):
     """Users in one step."""
     learning_rate: PositiveFloat = 3e-3
     """Step size of Adam."""
-    weight_decay: NonNegativeFloat = 10.0
+    weight_decay: NonNegativeFloat = 20.0
     """L2 penalty of a user's factors, and of the items' for all users; the most important setting, choose it on validation."""
-    epochs: PositiveInt = 100
-    """Passes over the users, at most."""
     patience: PositiveInt | None = 5
     """Epochs without a better validation value after which training stops; has no effect without validation."""
     alpha: PositiveFloat = 3.0
