@@ -58,7 +58,7 @@ class TrainedUsersModel(NeuralModel):
         return FactorNetwork(*histories.shape, self.config.n_factors)
 
     def _optimisers(self) -> list[torch.optim.Optimizer]:
-        # the losses have the penalty, of what a step is about: of all vectors at each step, it would leave none
+        # the losses hold the penalty, of the vectors that a step is about; Adam's, of all at each step, would leave none of them
         return [Adam(self.network_.parameters(), lr=self.config.learning_rate, fused=True)]
 
     @torch.no_grad()
@@ -182,13 +182,10 @@ class BPR(TrainedUsersModel):
     def _training_rows(self, histories: csr_array) -> csr_array:
         """A row for each interaction: its item and, in a column behind the items, its user."""
         n_users, n_items = histories.shape
-        chosen = histories.copy()
-        chosen.eliminate_zeros()
-        users = np.repeat(np.arange(n_users), np.diff(chosen.indptr))
-        self._chosen = torch.from_numpy(
-            users * n_items + chosen.indices
-        )  # ascending: what a draw is looked up in
-        columns = np.stack([chosen.indices, n_items + users], axis=1)
+        users = np.repeat(np.arange(n_users), np.diff(histories.indptr))
+        # ascending: what a draw is looked up in
+        self._chosen = torch.from_numpy(users * n_items + histories.indices)
+        columns = np.stack([histories.indices, n_items + users], axis=1)
         return csr_array(
             (np.ones(columns.size, dtype=np.float32), columns.ravel(), 2 * np.arange(len(users) + 1)),
             shape=(len(users), n_items + n_users),
