@@ -379,7 +379,7 @@ class Model(Attribution):
             model = cls(cls.config_class.model_validate_json(metadata["config"]))
         except ValidationError as error:
             raise ArtifactError(
-                f"the stored settings of {cls.name} do not fit this version: {error}"
+                f"the stored settings of {cls.name} do not fit this version of recae; fit the model anew ({error})"
             ) from error
         model._restore(state)
         return model

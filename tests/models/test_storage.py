@@ -8,6 +8,7 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
 from recae.errors import ArtifactError
+from recae.models import load_model
 from recae.models.storage import read_state, write_state
 
 STATE = {
@@ -93,6 +94,14 @@ def test_a_safetensors_file_of_somebody_else_is_refused_by_its_format(tmp_path):
     save_file({"w": np.zeros(2)}, tmp_path / "theirs")
     with pytest.raises(ArtifactError, match="holds format None"):
         read_state(tmp_path / "theirs")
+
+
+def test_settings_of_another_version_are_an_artifact_error_with_the_way_out(tmp_path):
+    write_state(tmp_path / "model", {}, model="bpr", config='{"l2": 0.01}')
+    with pytest.raises(
+        ArtifactError, match=r"(?s)settings of bpr do not fit this version of recae; fit the model anew .*l2"
+    ):
+        load_model(tmp_path / "model")
 
 
 def test_the_file_may_be_read_by_whoever_may_read_this_users_files(tmp_path):
