@@ -132,9 +132,8 @@ def test_the_write_ahead_log_moves_into_the_file_beside_the_writers(log, other, 
             pass  # the log begins anew at this moment
 
     moving = log.database._checkpoints
-    moving._threads.submit(lambda: None).result(
-        30
-    )  # behind one that began before the last commit, and moves not all
+    # behind a checkpoint that began before the last commit, and does not move all
+    moving._threads.submit(lambda: None).result(30)
     moving.commit_done()
     moving._threads.submit(lambda: None).result(30)  # behind the last checkpoint
     log.append([{"user_id": "u", "item_id": "last"}])
