@@ -26,9 +26,9 @@ LAZY_BELOW = 0.1
 """Share of the inputs that a batch touches, below which ``adam="auto"`` is lazy. A touched row costs a lazy step seven times
 what any row costs a dense one: it lies anywhere, and is copied out and back. On 30,000 users x 40,000 items with 1,000,000
 ratings, by item, one thread, a lazy step took .18, .50, .66, .81, .98 and 1.4 of a dense one's time at shares of .01, .05,
-.09, .13, .16 and .27 with 500 hidden units, and .30, .66, .91, 1.01, 1.3 and 1.6 with 100. On one thread, so, no lazy step is taken
-that is slower, and no dense one passes over more than ten rows for each that is touched. It looks at the data alone, not at the
-machine: the choice changes what is learned, and the same log and settings give the same model."""
+.09, .13, .16 and .27 with 500 hidden units, and .30, .66, .91, 1.01, 1.3 and 1.6 with 100. So on one thread no lazy step is
+taken that is slower, and no dense one passes over more than ten rows for each that is touched. It looks at the data alone, not
+at the machine: the choice changes what is learned, and the same log and settings give the same model."""
 
 
 class AutoRecConfig(NeuralConfig):
@@ -44,8 +44,8 @@ class AutoRecConfig(NeuralConfig):
     """L2 penalty, added to the gradient; the most important setting, choose it on validation."""
     adam: Literal["auto", "dense", "lazy"] = "auto"
     """What a step of Adam moves: ``dense`` all weights; ``lazy`` those of the inputs (``by="item"``: the users) that the batch
-    has ratings of, so that the cost of an epoch grows with the ratings alone. The others stand still:
-    their weights decay when they are touched, as often as they learn. ``auto`` is lazy where a batch touches less than a tenth of the inputs, dense else."""
+    has ratings of, so that the cost of an epoch grows with the ratings alone. The others stand still: their weights decay when
+    they are touched, as often as they learn. ``auto`` is lazy where a batch touches less than a tenth of the inputs, dense else."""
     presence: NonNegativeFloat = 0.0
     """Added to each rating that the network reads, in rating units, so that who rated counts beside how."""
     shrinkage: NonNegativeFloat = 5.0

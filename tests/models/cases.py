@@ -91,6 +91,15 @@ def two_tastes_in_order(n: int = N) -> csr_matrix:
     return matrix.astype(np.float32)
 
 
+def random_choices() -> csr_matrix:
+    """30 users and 20 items: users 2 and 7 chose the same, user 11 chose nothing, and nobody chose item 5."""
+    dense = np.random.default_rng(3).random((30, 20)) < 0.25
+    dense[7] = dense[2]
+    dense[11] = False
+    dense[:, 5] = False
+    return csr_matrix(dense.astype(np.float32))
+
+
 DATA = {"implicit": two_tastes, "ratings": two_tastes_rated, "sequences": two_tastes_in_order}
 
 

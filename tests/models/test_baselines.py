@@ -12,17 +12,12 @@ from recae.errors import DataError, EvaluationError
 from recae.evaluation import evaluate, runner
 from recae.evaluation.protocol import Protocol
 from recae.models import create, decomposition, graph_filter
-from tests.models.cases import SETTINGS, N, two_tastes
+from tests.models.cases import SETTINGS, N, random_choices, two_tastes
 
 
 @pytest.fixture(scope="module")
 def data():
-    rng = np.random.default_rng(3)
-    dense = rng.random((30, 20)) < 0.25
-    dense[7] = dense[2]  # twins
-    dense[11] = False
-    dense[:, 5] = False
-    return csr_matrix(dense.astype(np.float32))
+    return random_choices()
 
 
 # -------------------------------------------------------------------- PureSVD
