@@ -14,7 +14,15 @@ from recae.models import registry
 from recae.models.base import Fit, Model
 from recae.models.config import ModelConfig
 from recae.models.matrices import training_matrix
-from recae.models.members import Blended, Member, continuing, fit_member, refuse_other_kinds, starts_of
+from recae.models.members import (
+    Blended,
+    Member,
+    continuing,
+    fit_member,
+    refuse_other_kinds,
+    settled,
+    starts_of,
+)
 from recae.models.ranking import SCORE_BYTES, Positions, Scores, hits, ndcg, top_n
 
 SHARES = np.linspace(0.0, 1.0, 21)
@@ -105,16 +113,10 @@ class Blend(Blended):
 
     def settled_config(self) -> BlendConfig:
         """The settings with the weights, and with the best number of epochs of each member."""
-        members = []
-        for member, fitted in zip(self.config.members, self.members_, strict=True):
-            before = fitted.config.model_dump(mode="json")
-            chosen = {
-                field: value
-                for field, value in fitted.settled_config().model_dump(mode="json").items()
-                if value != before[field]
-            }
-            members.append(member.model_copy(update={"settings": member.settings | chosen}))
-        update = {"members": tuple(members), "weights": tuple(map(float, self.weights_))}
+        update = {
+            "members": settled(self.config.members, self.members_),
+            "weights": tuple(map(float, self.weights_)),
+        }
         return self.config.model_copy(update=update)
 
     def continuing(self, earlier: Model) -> Self:

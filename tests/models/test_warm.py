@@ -172,6 +172,22 @@ def test_an_interrupted_warm_training_ends_like_an_unbroken_one(case, tmp_path):
     assert_array_equal(resumed.score(data), whole.score(data))
 
 
+@pytest.mark.parametrize("case", named(WARM))
+def test_a_warm_training_goes_on_where_the_earlier_model_was_read_from_a_file_meanwhile(case, tmp_path):
+    earlier, file = (
+        case.make(**case.few_epochs).fit(case.data, show_progress=False),
+        str(tmp_path / "checkpoint"),
+    )
+    earlier.save(tmp_path / "model")
+    begun, resumed = (
+        case.make(epochs=1).fit(
+            moved(case), False, checkpoint=file, warm_start=WarmStart(model, ITEMS, USERS)
+        )
+        for model in (earlier, load_model(tmp_path / "model"))
+    )
+    assert_array_equal(resumed.score(moved(case)), begun.score(moved(case)))
+
+
 def test_a_checkpoint_of_another_start_is_refused(tmp_path):
     case = next(case for case in CASES if case.name == "elsa")
     file = str(tmp_path / "checkpoint")
