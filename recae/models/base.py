@@ -353,12 +353,13 @@ class Model(Attribution):
     # ---------------------------------------------------------------- storing
 
     def save(self, file: Source) -> None:
-        """Store the model, fitted or not, in one safetensors file.
+        """Store the model, fitted or not, in one safetensors file; of a fit that did not end, the settings alone.
 
         Args:
             file: path, or a file open for writing bytes.
         """
-        write_state(file, self._state(), model=self.name, config=self.config.model_dump_json())
+        state = self._state() if "histories_" in vars(self) else {}
+        write_state(file, state, model=self.name, config=self.config.model_dump_json())
 
     @classmethod
     def load(cls, file: Source) -> Self:

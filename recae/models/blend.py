@@ -13,7 +13,7 @@ from recae.errors import ConfigError
 from recae.models import registry
 from recae.models.base import Fit, Model
 from recae.models.config import ModelConfig
-from recae.models.matrices import training_matrix
+from recae.models.matrices import as_asked, training_matrix
 from recae.models.members import (
     Blended,
     Member,
@@ -155,6 +155,7 @@ class Blend(Blended):
 
         Raises:
             ConfigError: if a member has other settings than the config says.
+            DataError, FitError: of the matrix and the validation, as :meth:`fit`.
         """
         for wanted, member in zip(config.unfitted(), members, strict=True):
             if (wanted.name, wanted.config) != (member.name, member.config):
@@ -162,9 +163,12 @@ class Blend(Blended):
                     f"the blend wants {wanted}, and was given {member}; fit it with these settings"
                 )
         blend = cls(config)
+        histories = training_matrix(user_items, blend.feedback)
+        if validation is not None:
+            validation = as_asked(validation, blend.feedback, histories.shape[1])
         blend._weigh(members, validation)
         blend._check_finite()
-        blend.histories_ = training_matrix(user_items, blend.feedback)
+        blend.histories_ = histories
         return blend
 
     def _fit(self, histories: csr_array, how: Fit) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from recae.errors import ArtifactError
-from recae.models import create, factorisation, model_class, names, trainer
+from recae.errors import ArtifactError, NotFittedError
+from recae.models import create, factorisation, load_model, model_class, names, trainer
 from tests.models.cases import CASES, LAZY, Case, N, named, two_tastes
 from tests.models.test_neural import holdout
 
@@ -95,6 +95,19 @@ def test_a_checkpoint_of_another_number_of_epochs_is_refused(case, tmp_path):
     case.make(epochs=1).fit(case.data, show_progress=False, checkpoint=file)
     with pytest.raises(ArtifactError, match="other settings or data; go back to those, or delete it"):
         case.make(epochs=2).fit(case.data, show_progress=False, checkpoint=file)
+
+
+@pytest.mark.parametrize("case", named(KEEPING))
+def test_a_model_whose_fit_was_interrupted_is_stored_as_one_that_has_learned_nothing(case, tmp_path):
+    def interrupt(*_epoch):
+        raise KeyboardInterrupt
+
+    model = make(case)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(case.data, show_progress=False, callback=interrupt)
+    model.save(tmp_path / "model")
+    with pytest.raises(NotFittedError, match="call fit first"):
+        load_model(tmp_path / "model").score(case.data)
 
 
 CHOOSING = [case for case in KEEPING if case.make().chooses_on_validation]

@@ -218,7 +218,7 @@ def test_a_model_of_another_kind_is_refused_by_name():
     [
         ("mult_vae", {"n_hidden": 5}, "hidden.weight is 5 x 4, these settings need 16 x 4"),
         ("hvamp_vae", {"n_layers": 1}, "other layers: decoder_joint.layers.1.bias"),
-        ("autorec", {"by": "user", "n_hidden": 16}, "earlier model's layers have other sizes"),
+        ("autorec", {"n_hidden": 5}, "input.weight is 23 x 5, these settings need 23 x 16"),
         ("als", {"n_factors": 5}, "item factors is 24 x 5, these settings need 24 x 3"),
         ("bpr", {"n_factors": 5}, "users.weight is 23 x 5, these settings need 23 x 4"),
         ("biased_mf", {"n_factors": 5}, "item factors is 24 x 5, these settings need 24 x 2"),
@@ -231,6 +231,15 @@ def test_other_sizes_of_layers_are_refused_with_both(name, other, words):
     earlier = case.make(epochs=1, **other).fit(data, show_progress=False)
     with pytest.raises(WarmStartError, match=words):
         case.make(epochs=1).fit(data, False, warm_start=WarmStart(earlier, np.arange(N), np.arange(N - 1)))
+
+
+def test_an_autorec_of_users_is_no_start_for_one_of_items_and_where_both_are_as_many_nothing_else_shows_it():
+    case = next(case for case in CASES if case.name == "autorec")
+    earlier = case.make(epochs=1, by="user").fit(case.data, show_progress=False)
+    with pytest.raises(
+        WarmStartError, match="by='item' cannot start from an autorec with by='user'; take its"
+    ):
+        case.make(epochs=1).fit(case.data, False, warm_start=WarmStart(earlier, np.arange(N), np.arange(N)))
 
 
 @pytest.mark.parametrize("items", [np.arange(N - 1), np.arange(1, N + 1), np.full(N, -2)])
