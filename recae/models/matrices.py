@@ -109,7 +109,7 @@ def _latest(places: csr_array) -> csr_array:
 
 
 def as_asked(validation: Holdout, feedback: Feedback, n_items: int) -> Holdout:
-    """The validation of a fit with its inputs in canonical form, as the training matrix has it.
+    """The validation of a fit with its inputs in canonical form, as the training matrix has it; itself, if it has that.
 
     Raises:
         DataError: if its columns are not those of the training matrix, or as :func:`canonical`.
@@ -125,8 +125,11 @@ def as_asked(validation: Holdout, feedback: Feedback, n_items: int) -> Holdout:
             f"none of the {len(validation):,} rows of the validation has anything to find, so nothing could be "
             "chosen on it; validate on rows that have, or leave it out"
         )
+    given, inputs = validation.inputs, canonical(validation.inputs, feedback)
+    if np.may_share_memory(inputs.data, given.data) and np.may_share_memory(inputs.indices, given.indices):
+        return validation
     # no model asks when the inputs were, and the times would no longer stand beside them
-    return replace(validation, inputs=canonical(validation.inputs, feedback), input_times=None)
+    return replace(validation, inputs=inputs, input_times=None)
 
 
 def stacked(sought: Sequence[Sought], n_items: int) -> csr_array:
