@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from recae.data.holdout import Holdout
+from recae.errors import WarmStartError
 from recae.models.base import Fit
 from recae.models.config import ModelConfig
 from recae.models.lazy_adam import LazyAdam, rows_of, touched_share
@@ -84,6 +85,8 @@ class AutoRec(RatingModel, NeuralModel):
     """Shape (n_items, n_hidden), with ``by="item"`` only."""
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
+        if how.warm_start is not None:
+            self._refuse_the_other_side(how.warm_start.model)
         self.means_ = RatingMeans.of(histories, self.config.shrinkage).as_dict()
         self._is_rated = is_rated(histories)
         self._rows = self._training_rows(histories)
@@ -91,6 +94,14 @@ class AutoRec(RatingModel, NeuralModel):
         super()._fit(histories, how)
         self._encode_items()
         del self._rows, self._is_lazy
+
+    def _refuse_the_other_side(self, earlier: Any) -> None:
+        """With as many users as items the sizes would agree, and users get the weights of items."""
+        if earlier.config.by != self.config.by:
+            raise WarmStartError(
+                f"by={self.config.by!r} cannot start from an autorec with by={earlier.config.by!r}; take its settings, or fit "
+                "without a warm start"
+            )
 
     def _training_rows(self, histories: csr_array) -> csr_array:
         residuals = self._means.residuals(histories)

@@ -18,6 +18,7 @@ from recae.models.attribution import Attribution
 from recae.models.config import ModelConfig, validated
 from recae.models.devices import device_of
 from recae.models.matrices import (
+    as_asked,
     as_batch,
     as_rows,
     canonical,
@@ -44,10 +45,13 @@ class Fit:
     warm_start: WarmStart | None = None
     watch: Watch | None = None
 
-    def fingerprint(self, settings: str, histories: csr_array) -> str:
+    def fingerprint(self, model: "Model", histories: csr_array) -> str:
         """Names what the state of a training depends on, for its checkpoint."""
         start = "" if self.warm_start is None or self.checkpoint is None else self.warm_start.fingerprint()
-        return fingerprint(settings + start, histories)
+        # with the name, for some kinds have the same settings
+        settings = model.name + model.config.model_dump_json(exclude={"device"})
+        asked = self.validation if model.chooses_on_validation else None
+        return fingerprint(settings + start, histories, asked)
 
 
 class Model(Attribution):
@@ -122,7 +126,7 @@ class Model(Attribution):
             show_progress: show a bar where fitting takes many steps.
             callback: called after each epoch; at least once.
             validation: held-out users or ratings on which models that train by epochs choose when to stop.
-                Some of its rows have something to find.
+                Some of its rows have something to find, and its columns are those of ``user_items``.
             checkpoint: file to which models that keep one (``keeps_checkpoints``) write their state after each epoch. If
                 it is there, training goes on from it and ends with the model an unbroken run would have given.
             warm_start: an earlier model of the same kind to start from in place of random weights; it may be this one.
@@ -130,18 +134,19 @@ class Model(Attribution):
 
         Raises:
             DataError: if the matrix is empty or holds NaN, infinite values or some above 1e15, or values the model cannot
-                take.
+                take; or the validation is of other columns.
             WarmStartError: if the model cannot start from any, or the earlier one is of another kind or size.
             FitError: if training ended in NaN or infinite weights, or the validation has nothing to find.
             ConfigError: if this host lacks the device that the settings name.
         """
         self.check_device()
         histories = training_matrix(user_items, self.feedback)
+        if validation is not None:
+            validation = as_asked(validation, self.feedback, histories.shape[1])
         if warm_start is not None:
             warm_start.check(self, histories.shape)
-            warm_start = replace(
-                warm_start, model=copy(warm_start.model)
-            )  # it may be this one, which forgets now
+            # it may be this one, which forgets now
+            warm_start = replace(warm_start, model=copy(warm_start.model))
         for learned in [field for field in vars(self) if field != "config"]:
             delattr(self, learned)
         started = time.perf_counter()
@@ -348,12 +353,13 @@ class Model(Attribution):
     # ---------------------------------------------------------------- storing
 
     def save(self, file: Source) -> None:
-        """Store the model, fitted or not, in one safetensors file.
+        """Store the model, fitted or not, in one safetensors file; of a fit that did not end, the settings alone.
 
         Args:
             file: path, or a file open for writing bytes.
         """
-        write_state(file, self._state(), model=self.name, config=self.config.model_dump_json())
+        state = self._state() if "histories_" in vars(self) else {}
+        write_state(file, state, model=self.name, config=self.config.model_dump_json())
 
     @classmethod
     def load(cls, file: Source) -> Self:

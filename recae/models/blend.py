@@ -13,8 +13,16 @@ from recae.errors import ConfigError
 from recae.models import registry
 from recae.models.base import Fit, Model
 from recae.models.config import ModelConfig
-from recae.models.matrices import training_matrix
-from recae.models.members import Blended, Member, continuing, fit_member, refuse_other_kinds, starts_of
+from recae.models.matrices import as_asked, training_matrix
+from recae.models.members import (
+    Blended,
+    Member,
+    continuing,
+    fit_member,
+    refuse_other_kinds,
+    settled,
+    starts_of,
+)
 from recae.models.ranking import SCORE_BYTES, Positions, Scores, hits, ndcg, top_n
 
 SHARES = np.linspace(0.0, 1.0, 21)
@@ -105,16 +113,10 @@ class Blend(Blended):
 
     def settled_config(self) -> BlendConfig:
         """The settings with the weights, and with the best number of epochs of each member."""
-        members = []
-        for member, fitted in zip(self.config.members, self.members_, strict=True):
-            before = fitted.config.model_dump(mode="json")
-            chosen = {
-                field: value
-                for field, value in fitted.settled_config().model_dump(mode="json").items()
-                if value != before[field]
-            }
-            members.append(member.model_copy(update={"settings": member.settings | chosen}))
-        update = {"members": tuple(members), "weights": tuple(map(float, self.weights_))}
+        update = {
+            "members": settled(self.config.members, self.members_),
+            "weights": tuple(map(float, self.weights_)),
+        }
         return self.config.model_copy(update=update)
 
     def continuing(self, earlier: Model) -> Self:
@@ -153,6 +155,7 @@ class Blend(Blended):
 
         Raises:
             ConfigError: if a member has other settings than the config says.
+            DataError, FitError: of the matrix and the validation, as :meth:`fit`.
         """
         for wanted, member in zip(config.unfitted(), members, strict=True):
             if (wanted.name, wanted.config) != (member.name, member.config):
@@ -160,9 +163,12 @@ class Blend(Blended):
                     f"the blend wants {wanted}, and was given {member}; fit it with these settings"
                 )
         blend = cls(config)
+        histories = training_matrix(user_items, blend.feedback)
+        if validation is not None:
+            validation = as_asked(validation, blend.feedback, histories.shape[1])
         blend._weigh(members, validation)
         blend._check_finite()
-        blend.histories_ = training_matrix(user_items, blend.feedback)
+        blend.histories_ = histories
         return blend
 
     def _fit(self, histories: csr_array, how: Fit) -> None:

@@ -65,7 +65,7 @@ class ALS(Model):
 
     def _fit(self, histories: csr_array, how: Fit) -> None:
         n_done = 0
-        fingerprint = how.fingerprint(self.config.model_dump_json(), histories)
+        fingerprint = how.fingerprint(self, histories)
 
         def each(epoch: int, seconds: float, loss: float) -> None:
             if how.checkpoint is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from recae.data.holdout import holdout_for, values_for
 from recae.data.interactions import Interactions
 from recae.data.splits import Order, Split, held_out_users, random_ratings
+from recae.errors import DataError
 from recae.models.base import Model
 from recae.models.warm import Earlier, WarmStart
 
@@ -52,6 +53,7 @@ def fit_to_everything(
 
     Raises:
         DataError, FitError: as :meth:`Model.fit`.
+        ValueError: if ``validation_share`` is 1 or more.
         ArtifactError: if a checkpoint belongs to a run with other settings or data.
         WarmStartError: if training cannot start from the earlier model.
     """
@@ -84,23 +86,29 @@ def _split_off(
     model: Model, interactions: Interactions, share: float, seed: int, earlier: Earlier | None
 ) -> Split | None:
     """What to choose the epoch on, as the test part of a split; None if there is nothing to choose, or too little."""
+    if share >= 1:
+        raise ValueError(f"validation_share must leave something to learn from, found {share}")
     if not model.chooses_on_validation or share <= 0:
         return None
     if model.feedback == "ratings" or not model.supports_fold_in:
         if share * len(interactions) < FEWEST_HELD_OUT or earlier is not None:
             return None
         return random_ratings(interactions, validation_share=0.0, test_share=share, seed=seed)
-    n_users, strangers = round(share * interactions.n_users), None
+    can_be_asked = np.diff(interactions.matrix.indptr) >= 2
     if earlier is not None:
-        is_new = np.full(interactions.n_users, earlier.users is not None)
+        can_be_asked &= earlier.users is not None
         if earlier.users is not None:
-            is_new = earlier.users.find(interactions.users) < 0
-        strangers = np.flatnonzero(is_new & (np.diff(interactions.matrix.indptr) >= 2))
-        n_users = min(n_users, len(strangers))
+            can_be_asked &= earlier.users.find(interactions.users) < 0
+    users = np.flatnonzero(can_be_asked)
+    n_users = min(round(share * interactions.n_users), len(users))
     if n_users < FEWEST_HELD_OUT:
         return None
     # what comes next is asked for, or what is missing
     by: Order = "time" if model.feedback == "sequences" else "random"
-    return held_out_users(
-        interactions, validation_users=0, test_users=n_users, by=by, seed=seed, among=strangers
-    )
+    try:
+        split = held_out_users(
+            interactions, validation_users=0, test_users=n_users, by=by, seed=seed, among=users
+        )
+    except DataError:  # nobody of them has two items that others have too, or nobody else has any
+        return None
+    return split if len(split.test) >= FEWEST_HELD_OUT else None

@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,8 +13,8 @@ from implicit.utils import ParameterWarning
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array, csr_array, csr_matrix
 
-from recae.data.holdout import Feedback
-from recae.errors import DataError
+from recae.data.holdout import Feedback, Holdout
+from recae.errors import DataError, FitError
 from recae.models.ranking import Positions, Scores, Sought
 
 LARGEST: Final = 1e15
@@ -105,6 +106,30 @@ def _latest(places: csr_array) -> csr_array:
     return csr_array(
         (values[is_last], columns[is_last], starts.astype(places.indptr.dtype)), shape=places.shape
     )
+
+
+def as_asked(validation: Holdout, feedback: Feedback, n_items: int) -> Holdout:
+    """The validation of a fit with its inputs in canonical form, as the training matrix has it; itself, if it has that.
+
+    Raises:
+        DataError: if its columns are not those of the training matrix, or as :func:`canonical`.
+        FitError: if none of its rows has anything to find.
+    """
+    if validation.inputs.shape[1] != n_items:
+        raise DataError(
+            f"the validation has {validation.inputs.shape[1]:,} columns, the training matrix {n_items:,}; "
+            "build both with the same item ids"
+        )
+    if not validation.targets.nnz:
+        raise FitError(
+            f"none of the {len(validation):,} rows of the validation has anything to find, so nothing could be "
+            "chosen on it; validate on rows that have, or leave it out"
+        )
+    given, inputs = validation.inputs, canonical(validation.inputs, feedback)
+    if np.may_share_memory(inputs.data, given.data) and np.may_share_memory(inputs.indices, given.indices):
+        return validation
+    # no model asks when the inputs were, and the times would no longer stand beside them
+    return replace(validation, inputs=inputs, input_times=None)
 
 
 def stacked(sought: Sequence[Sought], n_items: int) -> csr_array:

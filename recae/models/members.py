@@ -193,6 +193,21 @@ def fit_member(
         raise WarmStartError(f"member {place + 1} of the blend, {member.name}: {error}") from error
 
 
+def settled(members: Sequence[Member], fitted: Sequence[Model]) -> tuple[Member, ...]:
+    """The members with what validation chose of each, such as the best number of epochs, among their settings.
+
+    Args:
+        members: of the settings.
+        fitted: the models they name.
+    """
+    found = []
+    for member, model in zip(members, fitted, strict=True):
+        before, after = (config.model_dump(mode="json") for config in (model.config, model.settled_config()))
+        chosen = {field: value for field, value in after.items() if value != before[field]}
+        found.append(member.model_copy(update={"settings": member.settings | chosen}))
+    return tuple(found)
+
+
 def continuing(
     members: Sequence[Member], unfitted: Sequence[Model], earlier: Sequence[Model]
 ) -> tuple[Member, ...]:

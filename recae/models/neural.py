@@ -51,7 +51,8 @@ class NeuralConfig(ModelConfig):
     """``auto`` takes a GPU where there is one, else the CPU; or ``cpu``, ``cuda``, ``cuda:1``."""
     precision: Precision = "auto"
     """Type of the factors of large products in training: ``auto`` takes bfloat16 where the device is fast at it,
-    else float32. Weights and scores are float32 always. Models without large products make no difference."""
+    else float32. Weights and scores are float32 always. Only Mult-DAE, Mult-VAE, RecVAE,
+    H+Vamp, the sparse autoencoder and the sequential VAE go by it."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +261,7 @@ class NeuralModel(Model):
                 callback=how.callback,
                 watch=how.watch,
                 checkpoint=how.checkpoint,
-                fingerprint=how.fingerprint(self.config.model_dump_json(exclude={"device"}), histories),
+                fingerprint=how.fingerprint(self, histories),
                 description=f"fitting {self.name}",
                 show_progress=how.show_progress,
             )

@@ -115,7 +115,7 @@ class BiasedMF(RatingModel):
                 callback=how.callback,
                 watch=how.watch,
                 checkpoint=how.checkpoint,
-                fingerprint=how.fingerprint(self.config.model_dump_json(), histories),
+                fingerprint=how.fingerprint(self, histories),
                 description=f"fitting {self.name}",
                 show_progress=how.show_progress,
             )

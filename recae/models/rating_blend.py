@@ -4,14 +4,22 @@ from copy import copy
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from pydantic import Field, JsonValue, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from scipy.optimize import nnls
 from scipy.sparse import csr_array
 
 from recae.errors import ConfigError
 from recae.models.base import Fit, Model
 from recae.models.config import ModelConfig
-from recae.models.members import Blended, Member, continuing, fit_member, refuse_other_kinds, starts_of
+from recae.models.members import (
+    Blended,
+    Member,
+    continuing,
+    fit_member,
+    refuse_other_kinds,
+    settled,
+    starts_of,
+)
 from recae.models.ranking import Positions, Scores
 from recae.models.rating_model import RatingModel
 from recae.models.ratings import Values, predicted_at
@@ -96,19 +104,19 @@ class RatingBlend(Blended, RatingModel):
             self.weights_, self.offset_ = np.array(self.config.weights, dtype=np.float32), self.config.offset
         elif how.validation is None:
             self.weights_ = np.full(len(members), 1 / len(members), dtype=np.float32)
-            self.offset_ = 0.0
+            self.offset_ = self.config.offset
         else:
             inputs, targets = how.validation.inputs, how.validation.targets
             predicted = np.stack([predicted_at(model.score, inputs, targets) for model in members], axis=1)
             self.weights_, self.offset_ = stacked(predicted, targets.data, self.config.l2)
 
     def settled_config(self) -> RatingBlendConfig:
-        """The settings with the weights and the members' epochs that were chosen."""
-        members = tuple(
-            Member(name=member.name, settings=member.settings | _epochs(model))
-            for member, model in zip(self.config.members, self.members_, strict=True)
-        )
-        update = {"members": members, "weights": tuple(self.weights_.tolist()), "offset": self.offset_}
+        """The settings with the weights, and with what validation chose of each member."""
+        update = {
+            "members": settled(self.config.members, self.members_),
+            "weights": tuple(self.weights_.tolist()),
+            "offset": self.offset_,
+        }
         return self.config.model_copy(update=update)
 
     def continuing(self, earlier: Model) -> Self:
@@ -180,9 +188,3 @@ def stacked(predicted: Values, truth: Values, l2: float) -> tuple[Values, float]
     found, _ = nnls(factor.T, np.linalg.solve(factor, left.T @ right))
     weights: Values = np.asarray(found, dtype=np.float32)
     return weights, float(mean - means @ weights)
-
-
-def _epochs(fitted: Model) -> dict[str, JsonValue]:
-    """The number of epochs that validation found best, where a model has any."""
-    settled = fitted.settled_config().model_dump(mode="json")
-    return {"epochs": settled["epochs"]} if "epochs" in settled else {}

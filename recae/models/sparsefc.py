@@ -121,7 +121,7 @@ class SparseFC(RatingModel):
             callback=how.callback,
             watch=how.watch,
             checkpoint=how.checkpoint,
-            fingerprint=how.fingerprint(self.config.model_dump_json(exclude={"device"}), histories),
+            fingerprint=how.fingerprint(self, histories),
             description=f"fitting {self.name}",
             show_progress=how.show_progress,
         )

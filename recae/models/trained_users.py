@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from recae.errors import DataError, ModelError
 from recae.models.base import Fit
 from recae.models.losses import weighted_logistic_nll
-from recae.models.matrices import cosine
+from recae.models.matrices import cosine, inverse
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, values_at, with_users, without_users
 from recae.models.optimisers import Adam
 from recae.models.ranking import Positions, Scores
@@ -101,7 +101,12 @@ class TrainedUsersModel(NeuralModel):
         return self.network_.items.weight
 
     def _user_similarity(self, wanted: Positions) -> Scores:
-        return cosine(self.network_.users.weight.detach().cpu().numpy(), wanted)
+        vectors = self.network_.users.weight.detach().cpu().numpy()
+        # of a user without a history nothing was learned: random weights, like nobody
+        lengths = np.where(
+            np.diff(self.histories_.indptr) > 0, np.linalg.norm(vectors, axis=1), np.float32(0.0)
+        )
+        return cosine(vectors, wanted, inverse(lengths))
 
 
 def _first_rows(histories: csr_array) -> dict[bytes, int]:

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from recae.data.holdout import Holdout
 from recae.errors import ArtifactError, FitError
 from recae.models.storage import read_state, write_state
 from recae.progress import bar
@@ -143,11 +144,14 @@ def train(
     return log
 
 
-def fingerprint(settings: str, histories: csr_array) -> str:
-    """Names the settings and the data of a run, for its checkpoint."""
+def fingerprint(settings: str, histories: csr_array, validation: Holdout | None) -> str:
+    """Names the settings and the data of a run, for its checkpoint; what it is validated on, too, since its log has the values."""
     digest = hashlib.sha256(settings.encode())
-    for part in (np.asarray(histories.shape), histories.indptr, histories.indices, histories.data):
-        digest.update(np.ascontiguousarray(part).tobytes())
+    asked = validation and (validation.inputs, validation.targets, validation.seen, validation.candidates)
+    for matrix in (histories, *(asked or ())):
+        if matrix is not None:
+            for part in (np.asarray(matrix.shape), matrix.indptr, matrix.indices, matrix.data):
+                digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()
 
 

@@ -134,7 +134,9 @@ class WarmStart:
     def fingerprint(self) -> str:
         """Names what the start consists of, for the checkpoint of a run that began with it."""
         digest = hashlib.sha256(self.model.config.model_dump_json().encode())
-        parts = [array for _, array in arrays_of(self.model._state())]  # noqa: SLF001 - all it has learned
+        # by name: a model that was read from a file holds its fields in another order
+        learned = dict(arrays_of(self.model._state()))  # noqa: SLF001 - all it has learned
+        parts = [learned[name] for name in sorted(learned)]
         for array in [self.items, np.empty(0) if self.users is None else self.users, *parts]:
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()

@@ -1,5 +1,6 @@
 """Blends: members whose answers are known, and what is stored, refitted and refused."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.sparse import csr_array, csr_matrix
 from recae.data.holdout import Holdout
 from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
-from recae.errors import ConfigError
+from recae.errors import ConfigError, FitError
 from recae.models import create, load_model, registry
 from recae.models.base import Model
 from recae.models.blend import Blend, standardised
@@ -270,6 +271,15 @@ def test_what_all_members_were_fitted_to_is_stored_once():
     stored = [name for name, _ in arrays_of(model._state()) if name.endswith(".indices")]
 
     assert stored == ["/histories_.indices"]
+
+
+def test_weights_for_fitted_members_are_chosen_on_a_validation_that_has_something_to_find():
+    _, validation = held_out()
+    data, config = two_tastes(), small(EASE, {"name": "popularity"}).config
+    members = [model.fit(data, False) for model in config.unfitted()]
+    nothing = replace(validation, targets=csr_array(validation.targets.shape, dtype=np.float32))
+    with pytest.raises(FitError, match="none of the 6 rows of the validation has anything to find"):
+        Blend.of_fitted(config, members, data, validation=nothing)
 
 
 def test_a_blend_of_blends_is_stored_whole(tmp_path):

@@ -5,7 +5,7 @@ from scipy.sparse import csr_array
 
 from recae.data.idmap import IdMap
 from recae.data.interactions import Interactions
-from recae.models import model_class
+from recae.models import create, model_class
 from recae.models.fitting import fit_to_everything, with_best_epochs
 from tests.models.cases import CASES, N, named, two_tastes
 
@@ -50,6 +50,36 @@ def test_too_few_users_to_hold_out_are_all_learned_from():
     case = next(case for case in BY_EPOCHS if case.name == "mult_vae")
     model = fit_to_everything(case.make(epochs=3), log_of(case, repeat=1), show_progress=False)
     assert len(model.training_log_["losses"]) == 3
+
+
+def choices(pairs, n_users, n_items):
+    dense = np.zeros((n_users, n_items), dtype=np.float32)
+    dense[tuple(np.transpose(pairs))] = 1.0
+    return Interactions(csr_array(dense), IdMap.of_range(n_users), IdMap.of_range(n_items))
+
+
+def test_where_few_users_have_an_item_to_ask_for_beside_one_to_ask_with_all_are_learned_from():
+    """A tenth of the 100 would be held out, and only 4 have two items."""
+    log = choices([(user, user % 20) for user in range(100)] + [(user, 19) for user in range(4)], 100, 20)
+    model = fit_to_everything(create("mult_vae", epochs=3, n_hidden=4), log, show_progress=False)
+    assert (model.n_users_, len(model.training_log_["losses"])) == (100, 3)
+
+
+@pytest.mark.parametrize("n_sharing", [0, 30])
+def test_users_held_out_who_share_no_items_with_the_others_choose_no_epoch(n_sharing):
+    """Of a user's own two items the training part knows neither; where 30 users share theirs, 4 of the 6 can be asked."""
+    shared = [(user, item) for user in range(n_sharing) for item in range(2)]
+    own = [(user, 2 + 2 * user + item) for user in range(n_sharing, 60) for item in range(2)]
+    log = choices(shared + own, 60, 122)
+    model = fit_to_everything(create("mult_vae", epochs=3, n_hidden=4), log, show_progress=False)
+    assert len(model.training_log_["losses"]) == 3
+
+
+@pytest.mark.parametrize("name", ["mult_vae", "bpr", "ease"])
+def test_a_share_that_leaves_nothing_to_learn_from_is_refused(name):
+    log = Interactions(csr_array(two_tastes()), IdMap.of_range(N), IdMap.of_range(N))
+    with pytest.raises(ValueError, match="must leave something to learn from, found 1"):
+        fit_to_everything(create(name), log, validation_share=1.0, show_progress=False)
 
 
 def test_to_a_model_of_likings_every_interaction_counts_1():

@@ -4,12 +4,15 @@ Real processes, Ctrl-C and kill are in tests/test_interrupts.py.
 """
 
 import io
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
-from recae.errors import ArtifactError
-from recae.models import create, factorisation, model_class, names, trainer
-from tests.models.cases import CASES, LAZY, Case, named, two_tastes
+from recae.errors import ArtifactError, NotFittedError
+from recae.models import create, factorisation, load_model, model_class, names, trainer
+from tests.models.cases import CASES, LAZY, Case, N, named, two_tastes
 from tests.models.test_neural import holdout
 
 KEEPING = [case for case in CASES if "epochs" in model_class(case.name).config_class.model_fields]
@@ -92,6 +95,44 @@ def test_a_checkpoint_of_another_number_of_epochs_is_refused(case, tmp_path):
     case.make(epochs=1).fit(case.data, show_progress=False, checkpoint=file)
     with pytest.raises(ArtifactError, match="other settings or data; go back to those, or delete it"):
         case.make(epochs=2).fit(case.data, show_progress=False, checkpoint=file)
+
+
+@pytest.mark.parametrize("case", named(KEEPING))
+def test_a_model_whose_fit_was_interrupted_is_stored_as_one_that_has_learned_nothing(case, tmp_path):
+    def interrupt(*_epoch):
+        raise KeyboardInterrupt
+
+    model = make(case)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(case.data, show_progress=False, callback=interrupt)
+    model.save(tmp_path / "model")
+    with pytest.raises(NotFittedError, match="call fit first"):
+        load_model(tmp_path / "model").score(case.data)
+
+
+CHOOSING = [case for case in KEEPING if case.make().chooses_on_validation]
+
+
+@pytest.mark.parametrize(
+    "case", named([case for case in CHOOSING if case.name in {"lmf", "biased_mf", "sparsefc"}])
+)
+def test_a_checkpoint_of_another_validation_is_refused(case, tmp_path):
+    """Its best epoch is that of other questions."""
+    file, asked = str(tmp_path / "state"), holdout(case)
+    case.make(epochs=1).fit(case.data, False, checkpoint=file, validation=asked)
+    of_fewer = replace(asked, targets=csr_array(np.diag(np.arange(N) % 2).astype(np.float32)))
+    for other in (None, of_fewer):
+        with pytest.raises(ArtifactError, match="other settings or data; go back to those, or delete it"):
+            case.make(epochs=1).fit(case.data, False, checkpoint=file, validation=other)
+    again = case.make(epochs=1).fit(case.data, False, checkpoint=file, validation=holdout(case))
+    assert len(again.training_log_["values"]) == 1
+
+
+def test_a_checkpoint_of_another_kind_of_model_with_the_same_settings_is_refused(tmp_path):
+    file, settings = str(tmp_path / "state"), {"epochs": 1, "n_hidden": 3}
+    create("dae", **settings).fit(two_tastes(), False, checkpoint=file)
+    with pytest.raises(ArtifactError, match="other settings or data; go back to those, or delete it"):
+        create("cdae", **settings).fit(two_tastes(), False, checkpoint=file)
 
 
 @pytest.mark.parametrize("case", named([case for case in CASES if case not in KEEPING]))

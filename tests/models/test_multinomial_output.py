@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 
-from recae.models import create, multinomial_output
+from recae.models import create, model_class, multinomial_output
 from recae.models.multinomial_output import multinomial_output_nll
-from recae.models.neural import SparseBatch
-from tests.models.cases import two_tastes
+from recae.models.neural import NeuralModel, SparseBatch
+from tests.models.cases import CASES, named, two_tastes
 from tests.models.oracles import multinomial_nll
 
 N_ROWS, N_ITEMS, WIDTH = 9, 50, 7
@@ -121,3 +121,21 @@ def test_in_bfloat16_a_model_learns_what_it_learns_in_float32(name):
     ]
     assert losses[0] != losses[1], "the setting has an effect"
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    "case", named([case for case in CASES if issubclass(model_class(case.name), NeuralModel)])
+)
+def test_the_precision_of_products_is_a_setting_of_those_models_that_say_so(case):
+    found, wanted = (
+        case.fitted(epochs=1, precision=precision).score(case.data) for precision in ("bfloat16", "float32")
+    )
+    go_by_it = {
+        "mult_dae",
+        "mult_vae",
+        "recvae",
+        "hvamp_vae",
+        "sparse_ae",
+        "sequential_vae",
+    }  # see NeuralConfig
+    assert np.array_equal(found, wanted) == (case.name not in go_by_it)

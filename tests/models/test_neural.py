@@ -118,12 +118,47 @@ def test_a_loss_that_explodes_is_a_fit_error_that_says_what_to_do():
         model.fit(two_tastes(), show_progress=False)
 
 
-@pytest.mark.filterwarnings("ignore:Mean of empty slice:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
-def test_a_validation_without_anything_to_find_is_refused(neural):
-    nothing = replace(holdout(neural), targets=csr_array(neural.data.shape, dtype=np.float32))
+@pytest.mark.parametrize("case", named(CASES))
+def test_a_validation_without_anything_to_find_is_refused(case):
+    nothing = replace(holdout(case), targets=csr_array(case.data.shape, dtype=np.float32))
+    with pytest.raises(FitError, match="none of the 24 rows of the validation has anything to find"):
+        case.make(**case.few_epochs).fit(case.data, show_progress=False, validation=nothing)
+
+
+@pytest.mark.parametrize("n_items", [N - 1, N + 1])
+@pytest.mark.parametrize("case", named(CASES))
+def test_a_validation_of_other_items_is_refused_with_both_numbers(case, n_items):
+    other = Holdout(*[csr_array(np.eye(N, n_items, dtype=np.float32))] * 2, IdMap.of_range(N))
+    with pytest.raises(DataError, match=f"the validation has {n_items} columns, the training matrix 24"):
+        case.make(**case.few_epochs).fit(case.data, show_progress=False, validation=other)
+
+
+def test_a_validation_may_have_its_entries_in_any_order_twice_and_in_double_precision(neural):
+    asked, coordinates = holdout(neural), csr_array(neural.data).tocoo()
+    order = np.random.default_rng(0).permutation(coordinates.nnz)
+    order = order[np.argsort(coordinates.row[order], kind="stable")]
+    halves = (
+        1 if model_class(neural.name).feedback == "sequences" else 2
+    )  # of places in time the later counts
+    inputs = csr_array(
+        (
+            np.repeat(coordinates.data[order].astype(np.float64) / halves, halves),
+            np.repeat(coordinates.col[order], halves),
+            halves * csr_array(neural.data).indptr,
+        ),
+        shape=neural.data.shape,
+    )
+    found, wanted = (
+        neural.make(epochs=2).fit(neural.data, show_progress=False, validation=each).training_log_
+        for each in (Holdout(inputs, asked.targets, asked.users), asked)
+    )
+    assert found == wanted
+
+
+def test_a_validation_value_that_is_no_number_ends_the_training():
+    schedule = Schedule(n_rows=1, epochs=5, batch_size=1, seed=0)
     with pytest.raises(FitError, match="the validation value of epoch 1 is nan, so no epoch could be chosen"):
-        neural.make(epochs=2).fit(neural.data, show_progress=False, validation=nothing)
+        train(Counter(), schedule, validate=lambda: np.nan, show_progress=False)
 
 
 def test_decoding_the_code_gives_the_score(neural):

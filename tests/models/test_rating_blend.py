@@ -34,6 +34,11 @@ def test_without_validation_all_members_count_the_same():
     assert_allclose(blend.weights_, 1 / 3)
 
 
+def test_without_validation_the_offset_is_that_of_the_settings():
+    blend = create("rating_blend", members=MEMBERS, offset=0.25).fit(noisy()[0], show_progress=False)
+    assert blend.offset_ == 0.25
+
+
 def test_weights_chosen_on_validation_beat_every_member_there():
     data, validation = noisy()
     blend = create("rating_blend", members=MEMBERS, l2=0.1).fit(
@@ -52,6 +57,10 @@ def test_what_validation_chose_is_kept_for_the_refit():
     best = blend.members_[0].training_log_["best_epoch"]
     assert settled.config.members[0].settings["epochs"] == best < 30
     assert "epochs" not in settled.config.members[1].settings, "means have none"
+    kinds = [member.settings.get("adam") for member in settled.config.members]
+    assert kinds == [None, None, "dense"], (
+        "the steps that were validated: auto might choose others for more ratings"
+    )
     again = settled.fit(data, show_progress=False)
     assert_allclose(again.score(data), blend.score(data), rtol=1e-5)
 

@@ -67,6 +67,17 @@ def test_an_empty_history_gets_the_biases_of_the_items(model):
     assert offsets.std() > 0
 
 
+def test_who_chose_nothing_is_like_nobody(model, data):
+    """User 11: their factors are as random as they began."""
+    others = [user for user in range(30) if user != 11]
+    ids, similarities = model.similar_users(11, N=30)
+    assert (ids[0], similarities[0], set(similarities[1:])) == (11, 1.0, {0.0})
+    for user in others:
+        ids, similarities = model.similar_users(user, N=30)
+        assert similarities[ids == 11] == 0.0
+        assert np.count_nonzero(similarities) == len(others)
+
+
 @pytest.mark.parametrize("change", ["another item", "an item more", "an item less", "another value"])
 def test_any_other_history_is_refused_with_the_way_out(name, model, data, change):
     stranger = data[[0]].toarray()

@@ -172,6 +172,22 @@ def test_an_interrupted_warm_training_ends_like_an_unbroken_one(case, tmp_path):
     assert_array_equal(resumed.score(data), whole.score(data))
 
 
+@pytest.mark.parametrize("case", named(WARM))
+def test_a_warm_training_goes_on_where_the_earlier_model_was_read_from_a_file_meanwhile(case, tmp_path):
+    earlier, file = (
+        case.make(**case.few_epochs).fit(case.data, show_progress=False),
+        str(tmp_path / "checkpoint"),
+    )
+    earlier.save(tmp_path / "model")
+    begun, resumed = (
+        case.make(epochs=1).fit(
+            moved(case), False, checkpoint=file, warm_start=WarmStart(model, ITEMS, USERS)
+        )
+        for model in (earlier, load_model(tmp_path / "model"))
+    )
+    assert_array_equal(resumed.score(moved(case)), begun.score(moved(case)))
+
+
 def test_a_checkpoint_of_another_start_is_refused(tmp_path):
     case = next(case for case in CASES if case.name == "elsa")
     file = str(tmp_path / "checkpoint")
@@ -202,7 +218,7 @@ def test_a_model_of_another_kind_is_refused_by_name():
     [
         ("mult_vae", {"n_hidden": 5}, "hidden.weight is 5 x 4, these settings need 16 x 4"),
         ("hvamp_vae", {"n_layers": 1}, "other layers: decoder_joint.layers.1.bias"),
-        ("autorec", {"by": "user", "n_hidden": 16}, "earlier model's layers have other sizes"),
+        ("autorec", {"n_hidden": 5}, "input.weight is 23 x 5, these settings need 23 x 16"),
         ("als", {"n_factors": 5}, "item factors is 24 x 5, these settings need 24 x 3"),
         ("bpr", {"n_factors": 5}, "users.weight is 23 x 5, these settings need 23 x 4"),
         ("biased_mf", {"n_factors": 5}, "item factors is 24 x 5, these settings need 24 x 2"),
@@ -215,6 +231,15 @@ def test_other_sizes_of_layers_are_refused_with_both(name, other, words):
     earlier = case.make(epochs=1, **other).fit(data, show_progress=False)
     with pytest.raises(WarmStartError, match=words):
         case.make(epochs=1).fit(data, False, warm_start=WarmStart(earlier, np.arange(N), np.arange(N - 1)))
+
+
+def test_an_autorec_of_users_is_no_start_for_one_of_items_and_where_both_are_as_many_nothing_else_shows_it():
+    case = next(case for case in CASES if case.name == "autorec")
+    earlier = case.make(epochs=1, by="user").fit(case.data, show_progress=False)
+    with pytest.raises(
+        WarmStartError, match="by='item' cannot start from an autorec with by='user'; take its"
+    ):
+        case.make(epochs=1).fit(case.data, False, warm_start=WarmStart(earlier, np.arange(N), np.arange(N)))
 
 
 @pytest.mark.parametrize("items", [np.arange(N - 1), np.arange(1, N + 1), np.full(N, -2)])
