@@ -122,6 +122,10 @@ class ArtifactError(RecaeError):
     """A stored model that is missing, damaged or of another version."""
 
 
+class CheckpointError(ArtifactError):
+    """The state of a training that is damaged, or that this training cannot go on from."""
+
+
 class BatchError(RecaeError):
     """A batch of recommendations that cannot be written or resumed."""
 

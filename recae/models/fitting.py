@@ -54,7 +54,7 @@ def fit_to_everything(
     Raises:
         DataError, FitError: as :meth:`Model.fit`.
         ValueError: if ``validation_share`` is 1 or more.
-        ArtifactError: if a checkpoint belongs to a run with other settings or data.
+        CheckpointError: if a checkpoint is damaged, or belongs to a run with other settings or data.
         WarmStartError: if training cannot start from the earlier model.
     """
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recae.data.holdout import Holdout
-from recae.errors import ArtifactError, FitError
+from recae.errors import ArtifactError, CheckpointError, FitError
 from recae.models.storage import read_state, write_state
 from recae.progress import bar
 
@@ -111,7 +111,7 @@ def train(
 
     Raises:
         FitError: if a loss, or a validation value, is not finite.
-        ArtifactError: if the checkpoint belongs to another run.
+        CheckpointError: if the checkpoint is damaged, or belongs to another run.
     """
     log, best = Log(), copy.deepcopy(trainee.weights())
     if checkpoint is not None and Path(checkpoint).exists():
@@ -212,16 +212,16 @@ def read_checkpoint(checkpoint: str, fingerprint: str) -> dict[str, Any]:
         fingerprint: of the settings and the data of the run that is to go on.
 
     Raises:
-        ArtifactError: if the file is damaged, or belongs to another run.
+        CheckpointError: if the file is damaged, or belongs to another run.
     """
     try:
         state, metadata = read_state(checkpoint)
     except ArtifactError as error:
-        raise ArtifactError(
+        raise CheckpointError(
             f"checkpoint {checkpoint} is damaged; delete it to start anew ({error})"
         ) from error
     if metadata.get("fingerprint") != fingerprint:
-        raise ArtifactError(
+        raise CheckpointError(
             f"checkpoint {checkpoint} belongs to a run with other settings or data; "
             "go back to those, or delete it to start anew"
         )

@@ -21,7 +21,7 @@ import numpy as np
 from recae import durable
 from recae.artifacts import StoredModel
 from recae.data.interactions import Interactions
-from recae.errors import ArtifactError, WarmStartError
+from recae.errors import ArtifactError, CheckpointError, WarmStartError
 from recae.models import create, load_model
 from recae.models.base import Model
 from recae.models.fitting import fit_to_everything
@@ -72,18 +72,24 @@ class Candidates:
 
     def _prepare(self, name: str, interactions: Interactions, figures: dict[str, Any]) -> None:
         """Remove what was kept of this name if it was fitted to something else, and note what is fitted to now."""
-        noted, now = self.folder / f"{name}{FINGERPRINT}", fingerprint(interactions)
+        noted = self._noted(name)
         before = noted.read_text(encoding="utf-8") if noted.is_file() else None
-        if before == now:
+        if before == fingerprint(interactions):
             return
+        self._begin_anew(name, interactions)
+        if before is not None:
+            figures["fitted_anew"] = "the events have changed since the run was killed"
+
+    def _begin_anew(self, name: str, interactions: Interactions) -> None:
         for file in self.folder.glob(f"*{name}.*"):  # half-written checkpoints begin with a dot
             if file.is_dir():
                 shutil.rmtree(file)
             else:
                 file.unlink()
-        if before is not None:
-            figures["fitted_anew"] = "the events have changed since the run was killed"
-        durable.write_file(noted, now)
+        durable.write_file(self._noted(name), fingerprint(interactions))
+
+    def _noted(self, name: str) -> Path:
+        return self.folder / f"{name}{FINGERPRINT}"
 
     def _fitted(
         self, model: Model, train: Interactions, validation_share: float, name: str, figures: dict[str, Any]
@@ -99,15 +105,25 @@ class Candidates:
                 warm_start_from=start,
             )
 
+        def fit_or_begin_anew(start: Earlier | None) -> Model:
+            try:
+                return fit(start)
+            except (
+                CheckpointError
+            ) as error:  # of other settings, or an earlier version: at night nobody can delete it
+                self._begin_anew(name, train)
+                figures["fitted_anew"] = str(error)
+                return fit(start)
+
         start = None
         if self.settings.warm_start and self.live is not None and model.supports_warm_start:
             start = Earlier(self.live.model, self.live.items, self.live.users)
         try:
-            fitted = fit(start)
+            fitted = fit_or_begin_anew(start)
             figures["warm_start"] = start is not None
         except WarmStartError as error:
             figures |= {"warm_start": False, "no_warm_start": str(error)}
-            fitted = fit(None)
+            fitted = fit_or_begin_anew(None)
         figures["settings"] = fitted.config.model_dump(mode="json")
         return fitted
 

@@ -117,20 +117,47 @@ def test_a_candidate_that_was_damaged_meanwhile_is_fitted_anew(where):
     assert "what was kept is damaged" in run.figures_of("fit")["fitted_anew"]
 
 
-def test_a_checkpoint_of_other_events_is_removed(tmp_path):
+def killed_in_the_fit(tmp_path):
+    """A night of Mult-VAE of which checkpoints are left, and no candidate."""
     quick = {"epochs": 3, "n_latent": 4, "n_hidden": 8, "batch_size": 32}
     where = settings(tmp_path, model="mult_vae", settings=quick, gate={"min_users": 5, "margin": 0.9})
     for number in range(8):
         append(where, day(number))
     killed(where, 7, "judge")
     for kept in where.runs.glob(f"*/{fits.CANDIDATE}{fits.MODEL}"):
-        kept.unlink()  # killed in the fit: its checkpoints are there, and it is not
+        kept.unlink()
+    return where
+
+
+def test_a_checkpoint_of_other_events_is_removed(tmp_path):
+    where = killed_in_the_fit(tmp_path)
     delete(where, "u3")
 
     run = night(where, 7)
 
     assert run.status in {"promoted", "refused"}, run.message
     assert run.figures_of("fit")["fitted_anew"] == "the events have changed since the run was killed"
+
+
+@pytest.mark.parametrize("kind", ["damaged", "of other settings"])
+def test_a_checkpoint_that_training_cannot_go_on_from_is_removed(tmp_path, kind):
+    """Such as one of another version of the program: unattended, nobody could delete it."""
+    where = killed_in_the_fit(tmp_path)
+    files = [file for file in where.runs.glob(f"*/{fits.CANDIDATE}.*") if file.suffix != fits.FINGERPRINT]
+    assert files
+    for file in files:
+        if kind == "damaged":
+            file.write_bytes(b"\0" * 100)
+        else:
+            create("dae", epochs=2).fit(two_tastes(), show_progress=False, checkpoint=str(tmp_path / "other"))
+            file.write_bytes((tmp_path / "other").read_bytes())
+            (tmp_path / "other").unlink()
+
+    run = night(where, 7)
+
+    assert run.status in {"promoted", "refused"}, run.message
+    assert "delete it to start anew" in run.figures_of("fit")["fitted_anew"]
+    assert run.figures_of("fit")["settings"]["n_hidden"] == 8
 
 
 def test_a_run_that_was_killed_with_its_model_in_service_is_promoted_however_late(where):
