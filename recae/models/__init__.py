@@ -4,7 +4,8 @@ What every model is:
     registry        their names; config, their settings; search_spaces, what is worth trying of these
     base            the contract; attribution, what an item adds to a score; neighbours, similar items and users
     matrices        checks and shapes of what comes in; ranking, from scores to lists
-    fitting         on everything, after a validation; warm, from an earlier model; storage, in a file
+    fitting         on everything, after a validation; warm, from an earlier model; storing, models in files; storage,
+                    the format of these
     devices         CPU or GPU; precision, the number type of products
 Trained by gradient steps:
     neural          the half of the contract they share; trainer, epochs and checkpoints; losses; optimisers,

@@ -9,11 +9,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import ValidationError
 from scipy.sparse import csr_array, csr_matrix
 
 from recae.data.holdout import Feedback, Holdout
-from recae.errors import ArtifactError, DataError, FitError
+from recae.errors import DataError, FitError
 from recae.models.attribution import Attribution
 from recae.models.config import ModelConfig, validated
 from recae.models.devices import device_of
@@ -29,7 +28,7 @@ from recae.models.matrices import (
 )
 from recae.models.ranking import NEVER, Positions, Scores, Sought, best_of_each, rank
 from recae.models.search_spaces import SearchSpace
-from recae.models.storage import Source, arrays_of, read_state, write_state
+from recae.models.storing import Storing
 from recae.models.trainer import Callback, Watch, fingerprint
 from recae.models.warm import WarmStart
 
@@ -54,7 +53,7 @@ class Fit:
         return fingerprint(settings + start, histories, asked)
 
 
-class Model(Attribution):
+class Model(Attribution, Storing):
     """A recommender that scores histories, whoever they belong to.
 
     A model is fitted to a users x items matrix and scores rows of such matrices: a user of the training log
@@ -141,6 +140,7 @@ class Model(Attribution):
         """
         self.check_device()
         histories = training_matrix(user_items, self.feedback)
+        self.check_values(histories)
         if validation is not None:
             validation = as_asked(validation, self.feedback, histories.shape[1])
         if warm_start is not None:
@@ -173,6 +173,16 @@ class Model(Attribution):
         """
         device_of(getattr(self.config, "device", "cpu"))
 
+    def check_values(self, histories: csr_array) -> None:
+        """Refuse values that this model cannot learn from, before anything is forgotten.
+
+        Args:
+            histories: what it is to learn from, float32 and canonical.
+
+        Raises:
+            DataError: that says which, and what to do.
+        """
+
     def retuned(self, config: ModelConfig) -> Self | None:
         """This fitted model under other settings, without fitting again; what was learned is shared, not copied.
 
@@ -201,11 +211,6 @@ class Model(Attribution):
                 f"{self.name} ended with NaN or infinite values in {field!r}; "
                 "raise its regularisation, or lower its learning rate"
             )
-
-    def not_finite(self) -> dict[str, int]:
-        """Learned field -> how many NaN or infinite values it holds; empty for a sound model."""
-        counts = {field: np.count_nonzero(~np.isfinite(values)) for field, values in arrays_of(self._state())}
-        return {field.removeprefix("/"): int(count) for field, count in counts.items() if count}
 
     @property
     def chooses_on_validation(self) -> bool:
@@ -349,54 +354,6 @@ class Model(Attribution):
             items=selection(self.n_items_, "item", items, filter_items),
         )
         return (ids[0], scores[0]) if single else (ids, scores)
-
-    # ---------------------------------------------------------------- storing
-
-    def save(self, file: Source) -> None:
-        """Store the model, fitted or not, in one safetensors file; of a fit that did not end, the settings alone.
-
-        Args:
-            file: path, or a file open for writing bytes.
-        """
-        state = self._state() if "histories_" in vars(self) else {}
-        write_state(file, state, model=self.name, config=self.config.model_dump_json())
-
-    @classmethod
-    def load(cls, file: Source) -> Self:
-        """The model that :meth:`save` stored.
-
-        Args:
-            file: path, or a file open for reading bytes.
-
-        Raises:
-            ArtifactError: if the file is missing, damaged, or holds a model of another class.
-        """
-        state, metadata = read_state(file)
-        if metadata.get("model") != cls.name:
-            raise ArtifactError(
-                f"the file holds a model named {metadata.get('model')!r}, {cls.__name__} reads {cls.name!r}; "
-                "recae.models.load_model reads every kind"
-            )
-        return cls._from_state(state, metadata)
-
-    @classmethod
-    def _from_state(cls, state: dict[str, Any], metadata: dict[str, str]) -> Self:
-        try:
-            model = cls(cls.config_class.model_validate_json(metadata["config"]))
-        except ValidationError as error:
-            raise ArtifactError(
-                f"the stored settings of {cls.name} do not fit this version of recae; fit the model anew ({error})"
-            ) from error
-        model._restore(state)
-        return model
-
-    def _state(self) -> dict[str, Any]:
-        """Learned fields by name."""
-        return {field: value for field, value in vars(self).items() if field.endswith("_")}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        """Set the learned fields from what ``_state`` gave."""
-        vars(self).update(state)
 
     # ---------------------------------------------------------------- checks
 

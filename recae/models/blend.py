@@ -171,6 +171,11 @@ class Blend(Blended):
         blend.histories_ = histories
         return blend
 
+    def check_values(self, histories: csr_array) -> None:
+        """As every member does."""
+        for member in self.config.unfitted():
+            member.check_values(self._as_seen_by(member, histories))
+
     def _fit(self, histories: csr_array, how: Fit) -> None:
         members = self.config.unfitted()
         for place, (member, start) in enumerate(

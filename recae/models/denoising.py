@@ -10,9 +10,9 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from recae.data.holdout import Holdout
-from recae.errors import DataError
 from recae.models.base import Fit
 from recae.models.losses import logistic_nll, squared_error
+from recae.models.matrices import refuse_negative
 from recae.models.neural import (
     NeuralConfig,
     NeuralModel,
@@ -82,13 +82,11 @@ class DAE(NeuralModel):
     }
     network_: "DAENetwork"
 
-    def _fit(self, histories: csr_array, how: Fit) -> None:
-        if self.config.loss == "logistic" and histories.data.min() < 0:
-            raise DataError(
-                f"{self.name} with loss='logistic' takes every value for a choice, and found the value "
-                f"{histories.data.min():g}; drop negative values before fitting, or set loss='squared'"
-            )
-        super()._fit(histories, how)
+    def check_values(self, histories: csr_array) -> None:
+        """Negative ones, with the logistic loss."""
+        if self.config.loss == "logistic":
+            reader = f"{self.name} with loss='logistic' takes every value for a choice"
+            refuse_negative(histories, reader, "set loss='squared'")
 
     def _build(self, histories: csr_array) -> nn.Module:
         return DAENetwork(histories.shape[1], self.config.n_hidden, self.config.activation)

@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, PositiveInt
 from scipy.sparse import csr_array, diags_array
 
-from recae.errors import DataError
 from recae.models.base import Fit, Model
 from recae.models.config import ModelConfig
 from recae.models.decomposition import right_singular_vectors
-from recae.models.matrices import sparse_times_dense
+from recae.models.matrices import refuse_negative, sparse_times_dense
 from recae.models.ranking import Positions, Scores
 from recae.models.search_spaces import SearchSpace, span, whole
 
@@ -51,13 +50,12 @@ class GFCF(Model):
     item_factors_: NDArray[np.float32]
     """V, shape (n_items, at most n_factors), orthonormal columns."""
 
+    def check_values(self, histories: csr_array) -> None:
+        """Negative ones."""
+        refuse_negative(histories, f"{self.name} divides by the sums of rows and columns")
+
     def _fit(self, histories: csr_array, how: Fit) -> None:
         del how
-        if histories.data.min() < 0:
-            raise DataError(
-                f"{self.name} divides by the sums of rows and columns, and found the value {histories.data.min():g}; "
-                "drop negative values, or turn them into positive weights, before fitting"
-            )
         self._walk_over(histories)
         self.item_factors_ = right_singular_vectors(self._graph, self.config.n_factors)
 

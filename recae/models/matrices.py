@@ -108,6 +108,26 @@ def _latest(places: csr_array) -> csr_array:
     )
 
 
+def refuse_negative(
+    histories: csr_array, reader: str, otherwise: str = "turn them into positive weights"
+) -> None:
+    """Refuse negative values, on behalf of a model that can do nothing with them.
+
+    Args:
+        histories: what it is to learn from, with one entry at least.
+        reader: the model and what it takes the values for.
+        otherwise: what can be done but drop them.
+
+    Raises:
+        DataError: naming the lowest.
+    """
+    lowest = histories.data.min()
+    if lowest < 0:
+        raise DataError(
+            f"{reader}, and found the value {lowest:g}; drop negative values, or {otherwise}, before fitting"
+        )
+
+
 def as_asked(validation: Holdout, feedback: Feedback, n_items: int) -> Holdout:
     """The validation of a fit with its inputs in canonical form, as the training matrix has it; itself, if it has that.
 

@@ -10,10 +10,8 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from recae.errors import DataError
-from recae.models.base import Fit
 from recae.models.losses import gaussian_kl
-from recae.models.matrices import stacked
+from recae.models.matrices import refuse_negative, stacked
 from recae.models.multinomial_output import multinomial_output_nll
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, SparseLinear, dense_linear
 from recae.models.ranking import Positions, Scores, Sought
@@ -29,13 +27,9 @@ class MultinomialModel(NeuralModel):
 
     network_: "MultinomialNetwork"
 
-    def _fit(self, histories: csr_array, how: Fit) -> None:
-        if histories.data.min() < 0:
-            raise DataError(
-                f"{self.name} models counts, and found the value {histories.data.min():g}; "
-                "drop negative values, or turn them into positive weights, before fitting"
-            )
-        super()._fit(histories, how)
+    def check_values(self, histories: csr_array) -> None:
+        """Negative ones."""
+        refuse_negative(histories, f"{self.name} models counts")
 
     def _nll(self, code: Tensor, batch: SparseBatch) -> Tensor:
         """Negative log-likelihood of the batch under what the network makes of its codes, mean over the rows.

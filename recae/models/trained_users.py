@@ -12,10 +12,10 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from recae.errors import DataError, ModelError
+from recae.errors import ModelError
 from recae.models.base import Fit
 from recae.models.losses import weighted_logistic_nll
-from recae.models.matrices import cosine, inverse
+from recae.models.matrices import cosine, inverse, refuse_negative
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, values_at, with_users, without_users
 from recae.models.optimisers import Adam
 from recae.models.ranking import Positions, Scores
@@ -45,12 +45,11 @@ class TrainedUsersModel(NeuralModel):
     config: TrainedUsersConfig
     network_: "FactorNetwork"
 
+    def check_values(self, histories: csr_array) -> None:
+        """Negative ones."""
+        refuse_negative(histories, f"{self.name} learns from likings")
+
     def _fit(self, histories: csr_array, how: Fit) -> None:
-        if histories.data.min() < 0:
-            raise DataError(
-                f"{self.name} learns from likings, and found the value {histories.data.min():g}; "
-                "drop negative values, or turn them into positive weights, before fitting"
-            )
         self._row_of = _first_rows(histories)  # a validation scores before the training rows are kept
         super()._fit(histories, how)
 
