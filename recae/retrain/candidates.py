@@ -108,9 +108,7 @@ class Candidates:
         def fit_or_begin_anew(start: Earlier | None) -> Model:
             try:
                 return fit(start)
-            except (
-                CheckpointError
-            ) as error:  # of other settings, or an earlier version: at night nobody can delete it
+            except CheckpointError as error:  # damaged, or of other code: at night nobody can delete it
                 self._begin_anew(name, train)
                 figures["fitted_anew"] = str(error)
                 return fit(start)

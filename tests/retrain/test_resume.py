@@ -141,7 +141,7 @@ def test_a_checkpoint_of_other_events_is_removed(tmp_path):
 
 @pytest.mark.parametrize("kind", ["damaged", "of other settings"])
 def test_a_checkpoint_that_training_cannot_go_on_from_is_removed(tmp_path, kind):
-    """Such as one of another version of the program: unattended, nobody could delete it."""
+    """At night nobody is there to delete it, as the error asks for."""
     where = killed_in_the_fit(tmp_path)
     files = [file for file in where.runs.glob(f"*/{fits.CANDIDATE}.*") if file.suffix != fits.FINGERPRINT]
     assert files
