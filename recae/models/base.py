@@ -28,6 +28,7 @@ from recae.models.matrices import (
 )
 from recae.models.ranking import NEVER, Positions, Scores, Sought, best_of_each, rank
 from recae.models.search_spaces import SearchSpace
+from recae.models.storage import check_folder
 from recae.models.storing import Storing
 from recae.models.trainer import Callback, Watch, fingerprint
 from recae.models.warm import WarmStart
@@ -137,8 +138,11 @@ class Model(Attribution, Storing):
             WarmStartError: if the model cannot start from any, or the earlier one is of another kind or size.
             FitError: if training ended in NaN or infinite weights, or the validation has nothing to find.
             ConfigError: if this host lacks the device that the settings name.
+            CheckpointError: if the checkpoint's folder is missing, or the checkpoint damaged or of another run.
         """
         self.check_device()
+        if checkpoint is not None:
+            check_folder(checkpoint)
         histories = training_matrix(user_items, self.feedback)
         self.check_values(histories)
         if validation is not None:

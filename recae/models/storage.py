@@ -17,7 +17,7 @@ import torch
 from scipy.sparse import csr_array
 
 from recae import durable
-from recae.errors import ArtifactError
+from recae.errors import ArtifactError, CheckpointError
 
 Source = str | os.PathLike[str] | BinaryIO
 
@@ -58,6 +58,19 @@ def write_state(file: Source, state: Mapping[str, Any], **metadata: str) -> None
             temporary.chmod(mode)  # safetensors writes for the owner alone
     except safetensors.SafetensorError as error:
         raise ArtifactError(f"{path} cannot be written: {error}; is there room on the disk?") from error
+
+
+def check_folder(checkpoint: str | os.PathLike[str]) -> None:
+    """Refuse a checkpoint that could not be written, before the epoch that it is to keep.
+
+    Raises:
+        CheckpointError: if there is no folder for it.
+    """
+    folder = Path(checkpoint).parent
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"checkpoint {checkpoint} cannot be written: there is no folder {folder}; make it first"
+        )
 
 
 def read_state(file: Source) -> tuple[dict[str, Any], dict[str, str]]:

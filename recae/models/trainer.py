@@ -113,7 +113,10 @@ def train(
         FitError: if a loss, or a validation value, is not finite.
         CheckpointError: if the checkpoint is damaged, or belongs to another run.
     """
-    log, best = Log(), copy.deepcopy(trainee.weights())
+    log, best = (
+        Log(),
+        None,
+    )  # a copy of the best epoch's weights, if there is a validation to tell it from the last
     if checkpoint is not None and Path(checkpoint).exists():
         log, best = _resume(trainee, checkpoint, fingerprint)
     with _denormals_are_zero(), bar(description, schedule.epochs, show=show_progress) as running:
@@ -127,8 +130,8 @@ def train(
             log.losses.append(_mean_loss(losses, epoch))
             if validate is not None:
                 log.values.append(_valid(validate(), epoch))
-            if log.best_epoch == epoch + 1:
-                best = copy.deepcopy(trainee.weights())
+                if log.best_epoch == epoch + 1:
+                    best = copy.deepcopy(trainee.weights())
             if checkpoint is not None:
                 state = {"log": log.as_dict(), "weights": trainee.weights(), "best": best}
                 write_state(
@@ -140,7 +143,8 @@ def train(
                 watch(epoch, log.values[-1])
             running.note(_summary(log))
             running.advance()
-    trainee.load_weights(best)
+    if validate is not None and best is not None:
+        trainee.load_weights(best)
     return log
 
 
@@ -228,7 +232,7 @@ def read_checkpoint(checkpoint: str, fingerprint: str) -> dict[str, Any]:
     return state
 
 
-def _resume(trainee: Trainee, checkpoint: str, fingerprint: str) -> tuple[Log, dict[str, Any]]:
+def _resume(trainee: Trainee, checkpoint: str, fingerprint: str) -> tuple[Log, dict[str, Any] | None]:
     state = read_checkpoint(checkpoint, fingerprint)
     trainee.load_weights(state["weights"])
     trainee.load_optimiser_state(state["optimiser"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from recae.errors import ArtifactError, NotFittedError
+from recae.errors import ArtifactError, CheckpointError, NotFittedError
 from recae.models import create, factorisation, load_model, model_class, names, trainer
 from tests.models.cases import CASES, LAZY, Case, N, named, two_tastes
 from tests.models.test_neural import holdout
@@ -95,6 +95,18 @@ def test_a_checkpoint_of_another_number_of_epochs_is_refused(case, tmp_path):
     case.make(epochs=1).fit(case.data, show_progress=False, checkpoint=file)
     with pytest.raises(ArtifactError, match="other settings or data; go back to those, or delete it"):
         case.make(epochs=2).fit(case.data, show_progress=False, checkpoint=file)
+
+
+@pytest.mark.parametrize("case", named(KEEPING))
+def test_a_checkpoint_without_a_folder_is_refused_before_anything_is_forgotten(case, tmp_path):
+    model = make(case).fit(case.data, False)
+    before = stored(model)
+    with pytest.raises(
+        CheckpointError, match=r"cannot be written: there is no folder .*missing; make it first"
+    ):
+        model.fit(case.data, False, checkpoint=str(tmp_path / "missing" / "state"))
+    assert stored(model) == before
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("case", named(KEEPING))

@@ -221,6 +221,18 @@ def test_the_first_of_equally_good_epochs_is_the_best():
     assert (log.best_epoch, len(log.values), trainee.steps) == (2, 4, 2)
 
 
+def test_without_a_validation_no_copy_of_the_weights_is_made(tmp_path, monkeypatch):
+    """They are hundreds of megabytes, and the last epoch's are in the model anyway."""
+    monkeypatch.setattr(Counter, "weights", lambda _self: {"steps": torch.zeros(10_000)}, raising=True)
+    monkeypatch.setattr(Counter, "load_weights", lambda *_weights: pytest.fail("there are no others"))
+    schedule = Schedule(n_rows=4, epochs=2, batch_size=2, seed=0)
+    trainee, file = Counter(), tmp_path / "state"
+    monkeypatch.setattr("recae.models.trainer.copy.deepcopy", lambda _weights: pytest.fail("a copy"))
+    train(trainee, schedule, checkpoint=str(file), show_progress=False)
+    assert trainee.steps == 4
+    assert file.stat().st_size < 2 * 40_000, "the weights are in the checkpoint once"
+
+
 # -------------------------------------------------------------------- the models
 
 
