@@ -41,10 +41,10 @@ format: setup  ## rewrite the code the way `make lint` wants it
 bench: setup  ## time and memory of the hot paths, then every comparison: hours; ARGS="rank" runs what has "rank" in its name, ARGS=--alone no comparison
 	@$(BIN)/python evaluation/bench/run.py $(ARGS)
 
-bench-deep: setup  ## epochs of Mult-VAE and RecVAE against plain dense PyTorch
+bench-deep: setup  ## epochs of Mult-VAE, RecVAE and DAE against plain dense PyTorch
 	@$(BIN)/python evaluation/bench/bench_deep_epochs.py $(ARGS)
 
-bench-quality: setup  ## what Mult-VAE and RecVAE learn against plain dense PyTorch, on validation
+bench-quality: setup  ## what Mult-VAE, RecVAE and DAE learn against plain dense PyTorch, on validation
 	@$(BIN)/python evaluation/bench/bench_deep_quality.py $(ARGS)
 
 bench-solver: setup  ## EASE on the whole of Gowalla against the bare LAPACK calls; ten minutes

@@ -1,4 +1,4 @@
-"""Epochs of Mult-VAE and RecVAE against their plain dense float32 forms, in one run.
+"""Epochs of Mult-VAE, RecVAE and DAE against their plain dense float32 forms, in one run.
 
     make bench-deep                                         compare, and print the table
     make bench-deep ARGS="--output evaluation/results/bench"    write it there as deep_epochs.md too
@@ -35,7 +35,7 @@ from recae.threads import limit_threads
 N_USERS, N_ITEMS, PER_USER = 29_858, 40_981, 27
 """Gowalla's size."""
 BATCH_SIZE = 500
-MODELS = ("mult_vae", "recvae")
+MODELS = ("mult_vae", "recvae", "dae")
 FORMS = ("dense", "recae")
 
 
@@ -145,8 +145,8 @@ def main() -> None:
     command = f"make bench-deep ARGS='--models {' '.join(options.models)} --steps {options.steps} --rounds {options.rounds}'"
     about = (
         f"Seconds for one epoch of {N_USERS:,} users and {N_ITEMS:,} items ({data}), batch {BATCH_SIZE}, 600 "
-        "hidden units and 200 dimensions of the code; an epoch of RecVAE is three passes for the encoder and one "
-        f"for the decoder. Median of {options.rounds} epochs of {options.steps} steps a pass, scaled to {n_all} "
+        "hidden units and 200 dimensions of the code, of DAE 200 hidden units; an epoch of RecVAE is three passes for the "
+        f"encoder and one for the decoder. Median of {options.rounds} epochs of {options.steps} steps a pass, scaled to {n_all} "
         "steps; the two forms took turns. The dense form is `evaluation/bench/dense_forms.py`."
     )
     title = "# Training epochs against plain dense float32 PyTorch"

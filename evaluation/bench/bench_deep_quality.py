@@ -1,4 +1,4 @@
-"""Whether Mult-VAE and RecVAE in recae's fast form learn as well as in plain dense float32 form.
+"""Whether Mult-VAE, RecVAE and DAE in recae's fast form learn as well as in plain dense float32 form.
 
     make bench-quality                                          on MovieLens 1M
     make bench-quality ARGS="--benchmark gowalla --users 6000 --models mult_vae --seeds 1"
@@ -22,7 +22,7 @@ from recae.models import create
 from recae.progress import track
 from recae.threads import limit_threads
 
-MODELS = ("mult_vae", "recvae")
+MODELS = ("mult_vae", "recvae", "dae")
 PRECISIONS = ("float32", "bfloat16")
 """Of recae's products: with both, what is measured holds for processors with and without bfloat16. Those without take many times
 as long for it."""
@@ -89,7 +89,7 @@ def main() -> None:
     users = f"the first {options.users:,} users" if options.users else "all users"
     about = (
         f"{METRIC} of the validation part of {options.benchmark} after {options.epochs} epochs over {users} of its train "
-        f"part, default settings of both models, seeds {', '.join(map(str, options.seeds))}. The dense form is "
+        f"part, default settings of the models, seeds {', '.join(map(str, options.seeds))}. The dense form is "
         "`evaluation/bench/dense_forms.py`."
     )
     settings = " ".join(

@@ -1,4 +1,4 @@
-"""Mult-VAE and RecVAE the plain way: dense rows, `nn.Linear`, `log_softmax`, `torch.optim.Adam`, float32.
+"""DAE, Mult-VAE and RecVAE the plain way: dense rows, `nn.Linear`, torch's losses of all outputs, `torch.optim.Adam`, float32.
 
 What the authors' programs do, in today's PyTorch, and what recae's fast forms are measured against. Settings are
 those of recae's models, so that both come to the same quality.
@@ -11,8 +11,34 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
+from recae.models.denoising import DAEConfig
 from recae.models.multinomial import MultVAEConfig
 from recae.models.recvae import ENCODER_PASSES, PRIOR_WEIGHTS, WIDE_LOG_VARIANCE, RecVAEConfig
+
+
+class DenseDAE(nn.Module):
+    """items -> 200 -> items, with tanh and a weighted cross-entropy of each item."""
+
+    def __init__(self, n_items: int, config: DAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.input = nn.Linear(n_items, config.n_hidden)
+        self.output = nn.Linear(config.n_hidden, n_items)
+        initialise(self)
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """Logits, shape (n_rows, n_items)."""
+        x = nn.functional.dropout(nn.functional.normalize(x), self.config.strength, self.training)
+        return (self.output(torch.tanh(self.input(x))),)
+
+    def loss(self, x: Tensor) -> Tensor:
+        """Negative log-likelihood of chosen or not, absence with less weight."""
+        chosen = (x > 0).float()
+        weights = chosen + self.config.unobserved_weight * (1.0 - chosen)
+        logits = self(x)[0]
+        return nn.functional.binary_cross_entropy_with_logits(
+            logits, chosen, weight=weights, reduction="sum"
+        ) / len(x)
 
 
 class DenseMultVAE(nn.Module):
@@ -127,10 +153,13 @@ class DenseTraining:
         self.rng = np.random.default_rng(seed)
         self.training = training
         self.epoch = 0
-        self.network: DenseMultVAE | DenseRecVAE
+        self.network: DenseDAE | DenseMultVAE | DenseRecVAE
         if model_name == "recvae":
             self.network = DenseRecVAE(training.shape[1], RecVAEConfig(**settings))
             trained = [self.network.encoder, self.network.output]
+        elif model_name == "dae":
+            self.network = DenseDAE(training.shape[1], DAEConfig(**settings))
+            trained = [self.network]
         else:
             self.network = DenseMultVAE(training.shape[1], MultVAEConfig(**settings))
             trained = [self.network]
@@ -140,7 +169,9 @@ class DenseTraining:
     def run_epoch(self) -> float:
         """One epoch; its mean loss."""
         network = self.network
-        if isinstance(network, DenseMultVAE):
+        if isinstance(network, DenseDAE):
+            losses = [self._step(network.loss(x), self.optimisers[0]) for x in self._batches()]
+        elif isinstance(network, DenseMultVAE):
             step = 1 / self.n_batches
             losses = [
                 self._step(network.loss(x, self.epoch + step * number), self.optimisers[0])
@@ -178,7 +209,7 @@ class DenseTraining:
 
     @torch.no_grad()
     def score(self, histories: csr_array) -> np.ndarray:
-        """Scores (n_rows, n_items) of the mean codes."""
+        """Scores (n_rows, n_items), of the mean codes where there is noise in them."""
         self.network.eval()
         scores = self.network(torch.from_numpy(histories.toarray()))[0].numpy()
         self.network.train()

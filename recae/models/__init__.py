@@ -12,7 +12,8 @@ Trained by gradient steps:
                     lazy_adam for rows of sparse batches
     denoising       DAE, CDAE; sparse, those with few active units; cosine, CosineDAE; elsa, of low rank
     multinomial     Mult-DAE, Mult-VAE; recvae, RecVAE; hvamp, H+Vamp gated VAE; sequential, of histories in order
-    multinomial_output  output layer and loss in one step; observed, products at stored entries alone
+    multinomial_output  output layer and loss in one step; pointwise_output, the same of losses of each item by itself
+    observed        products at stored entries alone
     screening       the best of many items by weights of 8 bits
 In closed form:
     linear          EASE, EDLAE, RLAE, RDLAE, DAN; slist, of histories in order; sparsified, the largest weights of one

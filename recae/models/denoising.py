@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from recae.data.holdout import Holdout
 from recae.models.base import Fit
-from recae.models.losses import logistic_nll, squared_error
 from recae.models.matrices import refuse_negative
 from recae.models.neural import (
     NeuralConfig,
@@ -22,6 +21,7 @@ from recae.models.neural import (
     with_users,
     without_users,
 )
+from recae.models.pointwise_output import Logistic, Squared, pointwise_output_loss
 from recae.models.ranking import Scores
 from recae.models.search_spaces import SearchSpace, span, whole
 
@@ -108,10 +108,11 @@ class DAE(NeuralModel):
 
     def _restoring(self, hidden: Tensor, batch: SparseBatch) -> Tensor:
         """Loss of decoding ``hidden`` (n_rows, n_hidden) against the clean batch."""
-        outputs, weight = self.network_.decode(hidden), self.config.unobserved_weight
-        if self.config.loss == "squared":
-            return squared_error(outputs, batch.rows, batch.columns, batch.values, weight)
-        return logistic_nll(outputs, batch.rows, batch.columns, weight)
+        loss = (Squared if self.config.loss == "squared" else Logistic)(self.config.unobserved_weight)
+        output, products = self.network_.output, self._product_type
+        return pointwise_output_loss(
+            loss, hidden, output.weight, output.bias, batch.rows, batch.columns, batch.values, products
+        )
 
     @torch.no_grad()
     def encode(self, histories: csr_array) -> NDArray[np.float32]:

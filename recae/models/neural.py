@@ -51,8 +51,8 @@ class NeuralConfig(ModelConfig):
     """``auto`` takes a GPU where there is one, else the CPU; or ``cpu``, ``cuda``, ``cuda:1``."""
     precision: Precision = "auto"
     """Type of the factors of large products in training: ``auto`` takes bfloat16 where the device is fast at it,
-    else float32. Weights and scores are float32 always. Only Mult-DAE, Mult-VAE, RecVAE,
-    H+Vamp, the sparse autoencoder and the sequential VAE go by it."""
+    else float32. Weights and scores are float32 always. Only DAE, CDAE, Mult-DAE, Mult-VAE, RecVAE,
+    H+Vamp, the sparse autoencoder, the sequential VAE and LMF go by it."""
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from recae.errors import ModelError
 from recae.models.base import Fit
-from recae.models.losses import weighted_logistic_nll
 from recae.models.matrices import cosine, inverse, refuse_negative
 from recae.models.neural import NeuralConfig, NeuralModel, SparseBatch, values_at, with_users, without_users
 from recae.models.optimisers import Adam
+from recae.models.pointwise_output import ConfidentLogistic, pointwise_output_loss
 from recae.models.ranking import Positions, Scores
 from recae.models.search_spaces import SearchSpace, span, whole
 
@@ -278,8 +278,17 @@ class LMF(TrainedUsersModel):
         network = self.network_
         items, users = without_users(batch, len(network.offsets))
         codes = network.codes(users)
-        confidences = self.config.alpha * items.values
-        nll = weighted_logistic_nll(network.decode(codes), items.rows, items.columns, confidences)
+        nll = pointwise_output_loss(
+            ConfidentLogistic(),
+            codes[:, :-1],
+            network.items.weight,
+            network.offsets,
+            items.rows,
+            items.columns,
+            self.config.alpha * items.values,
+            self._product_type,
+            row_bias=codes[:, -1],
+        )
         lengths = (
             codes[:, :-1].square().sum() / len(users)  # of their vectors, not their biases
             + network.items.weight.square().sum() / network.users.num_embeddings

@@ -25,3 +25,75 @@ def multinomial_nll(logits: Tensor, rows: Tensor, columns: Tensor, counts: Tenso
     explained = (logits[rows, columns] * counts).sum()
     possible = (torch.logsumexp(logits, dim=1) * total).sum()
     return (possible - explained) / logits.shape[0]
+
+
+def squared_error(
+    predicted: Tensor, rows: Tensor, columns: Tensor, values: Tensor, unobserved_weight: float = 1.0
+) -> Tensor:
+    """Squared error over all items, where what is absent counts as a 0 of less weight; mean over the rows.
+
+    ``1/B sum_u (sum_{i in u} (p_ui - x_ui)^2 + w sum_{i not in u} p_ui^2)``, with the values x as coordinates,
+    so that no dense target is formed.
+
+    Args:
+        predicted: shape (n_rows, n_items).
+        rows: row of each value, shape (nnz,), int64.
+        columns: its item, shape (nnz,), int64; each (row, column) at most once.
+        values: what to predict there, shape (nnz,).
+        unobserved_weight: w, above 0 and up to 1.
+
+    Returns:
+        Scalar tensor, in squared units of the values per row.
+
+    Source: the weighting of Hu, Koren & Volinsky, "Collaborative filtering for implicit feedback datasets",
+    ICDM 2008, with one weight for all that is observed.
+    """
+    at_values = predicted[rows, columns]
+    absent = predicted.square().sum() - at_values.square().sum()
+    return ((at_values - values).square().sum() + unobserved_weight * absent) / predicted.shape[0]
+
+
+def logistic_nll(logits: Tensor, rows: Tensor, columns: Tensor, unobserved_weight: float = 1.0) -> Tensor:
+    """Negative log-likelihood of chosen or not for every item, where absence has less weight; mean over the rows.
+
+    ``-1/B sum_u (sum_{i in u} log s(l_ui) + w sum_{i not in u} log(1 - s(l_ui)))``, s the logistic function, with
+    what was chosen as coordinates.
+
+    Args:
+        logits: shape (n_rows, n_items).
+        rows: row of each choice, shape (nnz,), int64.
+        columns: its item, shape (nnz,), int64; each (row, column) at most once.
+        unobserved_weight: w, above 0 and up to 1.
+
+    Returns:
+        Scalar tensor, in nats per row.
+
+    Source: the logistic loss of Wu et al., "Collaborative denoising auto-encoders", WSDM 2016, over all items in
+    place of sampled ones.
+    """
+    softplus = torch.nn.functional.softplus
+    chosen = logits[rows, columns]
+    absent = softplus(logits).sum() - softplus(chosen).sum()
+    return (softplus(-chosen).sum() + unobserved_weight * absent) / logits.shape[0]
+
+
+def weighted_logistic_nll(logits: Tensor, rows: Tensor, columns: Tensor, confidences: Tensor) -> Tensor:
+    """Negative log-likelihood of choices with confidences beside one absence of every item; mean over the rows.
+
+    ``-1/B sum_u (sum_{i in u} c_ui log s(l_ui) + sum_i log(1 - s(l_ui)))``, s the logistic function, with what was
+    chosen as coordinates.
+
+    Args:
+        logits: shape (n_rows, n_items).
+        rows: row of each choice, shape (nnz,), int64.
+        columns: its item, shape (nnz,), int64; each (row, column) at most once.
+        confidences: c, at least 0, shape (nnz,).
+
+    Returns:
+        Scalar tensor, in nats per row.
+
+    Source: Johnson, "Logistic matrix factorization for implicit feedback data", NIPS workshop 2014, equation 3.
+    """
+    softplus = torch.nn.functional.softplus
+    chosen = softplus(-logits[rows, columns])
+    return ((confidences * chosen).sum() + softplus(logits).sum()) / logits.shape[0]

@@ -7,9 +7,9 @@ from scipy.sparse import csr_array, csr_matrix
 from recae.errors import ConfigError, DataError
 from recae.models import create
 from recae.models.denoising import corrupted
-from recae.models.losses import squared_error
 from recae.models.neural import SparseBatch
 from tests.models.cases import SETTINGS, N, two_tastes
+from tests.models.oracles import squared_error
 
 CPU = torch.device("cpu")
 
@@ -85,7 +85,8 @@ def test_every_corruption_and_loss_finds_the_unseen_item_of_ones_taste(name, cor
 
 
 def test_the_clean_rows_are_the_target_and_scoring_corrupts_nothing():
-    model = fitted(loss="squared", corruption="mask", strength=0.9, unobserved_weight=0.3, epochs=2)
+    settings = {"corruption": "mask", "strength": 0.9, "unobserved_weight": 0.3, "precision": "float32"}
+    model = fitted(loss="squared", epochs=2, **settings)
     network, x = model.network_, torch.from_numpy(two_tastes().toarray())
     assert_array_equal(model.score(two_tastes()), model.score(two_tastes()))
 

@@ -9,11 +9,9 @@ from recae.models.losses import (
     activity_kl,
     gaussian_kl,
     l1_penalty,
-    logistic_nll,
     normalised_mse,
-    squared_error,
 )
-from tests.models.oracles import multinomial_nll
+from tests.models.oracles import logistic_nll, multinomial_nll, squared_error
 
 
 def test_multinomial_nll_is_scipys_but_for_the_coefficient_that_no_weight_changes():

@@ -204,7 +204,8 @@ def test_a_zero_is_no_choice_for_bpr(data):
 def test_the_loss_of_lmf_is_that_of_all_pairs(data):
     values = csr_matrix(data, copy=True)
     values.data[:] = np.linspace(0.0, 2.0, values.nnz)
-    model = create("lmf", **SETTINGS["lmf"], alpha=3.0, weight_decay=0.7).fit(values, show_progress=False)
+    settings = SETTINGS["lmf"] | {"alpha": 3.0, "weight_decay": 0.7, "precision": "float32"}
+    model = create("lmf", **settings).fit(values, show_progress=False)
     some = [3, 0, 11, 8]
     batch = SparseBatch.of(csr_array(model._training_rows(csr_array(values))[some]), torch.device("cpu"))
 
