@@ -43,7 +43,7 @@ def provenance(command: str, threads: int) -> str:
         f"{name} {installed[name]}" for name in ("python", "recae", "torch", "numpy", "scipy")
     )
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, `{command}`, {threads} threads on {cpu['cores']} cores of {cpu['name']} "
+        f"{datetime.now(UTC):%Y-%m-%d}, `{command}`, {threads} thread{'s' if threads != 1 else ''} on {cpu['cores']} cores of {cpu['name']} "
         f"({', '.join(cpu['features']) or 'features unknown'}), {platform.system()}; {libraries}."
     )
 

@@ -14,6 +14,8 @@ from torch.nn.functional import softplus
 
 BLOCK_OUTPUTS = 2**19
 """Outputs in a block: 2 MB in float32."""
+FEWEST_ITEMS = 64
+"""Of a block, however many rows there are: products of narrower ones are slow."""
 
 
 class Pointwise(Protocol):
@@ -155,7 +157,7 @@ class _PointwiseOutput(torch.autograd.Function):
         products: torch.dtype,
     ) -> Tensor:
         n_rows, n_items = hidden.shape[0], weight.shape[0]
-        step = max(1, BLOCK_OUTPUTS // n_rows)
+        step = max(FEWEST_ITEMS, BLOCK_OUTPUTS // n_rows)
         starts = list(range(0, n_items, step))
         bounds = present.bounds(starts)
         factor, scaled = hidden.to(products), (hidden / n_rows).to(products)
