@@ -4,7 +4,7 @@
 request in ids and titles, through the same function.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
@@ -161,16 +161,21 @@ class Recommender(Ranker):
         """Answer many requests, as :meth:`recommend` answers one, with one pass through the model for many of them."""
         if len(prepared) == 1:
             return [self._finished(prepared[0], self._ranked(prepared[0]))]
-        answers: list[Recommendations] = []
-        step = max(1, SCORE_BYTES // (4 * len(self.items)))
-        for start in range(0, len(prepared), step):
-            block = prepared[start : start + step]
+        return [self._finished(one, found) for one, found in zip(prepared, self.best(prepared), strict=True)]
+
+    def best(self, prepared: Sequence[Prepared]) -> Iterator[tuple[Positions, Scores]]:
+        """Columns and scores of the best candidates of each request, as many as it ranks; :attr:`n_at_once` at a time."""
+        for start in range(0, len(prepared), self.n_at_once):
+            block = prepared[start : start + self.n_at_once]
             scored = [one.sought for one in block if one.is_scored]
             ranked = iter(spread(self.model.best_rows, scored, WORTH_A_CORE))
-            answers += [
-                self._finished(one, next(ranked) if one.is_scored else self._unscored(one)) for one in block
-            ]
-        return answers
+            for one in block:
+                yield next(ranked) if one.is_scored else self._unscored(one)
+
+    @property
+    def n_at_once(self) -> int:
+        """Requests whose scores of all items fit the memory for them."""
+        return max(1, SCORE_BYTES // (4 * len(self.items)))
 
     def read(self, history: Told, user_id: str | None = None) -> Row:
         """A history as the model reads it, for any number of requests about the same user.
