@@ -108,10 +108,10 @@ def top_n(
     show only where fewer than ``n`` others are left, and the caller drops them there.
 
     Args:
-        scores: shape (n_rows, n_items), without NaN. **Overwritten** where ``exclude`` has an entry.
+        scores: shape (n_rows, n_items), without NaN. **Overwritten** where ``exclude`` has an entry, and outside of ``items``.
         n: length of the lists, at least 1; shorter if there are fewer columns.
         exclude: shape (n_rows, n_items); its stored entries are excluded.
-        items: rank only these columns.
+        items: rank only these columns, ascending.
         candidates: shape (n_rows, n_items); only its stored entries may be ranked.
 
     Returns:
@@ -129,9 +129,14 @@ def top_n(
         scores[cells] = wanted
     if exclude is not None:
         scores[_rows_of(exclude), exclude.indices] = NEVER
+    n = min(n, scores.shape[1] if items is None else len(items))
     if items is not None:
-        scores = np.ascontiguousarray(scores[:, items])
-    n = min(n, scores.shape[1])
+        outside = _few_outside(items, scores.shape[1])
+        if outside is None:
+            scores = np.ascontiguousarray(scores[:, items])
+        else:  # copying nearly all of a wide row takes as long as looking for its best
+            scores[:, outside] = -np.inf  # below what is excluded: never among the n
+            items = None
 
     ids, best, tied = _some_best(scores, n)
     for row in np.flatnonzero(tied):  # chosen again, of equal scores the lowest column first
@@ -143,6 +148,14 @@ def top_n(
     ids = np.take_along_axis(ids, order, axis=1)
     best = np.take_along_axis(best, order, axis=1)
     return (ids if items is None else items[ids]).astype(np.int32), best
+
+
+def _few_outside(items: Positions, n_columns: int) -> Positions | None:
+    """The columns that are not among the items, where most are and each comes once; else None."""
+    is_outside = np.ones(n_columns, dtype=np.bool_)
+    is_outside[items] = False
+    outside = np.flatnonzero(is_outside).astype(np.int32)
+    return outside if len(outside) == n_columns - len(items) <= len(items) else None
 
 
 def best_of(scores: Scores, n: int) -> tuple[Positions, Scores]:

@@ -44,6 +44,11 @@ def test_only_the_chosen_columns_are_ranked_under_their_own_numbers():
     assert scores.tolist() == [[2, 1]]
 
 
+def test_a_column_that_is_chosen_twice_is_ranked_twice_as_ever():
+    ids, _ = top_n(scores_of([9, 1, 8, 2]), 10, items=np.array([0, 1, 1, 3], dtype=np.int32))
+    assert ids.tolist() == [[0, 3, 1, 1]]
+
+
 def test_a_list_of_no_length_is_refused():
     with pytest.raises(ValueError, match="best 0 items"):
         top_n(scores_of([1]), 0)
@@ -63,6 +68,24 @@ def test_the_order_is_that_of_a_stable_sort(scores, n, seed):
     order = np.argsort(-wanted.astype(np.float64), axis=1, kind="stable")[:, :n]
     ids, best = top_n(scores.copy(), n, exclude=csr_array(excluded.astype(np.float32)))
     assert_array_equal(ids, order)
+    assert_array_equal(best, np.take_along_axis(wanted, order, axis=1))
+
+
+@given(
+    arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(2, 12)), elements=small_ties),
+    st.integers(1, 14),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.2, 0.9, 1.0]),
+)
+def test_among_some_columns_the_order_is_that_of_a_stable_sort_of_these(scores, n, seed, share):
+    rng = np.random.default_rng(seed)
+    items = np.flatnonzero(rng.random(scores.shape[1]) < share).astype(np.int32)
+    items = items if len(items) else np.array([0], dtype=np.int32)
+    excluded = rng.random(scores.shape) < 0.3
+    wanted = np.where(excluded, NEVER, scores)[:, items]
+    order = np.argsort(-wanted.astype(np.float64), axis=1, kind="stable")[:, :n]
+    ids, best = top_n(scores.copy(), n, exclude=csr_array(excluded.astype(np.float32)), items=items)
+    assert_array_equal(ids, items[order])
     assert_array_equal(best, np.take_along_axis(wanted, order, axis=1))
 
 
