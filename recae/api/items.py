@@ -114,7 +114,7 @@ def _titles() -> TitleIndex:
     """The index of the recommender in service; made anew when that, or a line of its catalogue, has changed."""
     recommender = current_recommender()
     index: TitleIndex | None = current_app.extensions.get(INDEX)
-    if index is None or index.recommender is not recommender:
+    if index is None or not index.is_of(recommender):
         index = current_app.extensions[INDEX] = TitleIndex(recommender)
     return index
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from recae.api.worker import RequestWorker
 
+logger = logging.getLogger(__name__)
+
 THREADS: Final = 32
 """Of each process, for all requests but the short ones. They wait for slow clients, which cost a thread each."""
 CONNECTIONS: Final = 1_000
@@ -138,12 +140,16 @@ def _announce(worker: Any) -> None:
     """Tell where the server is, once it can answer: the first worker speaks for all."""
     if worker.age > 1:
         return
-    served = worker.wsgi.extensions[EXTENSION].served
+    state = worker.wsgi.extensions[EXTENSION]
+    served, is_json = state.served, state.settings.log_format == "json"
     host, port = worker.sockets[0].getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def wait_and_tell() -> None:
         served.loaded.wait()
+        if is_json:  # whoever reads these lines reads no others
+            logger.info("serving %s on %s", served.version, url)
+            return
         print(f"serving {served.version} on {url}; Ctrl-C ends it", file=sys.stderr)  # noqa: T201 - for who started it
         print(f"  curl '{url}/v1/users/42/recommendations?n=5'", file=sys.stderr)  # noqa: T201 - as above
 

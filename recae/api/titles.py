@@ -1,6 +1,7 @@
 """Finding items by their titles, for people who type."""
 
 import re
+import weakref
 
 from recae.answers import RankedItem
 from recae.recommender import Recommender
@@ -16,9 +17,15 @@ class TitleIndex:
     """
 
     def __init__(self, recommender: Recommender) -> None:
-        self.recommender = recommender
+        self._made_from = weakref.ref(
+            recommender
+        )  # a model that is replaced must not stay in memory for this
         everything = recommender.popular(len(recommender.items), available_only=False).items
         self._lines = [(item, _line(item.title or "")) for item in everything]
+
+    def is_of(self, recommender: Recommender) -> bool:
+        """Whether it was made from this one, over the catalogue as that has it."""
+        return self._made_from() is recommender
 
     def search(self, query: str, n: int) -> list[RankedItem]:
         """At most ``n`` items that have every word of the query, or its beginning, in their titles.

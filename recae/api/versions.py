@@ -102,7 +102,7 @@ def latest_evaluation() -> LatestEvaluation:
         return LatestEvaluation(
             source="evaluation",
             name=str(file.parent.relative_to(state().settings.home)),
-            created=datetime.fromtimestamp(file.stat().st_mtime, UTC),
+            created=datetime.fromtimestamp(_written(file), UTC),
             results=results,
             report="/v1/evaluation/latest/report" if file.with_name(REPORT).is_file() else None,
         )
@@ -141,11 +141,19 @@ def _newest() -> tuple[Path, dict[str, Any]] | None:
     """The newest file of results in the home folder, and what it holds."""
     home = state().settings.home
     files = (file for pattern in RESULTS for file in home.glob(pattern))
-    for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+    for file in sorted(files, key=_written, reverse=True):
         results = _read(file)
         if results is not None:
             return file, results
     return None
+
+
+def _written(file: Path) -> float:
+    """When a file was written, in seconds since 1970; 0 if it is gone since it was found."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _store() -> ModelStore:
@@ -160,6 +168,6 @@ def _read(file: Path) -> dict[str, Any] | None:
     """The results of a file; None for one that is being written, damaged or no results."""
     try:
         found = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -306,6 +306,8 @@ class RequestWorker(SharingWorker):
         super()._cap_keepalive(deadline)  # on the way to a stop
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
+        for listener in self.sockets:
+            listener.close()  # or the system would take connections until the end, which nobody answers
 
     def handle(self, conn: Any) -> Any:
         """Answer one request of a connection, in a thread of the pool."""

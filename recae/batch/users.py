@@ -109,7 +109,7 @@ class UsersFile(Users):
         if self.path.suffix == ".parquet":
             return (_asked(value) for value in self._parquet())
         is_json = self.path.suffix in (".jsonl", ".json")
-        return (_of_json(line) if is_json else _asked(_text(line)) for line in self._lines())
+        return (_of_json(line) if is_json else _asked(line) for line in self._lines())
 
     def _lines(self) -> Iterator[bytes]:
         with self.path.open("rb") as file:
@@ -133,13 +133,6 @@ class UsersFile(Users):
             raise DataError(f"{self.path} has the columns {names}; expected user_id among them")
 
 
-def _text(line: bytes) -> str | bytes:
-    try:
-        return line.decode()
-    except UnicodeDecodeError:
-        return line
-
-
 def _of_json(line: bytes) -> Asked:
     try:
         found = json.loads(line)
@@ -153,7 +146,10 @@ def _of_json(line: bytes) -> Asked:
 def _asked(value: Any) -> Asked:
     """An id under the rules of the HTTP API: text, or an integer as its decimal digits; 1 to 256 characters."""
     if isinstance(value, bytes):
-        return Asked(value.decode(errors="replace"), "the id is not UTF-8")
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            return Asked(value.decode(errors="replace"), "the id is not UTF-8")
     match id_fault(value):
         case None:
             return Asked(str(value))
@@ -161,11 +157,16 @@ def _asked(value: Any) -> Asked:
             return Asked(json.dumps(value, default=str), "an id is a string or an integer")
         case IdFault.LENGTH:
             text = str(value)
-            return Asked(text, f"an id has 1 to {LONGEST_ID} characters, not {len(text)}")
+            return Asked(_valid(text), f"an id has 1 to {LONGEST_ID} characters, not {len(text)}")
         case IdFault.UNICODE:
-            return Asked(value.encode(errors="replace").decode(), "the id holds half a surrogate pair")
+            return Asked(_valid(value), "the id holds half a surrogate pair")
         case IdFault.ZERO_BYTE:
             return Asked(value, "the id holds a zero byte")
+
+
+def _valid(text: str) -> str:
+    """Text that UTF-8, and so every format of a batch, can carry: JSON can spell half a surrogate pair."""
+    return text.encode(errors="replace").decode()
 
 
 def blocks(users: Iterable[Asked], size: int, skip: int = 0) -> Iterator[list[Asked]]:

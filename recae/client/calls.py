@@ -38,7 +38,7 @@ class Call(Generic[T]):
 def recommend(
     user_id: Id,
     *,
-    n: int = 10,
+    n: int | None = None,
     offset: int = 0,
     exclude_seen: bool = True,
     categories: Sequence[str] = (),
@@ -52,7 +52,7 @@ def recommend(
 
     Args:
         user_id: an unknown user gets the popular items.
-        n: how many items.
+        n: how many items; None for the server's default, 10.
         offset: places to skip: the ``next_offset`` of the page before.
         exclude_seen: leave out what is in the history.
         categories: only items of any of these.
@@ -80,7 +80,7 @@ def recommend_for_history(
     items: Sequence[HistoryItem] = (),
     *,
     user_id: Id | None = None,
-    n: int = 10,
+    n: int | None = None,
     offset: int = 0,
     exclude_seen: bool = True,
     include_items: Sequence[Id] | None = None,
@@ -97,7 +97,7 @@ def recommend_for_history(
     Args:
         items: the history: ids, or objects with a weight and a time.
         user_id: adds what is known of this user.
-        n: how many items.
+        n: how many items; None for the server's default, 10.
         offset: places to skip.
         exclude_seen: leave out what is in the history.
         include_items: the only candidates; None for the whole catalogue.
@@ -147,13 +147,13 @@ def batch(
 
 
 def similar(
-    item_id: Id, *, n: int = 10, available_only: bool = True, model: str | None = None
+    item_id: Id, *, n: int | None = None, available_only: bool = True, model: str | None = None
 ) -> Call[answers.SimilarItems]:
     """The items most like one item, without the item itself.
 
     Args:
         item_id: one that the model does not know is a ``NotFoundError``.
-        n: how many items.
+        n: how many items; None for the server's default, 10.
         available_only: leave out what is unavailable.
         model: a stored version, or a configured name; None for the one in service.
     """
@@ -162,12 +162,12 @@ def similar(
 
 
 def popular(
-    *, n: int = 10, categories: Sequence[str] = (), available_only: bool = True
+    *, n: int | None = None, categories: Sequence[str] = (), available_only: bool = True
 ) -> Call[answers.Ranking]:
     """What most users have, of any of some categories if these are given.
 
     Args:
-        n: how many items.
+        n: how many items; None for the server's default, 10.
         categories: only items of any of these.
         available_only: leave out what is unavailable.
     """
@@ -214,12 +214,14 @@ def send_events(events: Iterable[Mapping[str, Any]]) -> Call[answers.EventsAccep
 
     An event that has no ``event_id`` is given one, so that a repeated request counts once.
     """
-    named = [{"event_id": uuid.uuid4().hex} | _given(event) for event in events]
+    named = [_named(event) for event in events]
     return Call("POST", "/v1/events", answers.EventsAccepted, body=named)
 
 
-def user_events_page(user_id: Id, *, n: int = 100, cursor: str | None = None) -> Call[answers.EventPage]:
-    """One page of a user's events, newest first; ``user_events`` goes over all pages."""
+def user_events_page(
+    user_id: Id, *, n: int | None = None, cursor: str | None = None
+) -> Call[answers.EventPage]:
+    """One page of a user's events, newest first, 100 where ``n`` does not say; ``user_events`` goes over all pages."""
     asked = _given({"n": n, "cursor": cursor})
     return Call("GET", f"/v1/users/{_part(user_id)}/events", answers.EventPage, asked)
 
@@ -323,6 +325,12 @@ def live() -> Call[answers.Live]:
 def ready() -> Call[answers.Ready]:
     """Which version the server answers with; ``UnavailableError`` while it has none."""
     return Call("GET", "/health/ready", answers.Ready)
+
+
+def _named(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An event with an id; an empty one says nothing to the server."""
+    given = _given(event)
+    return given if given.get("event_id", "") != "" else given | {"event_id": uuid.uuid4().hex}
 
 
 def _text(value: Any) -> Any:

@@ -20,7 +20,6 @@ T = TypeVar("T")
 
 ADDRESS = "http://127.0.0.1:8000"
 TIMEOUT_S = 10.0
-PAGE = 100
 
 
 class Client(Endpoints):
@@ -90,7 +89,7 @@ class Client(Endpoints):
                 parts.add(call, self.send(call))
         return parts.answer
 
-    def user_events(self, user_id: Id, *, n_a_page: int = PAGE) -> Iterator[UserEvent]:
+    def user_events(self, user_id: Id, *, n_a_page: int | None = None) -> Iterator[UserEvent]:
         """All events of a user, newest first, asked for page by page."""
         cursor: str | None = None
         while True:
@@ -148,7 +147,7 @@ class AsyncClient(Endpoints):
                 parts.add(call, await self.send(call))
         return parts.answer
 
-    async def user_events(self, user_id: Id, *, n_a_page: int = PAGE) -> AsyncIterator[UserEvent]:
+    async def user_events(self, user_id: Id, *, n_a_page: int | None = None) -> AsyncIterator[UserEvent]:
         """All events of a user, newest first, asked for page by page."""
         cursor: str | None = None
         while True:

@@ -94,6 +94,30 @@ def test_bad_events_are_rejected_for_themselves(client):
     ]
 
 
+@pytest.mark.parametrize("field", ["user_id", "item_id", "event_type", "event_id", "recommendation_id"])
+def test_a_number_with_a_fraction_is_no_id_even_if_that_is_zero(client, field):
+    event = {"user_id": "u", "item_id": "a", field: 7.0}
+    (rejected,) = client.post(EVENTS, json=[event]).json["rejected"]
+
+    assert (rejected["code"], rejected["message"]) == (
+        f"bad_{field}",
+        f"{field} is neither text nor an integer",
+    )
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_time_of_hundreds_of_digits_is_rejected_for_itself(client, sign):
+    bad = f'{{"user_id": "u", "item_id": "a", "timestamp": {sign}1{"0" * 400}}}'
+    text = f'[{bad}, {{"user_id": "u", "item_id": "a"}}]'
+    response = client.post(EVENTS, data=text, content_type="application/json")
+
+    assert response.status_code == 202, response.text
+    assert response.json["accepted"] == 1
+    (rejected,) = response.json["rejected"]
+    assert (rejected["index"], rejected["code"]) == (0, "bad_timestamp")
+    assert "out of range" in rejected["message"]
+
+
 def test_what_an_event_may_lack_may_be_empty_in_it_and_counts_as_not_sent(client):
     bare = {"user_id": "u", "item_id": "a", "timestamp": 1_700_000_000}
     empty = bare | {"event_type": "", "event_id": "", "recommendation_id": ""}

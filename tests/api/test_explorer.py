@@ -396,6 +396,19 @@ def test_a_server_with_keys_is_asked_with_the_key_that_the_reader_gives(page, se
 
 
 @needs_chromium
+def test_a_server_that_gives_few_items_shows_as_many(page, served):
+    port = free_port()
+    with running([sys.executable, "-m", "recae", "serve"], served[2], port, RECAE_MAX_N="3"):
+        page.get(f"http://127.0.0.1:{port}/")
+        until(page, lambda: len(ranking(page, "taste-list")) == 3)
+        page.get(f"http://127.0.0.1:{port}/#user")
+        by_id(page, "user-id").send_keys("1", Keys.ENTER)
+        until(page, lambda: len(ranking(page, "user-list")) == 3)
+
+        assert texts(page, "#notice") == [""]
+
+
+@needs_chromium
 def test_without_runs_the_page_says_so(page):
     view(page, "runs")
     until(page, lambda: by_id(page, "runs-none").is_displayed())

@@ -173,6 +173,34 @@ def test_a_server_told_to_stop_finishes_what_runs_and_takes_its_counts_away(home
     assert list(counts.glob("recae-metrics-*")) == []
 
 
+def test_a_server_told_to_stop_refuses_whoever_comes_while_it_finishes(home, store):
+    store.promote(save(store))
+    port = free_port()
+    with running(SERVE, home, port, RECAE_WORKERS="2") as process, connected(port) as sock:
+        head = b"POST /v1/recommendations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        sock.sendall(head + b"Content-Length: 16\r\n\r\n" + b'{"items"')
+        assert get(port, "/health/live")[0] == 200
+        process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 8  # the loop looks each second; the request above may take 15
+        while is_taken(port):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert process.poll() is None, "it finishes what runs"
+        sock.sendall(b': ["a"]}')
+
+        assert statuses(read_all(sock)) == [200]
+        assert process.wait(PATIENCE_S) == 0
+
+
+def is_taken(port):
+    """Whether a connection is made, by whomever."""
+    try:
+        with connected(port):
+            return True
+    except ConnectionRefusedError:
+        return False
+
+
 def until_refused(port):
     deadline = time.monotonic() + PATIENCE_S
     while get(port, "/health/live")[0] is not None:

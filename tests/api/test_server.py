@@ -46,6 +46,17 @@ def test_recae_serve_answers_follows_promotions_and_ends_on_a_signal(home, store
     assert written == {"events.db", "models"}, "nothing else may be written"
 
 
+def test_a_log_of_json_has_no_other_line_from_the_start_to_the_end(home, store):
+    port = free_port()
+    with running([sys.executable, "-m", "recae", "serve"], home, port, RECAE_LOG_FORMAT="json") as process:
+        get(port, "/v1/users/1/recommendations?n=1")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+
+    messages = [json.loads(line)["message"] for line in errors.splitlines()]
+    assert f"serving {store.current()} on http://127.0.0.1:{port}" in messages
+
+
 def test_a_body_may_have_the_limit_and_not_a_byte_more_whichever_way_it_comes(home, store):
     """The first request of a connection goes through Flask, those after it do not."""
     port, limit = free_port(), 3_000

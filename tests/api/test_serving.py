@@ -1,7 +1,9 @@
 """The model in service: loaded in the background, replaced on promotion, kept when its successor is damaged."""
 
+import gc
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -45,6 +47,26 @@ def test_a_promoted_model_is_served_after_a_refresh_and_a_request_keeps_what_it_
 
     assert (begun.version, served.version, served.problem) == (first, second, None)
     assert begun.recommend(user_id="1", n=1).items[0].item_id == "c"
+
+
+def test_a_model_that_was_replaced_leaves_the_memory_although_its_titles_were_searched(store, save):
+    first, second = save(), save()
+    store.promote(first)
+    app = create_app(Settings(home=store.root.parent, reload_s=3_600))
+    served, client = app.extensions["recae"].served, app.test_client()
+    try:
+        served.refresh()
+        assert len(client.get("/v1/items?query=ham").json["items"]) == 2
+        replaced = weakref.ref(served.peek().model)
+        store.promote(second)
+        served.refresh()
+        gc.collect()
+
+        assert served.version == second
+        assert replaced() is None
+        assert len(client.get("/v1/items?query=ham").json["items"]) == 2
+    finally:
+        served.close()
 
 
 def test_the_models_of_an_experiment_are_there_before_anybody_asks(store, save, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -233,6 +234,31 @@ def test_the_newest_results_in_the_home_folder_come_first(home, store, save, ser
     assert (body["source"], body["name"]) == ("evaluation", "evaluation/new")
     assert body["results"] == {"command": "evaluation/new"}
     assert body["created"] == "1970-01-01T00:33:20Z"
+
+
+def test_what_cannot_be_read_in_the_place_of_results_hides_no_others(home, store, save, serve):
+    store.promote(save())
+    for name in ("deep", "folder", "good"):
+        (home / "evaluation" / name).mkdir(parents=True)
+    (home / "evaluation" / "good" / "results.json").write_text('{"command": "good"}')
+    (home / "evaluation" / "deep" / "results.json").write_text("[" * 100_000)
+    (home / "evaluation" / "folder" / "results.json").mkdir()
+    answer = serve().get("/v1/evaluation/latest")
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json["name"] == "evaluation/good"
+
+
+def test_results_that_go_while_they_are_looked_for_hide_no_others(home, store, save, serve, monkeypatch):
+    store.promote(save())
+    (home / "evaluation" / "good").mkdir(parents=True)
+    (home / "evaluation" / "good" / "results.json").write_text('{"command": "good"}')
+    gone = home / "evaluation" / "gone" / "results.json"
+    monkeypatch.setattr(Path, "glob", lambda path, pattern, glob=Path.glob: [gone, *glob(path, pattern)])
+    answer = serve().get("/v1/evaluation/latest")
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json["name"] == "evaluation/good"
 
 
 def test_the_report_beside_the_newest_results_is_a_page_that_runs_nothing(home, store, save, serve):

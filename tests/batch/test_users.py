@@ -74,6 +74,7 @@ def test_json_lines_may_be_ours_or_personalizes(tmp_path):
         "{",
         '{"userId": "\\ud800"}',
         '{"userId": "a\\u0000b"}',
+        f'{{"userId": "\\ud800{"a" * 256}"}}',
     ]
     path.write_text("\n".join(lines))
 
@@ -89,6 +90,7 @@ def test_json_lines_may_be_ours_or_personalizes(tmp_path):
         Asked("{", "the line is no JSON"),
         Asked("?", "the id holds half a surrogate pair"),
         Asked("a\0b", "the id holds a zero byte"),
+        Asked("?" + "a" * 256, "an id has 1 to 256 characters, not 257"),
     ]
 
 
@@ -99,6 +101,17 @@ def test_a_parquet_file_has_a_column_of_ids(tmp_path, values):
 
     assert (first, second) == (Asked("1"), Asked("2"))
     assert nothing.problem == "an id is a string or an integer"
+
+
+def test_a_parquet_file_may_hold_its_text_as_bytes(tmp_path):
+    """As Spark and Hive write it."""
+    pq.write_table(pa.table({"user_id": ["ü".encode(), b"7", b"\xff"]}), tmp_path / "users.parquet")
+
+    assert list(UsersFile(tmp_path / "users.parquet")) == [
+        Asked("ü"),
+        Asked("7"),
+        Asked("\ufffd", "the id is not UTF-8"),
+    ]
 
 
 def test_files_that_cannot_be_users_are_refused_by_name(tmp_path):

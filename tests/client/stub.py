@@ -167,7 +167,7 @@ def application(stub):
 
     @app.get("/v1/users/<path:user_id>/events")
     def user_events(user_id):
-        start, n = int(request.args.get("cursor", 0)), int(request.args["n"])
+        start, n = int(request.args.get("cursor", 0)), int(request.args.get("n", 100))
         rest = start + n < len(EVENTS)
         page = {"user_id": user_id, "events": EVENTS[start : start + n]}
         return page | {"next_cursor": str(start + n) if rest else None}

@@ -112,6 +112,17 @@ def test_an_integer_id_is_sent_as_its_decimal_digits_wherever_an_id_is_taken(cli
     assert of_rank == {"user_id": "42", "items": ["7"], "candidates": ["8", "i2"]}
 
 
+def test_what_is_not_said_is_left_to_the_server_whose_limits_may_be_lower(client, stub):
+    client.recommend("u1")
+    client.similar("i1")
+    client.popular()
+    list(client.user_events("u1"))
+    client.recommend_for_history(["i1"])
+
+    assert [query for _, _, query, _, _ in stub.asked] == [{}] * 5
+    assert stub.bodies()[-1] == {"items": ["i1"]}
+
+
 def test_only_what_differs_from_the_defaults_is_sent(client, stub):
     client.recommend("u1")
     client.recommend(
@@ -128,7 +139,7 @@ def test_only_what_differs_from_the_defaults_is_sent(client, stub):
     )
 
     queries = [query for _, _, query, _, _ in stub.asked]
-    assert queries[0] == {"n": ["10"]}
+    assert queries[0] == {}
     assert queries[1] == {
         "n": ["3"],
         "offset": ["4"],
@@ -150,7 +161,6 @@ def test_filters_of_a_history_go_where_the_contract_has_them(client, stub):
     assert stub.bodies() == [
         {
             "items": ["i1", {"item_id": "i2", "weight": 2.0}],
-            "n": 10,
             "filter": {"include_items": [], "available_only": False},
         }
     ]
@@ -180,14 +190,18 @@ def test_each_part_of_a_batch_has_its_body_or_its_error(client):
 def test_events_get_ids_of_their_own_unless_they_have_one(client, stub):
     events = [{"user_id": "u1", "item_id": "i1"}, {"user_id": "u1", "item_id": "i2", "event_id": "mine"}]
     answer = client.send_events(
-        [*events, {"user_id": "u1", "item_id": "i3", "event_id": None, "timestamp": "never"}]
+        [
+            *events,
+            {"user_id": "u1", "item_id": "i3", "event_id": None, "timestamp": "never"},
+            {"user_id": "u1", "item_id": "i4", "event_id": ""},
+        ]
     )
 
     (sent,) = stub.bodies()
     assert sent[1]["event_id"] == "mine"
-    assert len({event["event_id"] for event in sent}) == 3
+    assert len({event["event_id"] for event in sent if event["event_id"]}) == 4
     assert "event_id" not in events[0], "the caller's own events stay as they are"
-    assert (answer.accepted, answer.rejected[0].index, answer.rejected[0].code) == (2, 2, "bad_timestamp")
+    assert (answer.accepted, answer.rejected[0].index, answer.rejected[0].code) == (3, 2, "bad_timestamp")
 
 
 def test_user_events_go_over_all_pages(client, stub):

@@ -38,7 +38,7 @@ async function ask(path, body, { quiet = false } = {}) {
 }
 
 const part = encodeURIComponent;
-const recommend = (body) => ask("/v1/recommendations", { n: 10, ...body });
+const recommend = (body) => ask("/v1/recommendations", body);
 
 let keyAsked = null; // one dialog, however many requests need it
 function askForKey(why) {
@@ -223,7 +223,7 @@ byId("diversity").addEventListener("input", drawTaste);
 onSubmit("user", async (isCurrent) => {
   const userId = byId("user-id").value.trim();
   if (!userId) return;
-  const answer = await ask(`/v1/users/${part(userId)}/recommendations?n=10&explain=50`);
+  const answer = await ask(`/v1/users/${part(userId)}/recommendations?explain=50`);
   if (!isCurrent()) return;
   fillRanking(byId("user-list"), answer.items);
   byId("user-strategy").textContent = STRATEGIES[answer.strategy];

@@ -197,7 +197,7 @@ def _row(event: Mapping[str, Any], now: float, acceptance: Acceptance) -> Row:
     clean: dict[str, Any] = {}
     for name, value in given.items():
         try:
-            clean[name] = CLEANERS[name](name, _seconds(value) if name == "timestamp" else value)
+            clean[name] = CLEANERS[name](name, _as_sent(name, value))
             acceptance.check(name, clean[name])
         except BadRowError as bad:
             raise _RefusedError(name, str(bad)) from None
@@ -212,6 +212,15 @@ def _row(event: Mapping[str, Any], now: float, acceptance: Acceptance) -> Row:
     )
 
 
+def _as_sent(name: str, value: Any) -> Any:
+    """A field as a program sends it: in a file 7.0 may stand for the id 7, here it is a mistake."""
+    if name == "timestamp":
+        return _seconds(value)
+    if name != "value" and isinstance(value, float):
+        raise BadRowError(f"{name} is neither text nor an integer")
+    return value
+
+
 def _seconds(value: Any) -> Any:
     """A time as a program sends it: here milliseconds are a mistake, and so is a time that names no zone."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -224,7 +233,7 @@ def _seconds(value: Any) -> Any:
         if zone is None:
             raise BadRowError("timestamp names no zone; end it with Z or an offset such as +02:00")
         return value
-    if math.isfinite(value) and abs(value) > 1e11:
+    if 1e11 < abs(value) < math.inf:
         raise BadRowError("timestamp is out of range; expected seconds since 1970, not milliseconds")
     return value
 
