@@ -29,7 +29,7 @@ from recae.progress import Bar, bar
 
 BLOCK_USERS = 1_000
 PROGRESS = "progress.json"
-FORM = 2
+FORM = 3
 """Of parts, and of how users fall into blocks: parts of another form are not gone on with."""
 
 

@@ -69,6 +69,7 @@ def recommend_batch(
 
     Each user has N items, or `short` says why there are fewer; Personalize's form has no place for it.
     """
+    import time
     from contextlib import ExitStack
     from dataclasses import asdict
 
@@ -87,13 +88,15 @@ def recommend_batch(
         log = context.event_log_if_any()
         snapshot = None if log is None else Snapshot(stack.enter_context(log), before.get("watermark"))
         users = UsersFile(users_file) if users_file else AllUsers(recommender.users, snapshot)
-        scorer = Scorer(recommender, filters, snapshot, context.settings.max_history)
+        now = float(before.get("now", time.time()))  # events have faded for all users alike
+        scorer = Scorer(recommender, filters, snapshot, context.settings.max_history, now)
         identity = {
             **asdict(filters),
             "categories": list(categories),  # as JSON has them
             "asked_version": model_version,
             "model_version": recommender.version,
             "watermark": snapshot.until if snapshot else None,
+            "now": now,
         }
         try:
             done = batch.run(scorer, users, written_as, identity, resume=resume)

@@ -3,14 +3,18 @@
 import json
 import resource
 import signal
+import time
 
 import pytest
 from click.testing import CliRunner
 
 from recae.artifacts import ModelStore
+from recae.batch import Scorer
+from recae.batch.job import BLOCK_USERS
 from recae.cli import cli
 from recae.data.eventlog import Event, EventLog
 from recae.data.eventlog.items import StoredItem, StoredItems
+from recae.history_rule import HistoryRule
 from tests import processes
 from tests.tastes import CATALOGUE, ITEMS, USERS, fitted_ease
 
@@ -146,6 +150,45 @@ def test_filters_and_the_format_of_personalize(workplace):
     assert (first["input"], first["output"]["recommendedItems"][0]) == ({"userId": "1"}, "c")
     assert second["output"]["recommendedItems"] == ["c", "x"], "equally popular"
     assert second["error"] is None
+
+
+def test_a_resumed_run_counts_events_as_they_were_when_it_began(workplace, home, monkeypatch):
+    """Half of what an event counts goes each day; those of the day it began are likings, ten days later they are not."""
+    store = ModelStore(home / "models")
+    fading = HistoryRule(half_life_days=1.0, min_value=0.5)
+    store.promote(store.save(fitted_ease(), ITEMS, users=USERS, catalogue=CATALOGUE, history=fading))
+    began = time.time()
+    with EventLog(f"sqlite:///{home / 'events.db'}", home / "events") as log:
+        log.append([Event("lately", "a", timestamp=int(began)), Event("lately", "b", timestamp=int(began))])
+    users = [*(f"stranger {number}" for number in range(BLOCK_USERS)), "lately"]
+    (workplace / "users.txt").write_text("\n".join(users))
+
+    def in_the_second_block(scorer, block):
+        return answers(scorer, block) if len(block) == BLOCK_USERS else interrupt()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    answers = Scorer.answers
+    command = ["recommend-batch", "out.jsonl", "--users", "users.txt"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Scorer, "answers", in_the_second_block)
+        assert CliRunner().invoke(cli, command).exit_code != 0
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: began + 10 * 86_400)
+        done = CliRunner().invoke(cli, [*command, "--resume"])
+        assert done.exit_code == 0, done.output
+        in_process("later.jsonl", "--users", "users.txt")
+
+    resumed, later = (
+        json.loads((workplace / name).read_text().splitlines()[-1]) for name in ("out.jsonl", "later.jsonl")
+    )
+    assert (resumed["user_id"], resumed["strategy"], resumed["items"][0]["item_id"]) == (
+        "lately",
+        "fold_in",
+        "c",
+    )
+    assert later["strategy"] == "fallback"
 
 
 def test_resuming_what_was_never_begun_begins_it(workplace):
