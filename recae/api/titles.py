@@ -17,9 +17,8 @@ class TitleIndex:
     """
 
     def __init__(self, recommender: Recommender) -> None:
-        self._made_from = weakref.ref(
-            recommender
-        )  # a model that is replaced must not stay in memory for this
+        # a model that is replaced must not stay in memory for this
+        self._made_from = weakref.ref(recommender)
         everything = recommender.popular(len(recommender.items), available_only=False).items
         self._lines = [(item, _line(item.title or "")) for item in everything]
 

@@ -168,10 +168,8 @@ class _PointwiseOutput(torch.autograd.Function):
             items = slice(start, min(start + step, n_items))
             inside = slice(bounds[number], bounds[number + 1])
             block_weight = weight[items].to(products)
-            outputs = torch.add(
-                torch.mm(factor, block_weight.T), bias[items]
-            )  # added in the type of the bias
-            outputs.add_(row_bias[:, None])
+            # biases are added in their own type
+            outputs = torch.add(torch.mm(factor, block_weight.T), bias[items]).add_(row_bias[:, None])
             places = present.rows[inside], present.columns[inside] - start
             at_present = outputs[places]
             value, slopes = loss.present(at_present, present.values[inside])
@@ -191,9 +189,8 @@ class _PointwiseOutput(torch.autograd.Function):
     def backward(ctx: Any, *outward: Tensor) -> tuple[Tensor | None, ...]:
         (outer,) = outward
         gradients, ctx.gradients = ctx.gradients, None
-        if (
-            outer.device.type != "cpu" or outer != 1
-        ):  # 1 where nothing but this loss, and what is added to it, is minimised
+        # nearly always 1, and the weights' gradient is large; to look at it, a GPU would be waited for
+        if outer.device.type != "cpu" or outer != 1:
             for gradient in gradients:
                 gradient.mul_(outer)
         return *gradients, None, None, None
