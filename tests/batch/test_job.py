@@ -158,7 +158,7 @@ def test_a_run_stopped_before_parts_had_the_form_they_have_is_not_resumed(tmp_pa
     del progress["identity"]["form"]
     path.write_text(json.dumps(progress))
 
-    with pytest.raises(BatchError, match=r"the stopped run had form None, this one has 2; .*start anew"):
+    with pytest.raises(BatchError, match=r"the stopped run had form None, this one has 3; .*start anew"):
         run(output, users, scorer, resume=True)
 
 
