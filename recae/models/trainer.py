@@ -113,10 +113,8 @@ def train(
         FitError: if a loss, or a validation value, is not finite.
         CheckpointError: if the checkpoint is damaged, or belongs to another run.
     """
-    log, best = (
-        Log(),
-        None,
-    )  # a copy of the best epoch's weights, if there is a validation to tell it from the last
+    # best: a copy of the best epoch's weights, if there is a validation to tell it from the last
+    log, best = Log(), None
     if checkpoint is not None and Path(checkpoint).exists():
         log, best = _resume(trainee, checkpoint, fingerprint)
     with _denormals_are_zero(), bar(description, schedule.epochs, show=show_progress) as running:

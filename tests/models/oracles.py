@@ -1,7 +1,27 @@
 """Losses written as their papers have them, for what computes the same in other steps."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+PRODUCTS = [
+    (torch.float64, torch.float64, 1e-12),
+    (torch.float32, torch.float32, 1e-5),
+    (torch.float32, torch.bfloat16, 3e-2),
+]
+"""Types of what is given and of large products, and how far a loss and its gradients may then be off, as a share."""
+
+
+def assert_same_loss(found: Tensor, wanted: Tensor, parts: Sequence[Tensor], tolerance: float) -> None:
+    """The loss is the same, and so is its gradient by each part, against the largest of that."""
+    torch.testing.assert_close(found, wanted, rtol=tolerance, atol=0.0)
+    gradients = zip(torch.autograd.grad(found, parts), torch.autograd.grad(wanted, parts), strict=True)
+    for part, (ours, autograds) in zip(parts, gradients, strict=True):
+        assert ours.dtype == part.dtype
+        torch.testing.assert_close(
+            ours, autograds, rtol=tolerance, atol=tolerance * autograds.abs().max().item()
+        )
 
 
 def multinomial_nll(logits: Tensor, rows: Tensor, columns: Tensor, counts: Tensor) -> Tensor:
